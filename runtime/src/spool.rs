@@ -1,0 +1,334 @@
+//! The spool: usage records that a witness holds until billing acknowledged them.
+//!
+//! One SQLite file in WAL mode with `synchronous = FULL`: when [`Spool::append`] returns, the record survives SIGKILL and a
+//! restart. Appends that come together share one transaction, and so one fsync (group commit). A record may be *held*: it is
+//! durable, but not given to the reporter until it is known whether it was delivered. After a restart nothing is held.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use springtide_proto::metering::Delivery;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Writes that share one transaction, at most.
+const GROUP: usize = 512;
+/// Writes that wait for the writer, at most; more wait at their caller.
+const QUEUE: usize = 4_096;
+
+/// Why the spool cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The file cannot be opened or made.
+    #[error("the spool in {folder} cannot be opened: {cause}")]
+    Open {
+        /// Its folder.
+        folder: String,
+        /// What the database says.
+        cause: String,
+    },
+    /// It cannot be written: the disk is full or failing.
+    #[error("the spool cannot be written: {0}")]
+    Write(String),
+    /// It cannot be read.
+    #[error("the spool cannot be read: {0}")]
+    Read(String),
+    /// It is closed: the process ends.
+    #[error("the spool is closed")]
+    Closed,
+}
+
+/// A record on its way to billing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpooledRecord {
+    /// Its place in the spool.
+    pub sequence: i64,
+    /// The encoded usage event.
+    pub event: Vec<u8>,
+    /// Whether it reached the customer, where the witness knows.
+    pub delivery: Delivery,
+}
+
+enum Change {
+    Append { event: Vec<u8>, delivery: Delivery, held: bool },
+    Settle { sequence: i64, delivery: Delivery },
+    Acknowledge(Vec<i64>),
+    Probe,
+}
+
+struct Write {
+    change: Change,
+    done: oneshot::Sender<Result<i64, SpoolError>>,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Spool {
+    pool: SqlitePool,
+    writes: mpsc::Sender<Write>,
+    state: Arc<State>,
+}
+
+impl std::fmt::Debug for Spool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spool").field("depth", &self.depth()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    depth: AtomicU64,
+    failing: AtomicBool,
+    held: Mutex<HashSet<i64>>,
+    changed: Notify,
+}
+
+impl Spool {
+    /// Opens the spool in `folder`, making it where there is none.
+    pub async fn open(folder: &Path) -> Result<Self, SpoolError> {
+        let open_error = |cause: String| SpoolError::Open { folder: folder.display().to_string(), cause };
+        std::fs::create_dir_all(folder).map_err(|error| open_error(error.to_string()))?;
+        let options = SqliteConnectOptions::from_str("sqlite://")
+            .map_err(|error| open_error(error.to_string()))?
+            .filename(folder.join("spool.db"))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(2)
+            .connect_with(options)
+            .await
+            .map_err(|error| open_error(error.to_string()))?;
+        sqlx::query(
+            "CREATE TABLE IF NOT EXISTS record (sequence INTEGER PRIMARY KEY AUTOINCREMENT, event BLOB NOT NULL, delivery INTEGER NOT NULL) STRICT",
+        )
+        .execute(&pool)
+        .await
+        .map_err(|error| open_error(error.to_string()))?;
+        sqlx::query("CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT")
+            .execute(&pool)
+            .await
+            .map_err(|error| open_error(error.to_string()))?;
+        let (depth,): (i64,) = sqlx::query_as("SELECT count(*) FROM record")
+            .fetch_one(&pool)
+            .await
+            .map_err(|error| open_error(error.to_string()))?;
+        let state = Arc::new(State::default());
+        state.depth.store(u64::try_from(depth).unwrap_or_default(), Ordering::Relaxed);
+        let (writes, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(write_in_groups(pool.clone(), queue, state.clone()));
+        Ok(Self { pool, writes, state })
+    }
+
+    /// Takes a record; durable when this returns. A `held` one waits for [`Self::settle`].
+    pub async fn append(&self, event: Vec<u8>, delivery: Delivery, held: bool) -> Result<i64, SpoolError> {
+        self.write(Change::Append { event, delivery, held }).await
+    }
+
+    /// Says whether a held record was delivered, and gives it to the reporter.
+    pub async fn settle(&self, sequence: i64, delivery: Delivery) -> Result<(), SpoolError> {
+        self.write(Change::Settle { sequence, delivery }).await.map(drop)
+    }
+
+    /// Gives a held record to the reporter as it was appended. No disk is touched.
+    pub fn release(&self, sequence: i64) {
+        self.state.held.lock().remove(&sequence);
+        self.state.changed.notify_waiters();
+    }
+
+    /// Forgets what billing acknowledged.
+    pub async fn acknowledge(&self, sequences: Vec<i64>) -> Result<(), SpoolError> {
+        self.write(Change::Acknowledge(sequences)).await.map(drop)
+    }
+
+    /// The oldest records that are not held, at most `limit`.
+    pub async fn oldest(&self, limit: u32) -> Result<Vec<SpooledRecord>, SpoolError> {
+        let rows: Vec<(i64, Vec<u8>, i32)> =
+            sqlx::query_as("SELECT sequence, event, delivery FROM record ORDER BY sequence LIMIT $1")
+                .bind(limit)
+                .fetch_all(&self.pool)
+                .await
+                .map_err(|error| SpoolError::Read(error.to_string()))?;
+        let held = self.state.held.lock();
+        Ok(rows
+            .into_iter()
+            .filter(|(sequence, ..)| !held.contains(sequence))
+            .map(|(sequence, event, delivery)| SpooledRecord {
+                sequence,
+                event,
+                delivery: Delivery::try_from(delivery).unwrap_or_default(),
+            })
+            .collect())
+    }
+
+    /// Records in the spool, held ones too.
+    pub fn depth(&self) -> u64 {
+        self.state.depth.load(Ordering::Relaxed)
+    }
+
+    /// The last write failed: nothing should be accepted that would need the spool.
+    pub fn is_failing(&self) -> bool {
+        self.state.failing.load(Ordering::Relaxed)
+    }
+
+    /// Tries a write, to learn whether a failing spool works again.
+    pub async fn probe(&self) -> Result<(), SpoolError> {
+        self.write(Change::Probe).await.map(drop)
+    }
+
+    /// Returns at the next change of the spool; it may have happened already when you call, so look after a while too.
+    pub async fn changed(&self) {
+        self.state.changed.notified().await;
+    }
+
+    async fn write(&self, change: Change) -> Result<i64, SpoolError> {
+        let (done, result) = oneshot::channel();
+        self.writes.send(Write { change, done }).await.map_err(|_| SpoolError::Closed)?;
+        result.await.map_err(|_| SpoolError::Closed)?
+    }
+}
+
+async fn write_in_groups(pool: SqlitePool, mut queue: mpsc::Receiver<Write>, state: Arc<State>) {
+    let mut group = Vec::with_capacity(GROUP);
+    while queue.recv_many(&mut group, GROUP).await > 0 {
+        let written = write_group(&pool, &group, &state).await;
+        state.failing.store(written.is_err(), Ordering::Relaxed);
+        match written {
+            Ok(sequences) => {
+                for (write, sequence) in group.drain(..).zip(sequences) {
+                    // The caller may have gone; what it asked for is done all the same.
+                    drop(write.done.send(Ok(sequence)));
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, writes = group.len(), "spool cannot be written");
+                let error = SpoolError::Write(error.to_string());
+                for write in group.drain(..) {
+                    drop(write.done.send(Err(error.clone())));
+                }
+            }
+        }
+        state.changed.notify_waiters();
+    }
+    pool.close().await;
+}
+
+async fn write_group(pool: &SqlitePool, group: &[Write], state: &State) -> Result<Vec<i64>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    let mut sequences = Vec::with_capacity(group.len());
+    let (mut added, mut removed) = (0_u64, 0_u64);
+    for write in group {
+        let sequence = match &write.change {
+            Change::Append { event, delivery, .. } => {
+                added += 1;
+                append(&mut transaction, event, *delivery).await?
+            }
+            Change::Settle { sequence, delivery } => {
+                sqlx::query("UPDATE record SET delivery = $1 WHERE sequence = $2")
+                    .bind(*delivery as i32)
+                    .bind(sequence)
+                    .execute(&mut *transaction)
+                    .await?;
+                *sequence
+            }
+            Change::Acknowledge(acknowledged) => {
+                removed += delete(&mut transaction, acknowledged).await?;
+                0
+            }
+            Change::Probe => {
+                sqlx::query("INSERT INTO probe (id, count) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1")
+                    .execute(&mut *transaction)
+                    .await?;
+                0
+            }
+        };
+        sequences.push(sequence);
+    }
+    // Held before it is visible, so that the reporter cannot see it in between.
+    hold(group, &sequences, state);
+    transaction.commit().await?;
+    state.depth.fetch_add(added, Ordering::Relaxed);
+    state.depth.fetch_sub(removed, Ordering::Relaxed);
+    Ok(sequences)
+}
+
+fn hold(group: &[Write], sequences: &[i64], state: &State) {
+    let mut held = state.held.lock();
+    for (write, sequence) in group.iter().zip(sequences) {
+        match write.change {
+            Change::Append { held: true, .. } => drop(held.insert(*sequence)),
+            // Also after an append: a place that a failed transaction gave back may be given again.
+            Change::Append { held: false, .. } | Change::Settle { .. } => drop(held.remove(sequence)),
+            Change::Acknowledge(_) | Change::Probe => {}
+        }
+    }
+}
+
+async fn append(transaction: &mut Transaction<'_, Sqlite>, event: &[u8], delivery: Delivery) -> Result<i64, sqlx::Error> {
+    let (sequence,): (i64,) = sqlx::query_as("INSERT INTO record (event, delivery) VALUES ($1, $2) RETURNING sequence")
+        .bind(event)
+        .bind(delivery as i32)
+        .fetch_one(&mut **transaction)
+        .await?;
+    Ok(sequence)
+}
+
+async fn delete(transaction: &mut Transaction<'_, Sqlite>, sequences: &[i64]) -> Result<u64, sqlx::Error> {
+    let mut removed = 0;
+    for sequence in sequences {
+        let done = sqlx::query("DELETE FROM record WHERE sequence = $1").bind(sequence).execute(&mut **transaction).await?;
+        removed += done.rows_affected();
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn open(folder: &tempfile::TempDir) -> Spool {
+        Spool::open(folder.path()).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_record_outlives_the_process_until_it_is_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let sequence = open(&folder).await.append(b"one".to_vec(), Delivery::Unspecified, false).await.unwrap();
+        let again = open(&folder).await;
+        assert_eq!(again.depth(), 1);
+        let records = again.oldest(10).await.unwrap();
+        assert_eq!(records, [SpooledRecord { sequence, event: b"one".to_vec(), delivery: Delivery::Unspecified }]);
+        again.acknowledge(vec![sequence]).await.unwrap();
+        assert_eq!(open(&folder).await.depth(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_held_record_is_durable_but_not_reported_until_it_is_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = open(&folder).await;
+        let sequence = spool.append(b"one".to_vec(), Delivery::Delivered, true).await.unwrap();
+        assert_eq!(spool.oldest(10).await.unwrap(), []);
+        assert_eq!(open(&folder).await.oldest(10).await.unwrap().len(), 1, "after a restart nothing is held");
+        spool.settle(sequence, Delivery::Undelivered).await.unwrap();
+        assert_eq!(spool.oldest(10).await.unwrap()[0].delivery, Delivery::Undelivered);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn appends_that_come_together_all_get_their_own_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = open(&folder).await;
+        let appends = (0..200_u8).map(|n| {
+            let spool = spool.clone();
+            async move { spool.append(vec![n], Delivery::Delivered, false).await.unwrap() }
+        });
+        let sequences: HashSet<_> = futures::future::join_all(appends).await.into_iter().collect();
+        assert_eq!((sequences.len(), spool.depth()), (200, 200));
+    }
+}
