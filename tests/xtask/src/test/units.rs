@@ -1,0 +1,72 @@
+//! Tests that need no cluster: units, properties, one binary at a time, PostgreSQL.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::command::output;
+use crate::packages;
+use crate::postgres::{self, Postgres};
+use crate::progress::{Ending, Report, Step};
+use crate::workspace;
+
+/// Test targets with this prefix need the cluster.
+pub(super) const END_TO_END: &str = "e2e";
+
+pub(super) fn run(report: &mut Report) {
+    let mut server = None;
+    let started = report.step("PostgreSQL", |step| {
+        packages::ensure_postgres(step)?;
+        let bin = packages::postgres_programs().context("no PostgreSQL server under /usr/lib/postgresql")?;
+        let running = Postgres::start(&bin)?;
+        let remark = running.address().to_owned();
+        server = Some(running);
+        Ok(Ending::Done(remark))
+    });
+    let address = server.as_ref().map(Postgres::address);
+    let remark = if started { "" } else { "without PostgreSQL" };
+    report.step("unit tests", |step| {
+        units(step, address).map(|()| Ending::Done(remark.to_owned()))
+    });
+    report.step("documentation tests", |step| {
+        cargo_test(step, &["--doc".to_owned()], address).map(|()| Ending::Done(String::new()))
+    });
+}
+
+fn units(step: &Step, address: Option<&str>) -> Result<()> {
+    let mut words = ["--lib", "--bins", "--examples"].map(str::to_owned).to_vec();
+    for name in test_targets()?
+        .into_iter()
+        .filter(|name| !name.starts_with(END_TO_END))
+    {
+        words.extend(["--test".to_owned(), name]);
+    }
+    cargo_test(step, &words, address)
+}
+
+/// Always the whole workspace: a part of it would have other features, and compile all again.
+fn cargo_test(step: &Step, words: &[String], address: Option<&str>) -> Result<()> {
+    let mut test = workspace::cargo()?;
+    test.args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .args(words);
+    if let Some(address) = address {
+        test.env(postgres::VARIABLE, address);
+    }
+    step.run(&mut test)
+}
+
+/// Names of the workspace's integration test targets.
+pub(super) fn test_targets() -> Result<Vec<String>> {
+    let text = output(workspace::cargo()?.args(["metadata", "--no-deps", "--format-version=1", "--locked"]))?;
+    let metadata: Value = serde_json::from_str(&text).context("cargo metadata is not JSON")?;
+    let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
+    let targets = list(&metadata, "packages")
+        .into_iter()
+        .flat_map(|package| list(&package, "targets"));
+    let tests = targets.filter(|target| target["kind"][0] == "test");
+    let mut names: Vec<_> = tests
+        .filter_map(|target| target["name"].as_str().map(str::to_owned))
+        .collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
