@@ -129,7 +129,7 @@ mod tests {
     fn lines_come_from_both_pipes() {
         let mut seen = Vec::new();
         let worked = lines(&mut command(&["sh", "-c", "echo a; echo b >&2"]), |line| {
-            seen.push(line.to_owned())
+            seen.push(line.to_owned());
         });
         seen.sort();
         assert!(worked.is_ok_and(|ok| ok));

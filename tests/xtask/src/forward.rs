@@ -5,6 +5,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -84,8 +85,10 @@ fn start_inside(netns: &str, socket: &Path, to: SocketAddr) -> Result<Child> {
         .arg(this)
         .args(["forward-inside", "--to", &to.to_string(), "--socket"])
         .arg(socket);
+    // In a process group of its own, so that a signal to ours leaves it the time to remove its socket.
     inside
         .stdin(Stdio::piped())
+        .process_group(0)
         .spawn()
         .context("cannot run nsenter (Debian package util-linux)")
 }

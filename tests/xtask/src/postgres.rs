@@ -1,6 +1,7 @@
 //! A temporary PostgreSQL: its own folder, a free port on loopback, gone when dropped or when this process dies. It runs
 //! as the user `postgres` where we are root, since PostgreSQL refuses root. Each test makes its own database in it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -30,17 +31,22 @@ impl Postgres {
         let folder = new_folder()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let data = folder.join("data");
-        let (stop, remove) = (bin.join("pg_ctl"), folder.display());
-        let stop = stop.display();
         let as_user = if is_root() {
-            "setpriv --reuid=postgres --regid=postgres --clear-groups "
+            "setpriv --reuid=postgres --regid=postgres --clear-groups"
         } else {
             ""
         };
-        let script = format!(
-            "cd /; {as_user}{stop} -D {remove}/data stop -m immediate >/dev/null 2>&1; rm -rf {remove}"
-        );
-        let guard = Guard::new(&["sh", "-c", &script])?;
+        let script =
+            format!("cd /; {as_user} \"$0\" -D \"$1/data\" stop -m immediate >/dev/null 2>&1; rm -rf \"$1\"");
+        let stop = bin.join("pg_ctl");
+        let words = [
+            "sh".as_ref(),
+            "-c".as_ref(),
+            script.as_ref(),
+            stop.as_os_str(),
+            folder.as_os_str(),
+        ];
+        let guard = Guard::new::<&OsStr>(&words)?;
         let mut init = server_program(bin, "initdb", &folder);
         init.arg("--pgdata")
             .arg(&data)

@@ -158,7 +158,7 @@ impl Step {
             bar.finish_and_clear();
         }
         let reason = match ending {
-            Ending::Failed(reason) => format!("FAILED\n{reason}"),
+            Ending::Failed(reason) => format!("FAILED\n{reason}").trim_end().to_owned(),
             other => other.to_string(),
         };
         println!("--- {}: {reason} [{}]", self.name, readable(self.watch.elapsed()));

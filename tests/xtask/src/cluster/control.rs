@@ -44,7 +44,7 @@ pub(crate) fn start_api(state: &State, binaries: &Path) -> Result<()> {
 
 /// Waits until the API server serves.
 pub(crate) fn wait_api(state: &State, binaries: &Path) -> Result<()> {
-    wait_until("the API server", Duration::from_secs(60), || {
+    wait_until("the API server", Duration::from_mins(1), || {
         process::check_alive(state, "etcd")?;
         process::check_alive(state, "kube-apiserver")?;
         let mut ready = kubectl(state, binaries);

@@ -3,15 +3,12 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::layout::{NODES, State};
-use super::{cgroup, network, node, process};
-
-const KUBELET_FOLDER: &str = "/var/lib/kubelet";
+use super::{cgroup, network, node, process, traces};
 
 /// Ends everything and removes the state folder's contents. Processes get `grace` to end by themselves.
 pub(crate) fn clean(state: &State, grace: Duration) -> Result<()> {
@@ -20,29 +17,15 @@ pub(crate) fn clean(state: &State, grace: Duration) -> Result<()> {
     if ours {
         for node in NODES {
             node::kill_pods(state, node)?;
-            node::remove_shim_sockets(state, node);
         }
     }
     node::unmount_below(state.folder())?;
     if ours {
         NODES.into_iter().try_for_each(cgroup::delete)?;
         network::delete()?;
-        remove_device_socket();
+        traces::remove(state);
     }
     remove_state(state)
-}
-
-/// The kubelet keeps a socket at a fixed path, whatever its folder; the folder goes when nothing else is in it.
-fn remove_device_socket() {
-    let folder = Path::new(KUBELET_FOLDER);
-    let only_devices = fs::read_dir(folder).is_ok_and(|entries| {
-        entries
-            .map_while(Result::ok)
-            .all(|entry| entry.file_name() == "device-plugins")
-    });
-    if only_devices {
-        let _ = fs::remove_dir_all(folder);
-    }
 }
 
 /// Only what this tool writes, by name: the folder itself may be the user's.

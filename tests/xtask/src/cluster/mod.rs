@@ -11,6 +11,7 @@ mod node;
 mod process;
 mod settings;
 mod status;
+mod traces;
 mod up;
 
 use std::path::{Path, PathBuf};

@@ -10,7 +10,7 @@ use crate::clock::{Look, wait_until};
 use crate::command::{command, output};
 
 use super::layout::{Node, State};
-use super::{cgroup, process, settings};
+use super::{cgroup, process, settings, traces};
 
 /// Starts a node's containerd and gives it the pause image.
 pub(crate) fn start_runtime(state: &State, node: Node) -> Result<()> {
@@ -116,24 +116,15 @@ pub(crate) fn kill(state: &State, node: Node) -> Result<()> {
     kill_pods(state, node)
 }
 
-/// Kills a node's shims and what runs in its pods.
+/// Kills a node's shims and what runs in its pods, and removes the shims' sockets.
 pub(crate) fn kill_pods(state: &State, node: Node) -> Result<()> {
     process::kill(&process::find(
         "containerd-shim-runc-v2",
         &state.containerd_socket(node),
     ))?;
-    cgroup::kill(node)
-}
-
-/// Removes the sockets that a node's shims have left in containerd's common folder.
-pub(crate) fn remove_shim_sockets(state: &State, node: Node) {
-    let tasks = state.node(node, "containerd-run/io.containerd.runtime.v2.task/k8s.io");
-    for task in fs::read_dir(tasks).into_iter().flatten().map_while(Result::ok) {
-        let address = fs::read_to_string(task.path().join("address")).unwrap_or_default();
-        if let Some(socket) = address.trim().strip_prefix("unix://") {
-            let _ = fs::remove_file(socket);
-        }
-    }
+    cgroup::kill(node)?;
+    traces::remove_shim_sockets(state, node);
+    Ok(())
 }
 
 /// Lazily unmounts all that is mounted below a folder, innermost first.

@@ -103,7 +103,9 @@ fn down_guard(state: &State) -> Result<Guard> {
 
 fn not_run(report: &mut Report, first: usize, reason: &str) {
     let names = &STEPS[first..if first == 0 { STEPS.len() } else { STEPS.len() - 1 }];
-    names.iter().for_each(|name| report.not_run(name, reason));
+    for name in names {
+        report.not_run(name, reason);
+    }
 }
 
 fn done() -> Ending {
