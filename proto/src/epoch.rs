@@ -16,21 +16,36 @@ impl Epoch {
     /// The command after this one, of the same leader.
     #[must_use]
     pub fn next(self) -> Self {
-        Self { sequence: self.sequence + 1, ..self }
+        Self {
+            sequence: self.sequence + 1,
+            ..self
+        }
     }
 }
 
 impl From<fleet::Epoch> for Epoch {
     fn from(wire: fleet::Epoch) -> Self {
-        let fleet::Epoch { transitions, sequence } = wire;
-        Self { transitions, sequence }
+        let fleet::Epoch {
+            transitions,
+            sequence,
+        } = wire;
+        Self {
+            transitions,
+            sequence,
+        }
     }
 }
 
 impl From<Epoch> for fleet::Epoch {
     fn from(epoch: Epoch) -> Self {
-        let Epoch { transitions, sequence } = epoch;
-        Self { transitions, sequence }
+        let Epoch {
+            transitions,
+            sequence,
+        } = epoch;
+        Self {
+            transitions,
+            sequence,
+        }
     }
 }
 
@@ -63,8 +78,14 @@ mod tests {
     #[test]
     fn a_new_leaders_first_command_outranks_an_old_leaders_last() {
         let mut gate = EpochGate::default();
-        let old = Epoch { transitions: 3, sequence: 900 };
-        let new = Epoch { transitions: 4, sequence: 1 };
+        let old = Epoch {
+            transitions: 3,
+            sequence: 900,
+        };
+        let new = Epoch {
+            transitions: 4,
+            sequence: 1,
+        };
         assert_eq!(gate.admit(old), Ok(()));
         assert_eq!(gate.admit(new), Ok(()));
         assert_eq!(gate.admit(old.next()), Err(new));

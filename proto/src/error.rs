@@ -93,12 +93,20 @@ pub struct ApiError {
 impl ApiError {
     /// An error without a field.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), field: None }
+        Self {
+            reason,
+            message: message.into(),
+            field: None,
+        }
     }
 
     /// A wrong field: `message` says the rule.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: Reason::InvalidArgument, message: message.into(), field: Some(field.into()) }
+        Self {
+            reason: Reason::InvalidArgument,
+            message: message.into(),
+            field: Some(field.into()),
+        }
     }
 
     /// Names the field at fault.
@@ -126,17 +134,27 @@ impl ApiError {
                 tonic::Code::Unauthenticated => Reason::Unauthenticated,
                 tonic::Code::NotFound => Reason::NotFound,
                 tonic::Code::DeadlineExceeded => Reason::TimedOut,
-                tonic::Code::Internal | tonic::Code::Unimplemented | tonic::Code::DataLoss => Reason::Internal,
+                tonic::Code::Internal | tonic::Code::Unimplemented | tonic::Code::DataLoss => {
+                    Reason::Internal
+                }
                 _ => Reason::Unavailable,
             });
-        let field = details.bad_request().and_then(|bad| bad.field_violations.first()).map(|violation| violation.field.clone());
-        Self { reason, message: status.message().to_owned(), field }
+        let field = details
+            .bad_request()
+            .and_then(|bad| bad.field_violations.first())
+            .map(|violation| violation.field.clone());
+        Self {
+            reason,
+            message: status.message().to_owned(),
+            field,
+        }
     }
 }
 
 impl From<ApiError> for tonic::Status {
     fn from(error: ApiError) -> Self {
-        let mut details = ErrorDetails::with_error_info(error.reason.as_str(), DOMAIN, std::collections::HashMap::new());
+        let mut details =
+            ErrorDetails::with_error_info(error.reason.as_str(), DOMAIN, std::collections::HashMap::new());
         if let Some(field) = &error.field {
             details.add_bad_request_violation(field.clone(), error.message.clone());
         }
@@ -146,13 +164,21 @@ impl From<ApiError> for tonic::Status {
 
 impl From<ApiError> for crate::conversation::Error {
     fn from(error: ApiError) -> Self {
-        Self { reason: error.reason.as_str().to_owned(), message: error.message, field: error.field.unwrap_or_default() }
+        Self {
+            reason: error.reason.as_str().to_owned(),
+            message: error.message,
+            field: error.field.unwrap_or_default(),
+        }
     }
 }
 
 impl From<crate::conversation::Error> for ApiError {
     fn from(wire: crate::conversation::Error) -> Self {
-        let crate::conversation::Error { reason, message, field } = wire;
+        let crate::conversation::Error {
+            reason,
+            message,
+            field,
+        } = wire;
         Self {
             reason: Reason::from_wire(&reason).unwrap_or(Reason::Internal),
             message,
@@ -176,7 +202,10 @@ mod tests {
         for &reason in Reason::ALL {
             let error = ApiError::new(reason, "a sentence").with_field("turn.text");
             assert_eq!(ApiError::from_status(&tonic::Status::from(error.clone())), error);
-            assert_eq!(ApiError::from(crate::conversation::Error::from(error.clone())), error);
+            assert_eq!(
+                ApiError::from(crate::conversation::Error::from(error.clone())),
+                error
+            );
         }
     }
 

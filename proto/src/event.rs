@@ -91,7 +91,10 @@ impl TryFrom<AnswerKind> for InteractionKind {
             AnswerKind::Answer => Ok(Self::Answer),
             AnswerKind::List => Ok(Self::List),
             AnswerKind::Sorry => Ok(Self::Sorry),
-            AnswerKind::Unspecified => Err(ApiError::invalid("kind", "kind is not one of ANSWER, LIST, SORRY")),
+            AnswerKind::Unspecified => Err(ApiError::invalid(
+                "kind",
+                "kind is not one of ANSWER, LIST, SORRY",
+            )),
         }
     }
 }
@@ -105,8 +108,21 @@ impl Interaction {
     /// The event's bytes. Equal interactions encode to equal bytes.
     pub fn encode(&self) -> Vec<u8> {
         // Without `..`: a field that is forgotten here would be lost from every bill.
-        let Self { tenant, tenant_uid, pool, conversation, turn, channel, arrived_at, kind, answer_id } = self;
-        let dimension = |key: &str, value: &str| Dimension { key: key.to_owned(), value: value.to_owned() };
+        let Self {
+            tenant,
+            tenant_uid,
+            pool,
+            conversation,
+            turn,
+            channel,
+            arrived_at,
+            kind,
+            answer_id,
+        } = self;
+        let dimension = |key: &str, value: &str| Dimension {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
         let mut dimensions = vec![
             dimension("channel", channel),
             dimension("conversation", conversation.as_str()),
@@ -134,12 +150,23 @@ impl Interaction {
     pub fn decode(bytes: &[u8]) -> Result<Self, ApiError> {
         let event = UsageEvent::decode(bytes)
             .map_err(|_| ApiError::invalid("usage_event", "usage_event is not an encoded UsageEvent"))?;
-        let find = |key: &str| event.dimensions.iter().find(|d| d.key == key).map(|d| d.value.clone());
+        let find = |key: &str| {
+            event
+                .dimensions
+                .iter()
+                .find(|d| d.key == key)
+                .map(|d| d.value.clone())
+        };
         let kind = match find("kind").as_deref() {
             Some("answer") => InteractionKind::Answer,
             Some("list") => InteractionKind::List,
             Some("sorry") => InteractionKind::Sorry,
-            _ => return Err(ApiError::invalid("dimensions.kind", "kind must be answer, list or sorry")),
+            _ => {
+                return Err(ApiError::invalid(
+                    "dimensions.kind",
+                    "kind must be answer, list or sorry",
+                ));
+            }
         };
         Ok(Self {
             tenant: TenantId::parse(event.tenant.clone())?,

@@ -76,7 +76,9 @@ fn is_token(text: &str) -> bool {
 
 fn is_pod_name(text: &str) -> bool {
     (1..=253).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.'))
 }
 
 identity!(
@@ -119,7 +121,16 @@ mod tests {
     #[test]
     fn names_are_dns_labels_and_the_error_names_the_field() {
         assert!(TenantId::parse("acme-2").is_ok());
-        for wrong in ["", "Acme", "-acme", "acme-", "a.b", "a/b", "安可", &"a".repeat(41)] {
+        for wrong in [
+            "",
+            "Acme",
+            "-acme",
+            "acme-",
+            "a.b",
+            "a/b",
+            "安可",
+            &"a".repeat(41),
+        ] {
             let error = TenantId::parse(wrong).unwrap_err();
             assert_eq!(error.field.as_deref(), Some("tenant"), "{wrong}");
         }

@@ -13,7 +13,12 @@ pub mod event;
 pub mod ids;
 pub mod time;
 
-#[expect(missing_docs, clippy::pedantic, clippy::allow_attributes, reason = "generated; the documentation is in the .proto files")]
+#[expect(
+    missing_docs,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    reason = "generated; the documentation is in the .proto files"
+)]
 mod generated {
     pub mod conversation {
         tonic::include_proto!("springtide.conversation.v1");

@@ -9,7 +9,8 @@ use crate::error::ApiError;
 /// A wire timestamp as an instant; the error names `field`.
 pub fn timestamp_from_wire(wire: Option<prost_types::Timestamp>, field: &str) -> Result<Timestamp, ApiError> {
     let wire = wire.ok_or_else(|| ApiError::invalid(field, format!("{field} is missing")))?;
-    Timestamp::new(wire.seconds, wire.nanos).map_err(|_| ApiError::invalid(field, format!("{field} is not an instant")))
+    Timestamp::new(wire.seconds, wire.nanos)
+        .map_err(|_| ApiError::invalid(field, format!("{field} is not an instant")))
 }
 
 /// An instant for the wire.
@@ -24,13 +25,17 @@ pub fn timestamp_to_wire(instant: Timestamp) -> prost_types::Timestamp {
 
 /// A wire duration; missing or negative ones are zero.
 pub fn duration_from_wire(wire: Option<prost_types::Duration>) -> Duration {
-    wire.and_then(|duration| Duration::try_from(duration).ok()).unwrap_or_default()
+    wire.and_then(|duration| Duration::try_from(duration).ok())
+        .unwrap_or_default()
 }
 
 /// A duration for the wire; beyond what the wire holds, the most it holds.
 pub fn duration_to_wire(duration: Duration) -> prost_types::Duration {
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    prost_types::Duration { seconds, nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default() }
+    prost_types::Duration {
+        seconds,
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]

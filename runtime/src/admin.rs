@@ -19,7 +19,12 @@ use tokio_util::sync::CancellationToken;
 #[derive(Args, Clone, Debug)]
 pub struct AdminArgs {
     /// Address of the admin port: /livez, /readyz, /metrics
-    #[arg(long, env = "SPRINGTIDE_ADMIN_LISTEN", default_value = "0.0.0.0:9090", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "SPRINGTIDE_ADMIN_LISTEN",
+        default_value = "0.0.0.0:9090",
+        value_name = "ADDRESS"
+    )]
     pub admin_listen: SocketAddr,
 }
 
@@ -43,8 +48,15 @@ impl Health {
     /// Everything is ready, or a line per part that is not.
     pub fn check(&self) -> Result<(), String> {
         let parts = self.0.lock();
-        let lines: Vec<_> = parts.iter().filter_map(|(part, state)| Some(format!("{part}: {}", state.as_ref().err()?))).collect();
-        if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
+        let lines: Vec<_> = parts
+            .iter()
+            .filter_map(|(part, state)| Some(format!("{part}: {}", state.as_ref().err()?)))
+            .collect();
+        if lines.is_empty() {
+            Ok(())
+        } else {
+            Err(lines.join("\n"))
+        }
     }
 }
 
@@ -102,7 +114,14 @@ async fn readyz(State(admin): State<Admin>) -> Response {
 async fn metrics(State(admin): State<Admin>) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &admin.registry.lock()) {
-        Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+        Ok(()) => (
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }

@@ -4,8 +4,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 
 use crate::identity::PeerIdentity;
@@ -64,14 +64,21 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let not_after = set_validity(&mut params, now, CA_VALIDITY)?;
         let certificate = params.self_signed(&key).map_err(AuthorityError::Ca)?;
-        Ok(IssuedPem { certificate: certificate.pem(), key: key.serialize_pem(), not_after })
+        Ok(IssuedPem {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            not_after,
+        })
     }
 
     /// From what was kept.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, AuthorityError> {
         let key = KeyPair::from_pem(key).map_err(AuthorityError::Ca)?;
         let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(AuthorityError::Ca)?;
-        Ok(Self { issuer, certificate: certificate.to_owned() })
+        Ok(Self {
+            issuer,
+            certificate: certificate.to_owned(),
+        })
     }
 
     /// The CA's certificate: what peers verify against.
@@ -81,7 +88,10 @@ impl Authority {
 
     /// A certificate for `identity`, with a key of its own.
     pub fn issue(&self, identity: &PeerIdentity, now: Timestamp) -> Result<IssuedPem, AuthorityError> {
-        let failed = |source| AuthorityError::Issue { identity: identity.to_string(), source };
+        let failed = |source| AuthorityError::Issue {
+            identity: identity.to_string(),
+            source,
+        };
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = name("Springtide");
@@ -90,16 +100,27 @@ impl Authority {
             SanType::DnsName(identity.server_name().try_into().map_err(failed)?),
         ];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         let not_after = set_validity(&mut params, now, CERTIFICATE_VALIDITY)?;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed)?;
-        Ok(IssuedPem { certificate: certificate.pem(), key: key.serialize_pem(), not_after })
+        Ok(IssuedPem {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            not_after,
+        })
     }
 
     /// [`Self::issue`], ready for use in this process.
     pub fn material(&self, identity: &PeerIdentity, now: Timestamp) -> Result<TlsMaterial, MaterialError> {
         let issued = self.issue(identity, now)?;
-        Ok(TlsMaterial::from_pem(&issued.certificate, &issued.key, &self.certificate)?)
+        Ok(TlsMaterial::from_pem(
+            &issued.certificate,
+            &issued.key,
+            &self.certificate,
+        )?)
     }
 }
 
@@ -120,10 +141,19 @@ fn name(common_name: &str) -> DistinguishedName {
     name
 }
 
-fn set_validity(params: &mut CertificateParams, now: Timestamp, validity: SignedDuration) -> Result<Timestamp, AuthorityError> {
-    let not_after = now.checked_add(validity).map_err(|_| AuthorityError::Instant(now))?;
+fn set_validity(
+    params: &mut CertificateParams,
+    now: Timestamp,
+    validity: SignedDuration,
+) -> Result<Timestamp, AuthorityError> {
+    let not_after = now
+        .checked_add(validity)
+        .map_err(|_| AuthorityError::Instant(now))?;
     // Certificates are given whole days: valid from the start of the first, until the start of the last.
-    let (year, month, day) = utc_date(now.checked_sub(CLOCK_SKEW).map_err(|_| AuthorityError::Instant(now))?)?;
+    let (year, month, day) = utc_date(
+        now.checked_sub(CLOCK_SKEW)
+            .map_err(|_| AuthorityError::Instant(now))?,
+    )?;
     params.not_before = rcgen::date_time_ymd(year, month, day);
     let (year, month, day) = utc_date(not_after)?;
     params.not_after = rcgen::date_time_ymd(year, month, day);
@@ -176,7 +206,11 @@ mod tests {
         });
         // TLS 1.3: the server's refusal of a client's certificate comes after the client's handshake, so ask the server.
         let connected = client.connect(&address, expected).await.is_ok();
-        let peer = tokio::time::timeout(std::time::Duration::from_millis(if connected { 2_000 } else { 100 }), accepted).await;
+        let peer = tokio::time::timeout(
+            std::time::Duration::from_millis(if connected { 2_000 } else { 100 }),
+            accepted,
+        )
+        .await;
         shutdown.cancel();
         connected && peer.is_ok_and(|peer| peer.unwrap() == Some(acme(TenantRole::Gateway)))
     }

@@ -64,13 +64,18 @@ impl SystemRole {
 impl PeerIdentity {
     /// A tenant's part.
     pub fn tenant(tenant: &TenantId, role: TenantRole) -> Self {
-        Self::Tenant { tenant: tenant.clone(), role }
+        Self::Tenant {
+            tenant: tenant.clone(),
+            role,
+        }
     }
 
     /// The URI SAN.
     pub fn uri(&self) -> String {
         match self {
-            Self::Tenant { tenant, role } => format!("spiffe://{TRUST_DOMAIN}/tenant/{tenant}/{}", role.as_str()),
+            Self::Tenant { tenant, role } => {
+                format!("spiffe://{TRUST_DOMAIN}/tenant/{tenant}/{}", role.as_str())
+            }
             Self::System(role) => format!("spiffe://{TRUST_DOMAIN}/system/{}", role.as_str()),
         }
     }
@@ -85,12 +90,17 @@ impl PeerIdentity {
 
     /// Reads a URI SAN; `None` for anything but an identity of ours.
     pub fn from_uri(uri: &str) -> Option<Self> {
-        let path = uri.strip_prefix("spiffe://")?.strip_prefix(TRUST_DOMAIN)?.strip_prefix('/')?;
+        let path = uri
+            .strip_prefix("spiffe://")?
+            .strip_prefix(TRUST_DOMAIN)?
+            .strip_prefix('/')?;
         let segments: Vec<_> = path.split('/').collect();
         match segments.as_slice() {
             ["tenant", tenant, role] => {
                 let tenant = TenantId::parse(*tenant).ok()?;
-                let role = [TenantRole::Worker, TenantRole::Gateway].into_iter().find(|known| known.as_str() == *role)?;
+                let role = [TenantRole::Worker, TenantRole::Gateway]
+                    .into_iter()
+                    .find(|known| known.as_str() == *role)?;
                 Some(Self::Tenant { tenant, role })
             }
             ["system", role] => [SystemRole::Operator, SystemRole::Billing]

@@ -18,7 +18,10 @@ pub struct LeaderFinder {
 impl LeaderFinder {
     /// `service` is "HOST:PORT" of the headless service.
     pub fn new(service: impl Into<String>) -> Self {
-        Self { service: service.into(), candidates: VecDeque::new() }
+        Self {
+            service: service.into(),
+            candidates: VecDeque::new(),
+        }
     }
 
     /// The next address to try; `None` if the service resolves to nothing now.

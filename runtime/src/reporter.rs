@@ -99,14 +99,22 @@ impl Reporter {
             return Ok(0);
         }
         let sequences: Vec<_> = spooled.iter().map(|record| record.sequence).collect();
-        let request = ReportRequest { records: spooled.into_iter().map(|record| self.record(record)).collect() };
-        let response = tokio::time::timeout(CALL_TIMEOUT, MeteringClient::new(self.billing.clone()).report(request))
-            .await
-            .map_err(|_| ReportError::TimedOut)?
-            .map_err(|status| ReportError::Refused(ApiError::from_status(&status)))?
-            .into_inner();
+        let request = ReportRequest {
+            records: spooled.into_iter().map(|record| self.record(record)).collect(),
+        };
+        let response = tokio::time::timeout(
+            CALL_TIMEOUT,
+            MeteringClient::new(self.billing.clone()).report(request),
+        )
+        .await
+        .map_err(|_| ReportError::TimedOut)?
+        .map_err(|status| ReportError::Refused(ApiError::from_status(&status)))?
+        .into_inner();
         if response.results.len() != sequences.len() {
-            return Err(ReportError::Incomplete { sent: sequences.len(), answered: response.results.len() });
+            return Err(ReportError::Incomplete {
+                sent: sequences.len(),
+                answered: response.results.len(),
+            });
         }
         self.count(&response);
         let reported = sequences.len();
@@ -129,7 +137,11 @@ impl Reporter {
             let counter = match result.status() {
                 Status::Accepted | Status::Duplicate | Status::Variant => &self.counts.taken,
                 Status::Conflict | Status::Rejected | Status::Unspecified => {
-                    tracing::error!(reason = result.reason, message = result.message, "billing refused a usage record");
+                    tracing::error!(
+                        reason = result.reason,
+                        message = result.message,
+                        "billing refused a usage record"
+                    );
                     &self.counts.refused
                 }
             };

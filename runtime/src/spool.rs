@@ -56,8 +56,15 @@ pub struct SpooledRecord {
 }
 
 enum Change {
-    Append { event: Vec<u8>, delivery: Delivery, held: bool },
-    Settle { sequence: i64, delivery: Delivery },
+    Append {
+        event: Vec<u8>,
+        delivery: Delivery,
+        held: bool,
+    },
+    Settle {
+        sequence: i64,
+        delivery: Delivery,
+    },
     Acknowledge(Vec<i64>),
     Probe,
 }
@@ -77,7 +84,9 @@ pub struct Spool {
 
 impl std::fmt::Debug for Spool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Spool").field("depth", &self.depth()).finish_non_exhaustive()
+        f.debug_struct("Spool")
+            .field("depth", &self.depth())
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,7 +101,10 @@ struct State {
 impl Spool {
     /// Opens the spool in `folder`, making it where there is none.
     pub async fn open(folder: &Path) -> Result<Self, SpoolError> {
-        let open_error = |cause: String| SpoolError::Open { folder: folder.display().to_string(), cause };
+        let open_error = |cause: String| SpoolError::Open {
+            folder: folder.display().to_string(),
+            cause,
+        };
         std::fs::create_dir_all(folder).map_err(|error| open_error(error.to_string()))?;
         let options = SqliteConnectOptions::from_str("sqlite://")
             .map_err(|error| open_error(error.to_string()))?
@@ -112,16 +124,20 @@ impl Spool {
         .execute(&pool)
         .await
         .map_err(|error| open_error(error.to_string()))?;
-        sqlx::query("CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT")
-            .execute(&pool)
-            .await
-            .map_err(|error| open_error(error.to_string()))?;
+        sqlx::query(
+            "CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT",
+        )
+        .execute(&pool)
+        .await
+        .map_err(|error| open_error(error.to_string()))?;
         let (depth,): (i64,) = sqlx::query_as("SELECT count(*) FROM record")
             .fetch_one(&pool)
             .await
             .map_err(|error| open_error(error.to_string()))?;
         let state = Arc::new(State::default());
-        state.depth.store(u64::try_from(depth).unwrap_or_default(), Ordering::Relaxed);
+        state
+            .depth
+            .store(u64::try_from(depth).unwrap_or_default(), Ordering::Relaxed);
         let (writes, queue) = mpsc::channel(QUEUE);
         tokio::spawn(write_in_groups(pool.clone(), queue, state.clone()));
         Ok(Self { pool, writes, state })
@@ -129,7 +145,12 @@ impl Spool {
 
     /// Takes a record; durable when this returns. A `held` one waits for [`Self::settle`].
     pub async fn append(&self, event: Vec<u8>, delivery: Delivery, held: bool) -> Result<i64, SpoolError> {
-        self.write(Change::Append { event, delivery, held }).await
+        self.write(Change::Append {
+            event,
+            delivery,
+            held,
+        })
+        .await
     }
 
     /// Says whether a held record was delivered, and gives it to the reporter.
@@ -190,7 +211,10 @@ impl Spool {
 
     async fn write(&self, change: Change) -> Result<i64, SpoolError> {
         let (done, result) = oneshot::channel();
-        self.writes.send(Write { change, done }).await.map_err(|_| SpoolError::Closed)?;
+        self.writes
+            .send(Write { change, done })
+            .await
+            .map_err(|_| SpoolError::Closed)?;
         result.await.map_err(|_| SpoolError::Closed)?
     }
 }
@@ -271,19 +295,27 @@ fn hold(group: &[Write], sequences: &[i64], state: &State) {
     }
 }
 
-async fn append(transaction: &mut Transaction<'_, Sqlite>, event: &[u8], delivery: Delivery) -> Result<i64, sqlx::Error> {
-    let (sequence,): (i64,) = sqlx::query_as("INSERT INTO record (event, delivery) VALUES ($1, $2) RETURNING sequence")
-        .bind(event)
-        .bind(delivery as i32)
-        .fetch_one(&mut **transaction)
-        .await?;
+async fn append(
+    transaction: &mut Transaction<'_, Sqlite>,
+    event: &[u8],
+    delivery: Delivery,
+) -> Result<i64, sqlx::Error> {
+    let (sequence,): (i64,) =
+        sqlx::query_as("INSERT INTO record (event, delivery) VALUES ($1, $2) RETURNING sequence")
+            .bind(event)
+            .bind(delivery as i32)
+            .fetch_one(&mut **transaction)
+            .await?;
     Ok(sequence)
 }
 
 async fn delete(transaction: &mut Transaction<'_, Sqlite>, sequences: &[i64]) -> Result<u64, sqlx::Error> {
     let mut removed = 0;
     for sequence in sequences {
-        let done = sqlx::query("DELETE FROM record WHERE sequence = $1").bind(sequence).execute(&mut **transaction).await?;
+        let done = sqlx::query("DELETE FROM record WHERE sequence = $1")
+            .bind(sequence)
+            .execute(&mut **transaction)
+            .await?;
         removed += done.rows_affected();
     }
     Ok(removed)
@@ -300,11 +332,22 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_record_outlives_the_process_until_it_is_acknowledged() {
         let folder = tempfile::tempdir().unwrap();
-        let sequence = open(&folder).await.append(b"one".to_vec(), Delivery::Unspecified, false).await.unwrap();
+        let sequence = open(&folder)
+            .await
+            .append(b"one".to_vec(), Delivery::Unspecified, false)
+            .await
+            .unwrap();
         let again = open(&folder).await;
         assert_eq!(again.depth(), 1);
         let records = again.oldest(10).await.unwrap();
-        assert_eq!(records, [SpooledRecord { sequence, event: b"one".to_vec(), delivery: Delivery::Unspecified }]);
+        assert_eq!(
+            records,
+            [SpooledRecord {
+                sequence,
+                event: b"one".to_vec(),
+                delivery: Delivery::Unspecified
+            }]
+        );
         again.acknowledge(vec![sequence]).await.unwrap();
         assert_eq!(open(&folder).await.depth(), 0);
     }
@@ -313,9 +356,16 @@ mod tests {
     async fn a_held_record_is_durable_but_not_reported_until_it_is_settled() {
         let folder = tempfile::tempdir().unwrap();
         let spool = open(&folder).await;
-        let sequence = spool.append(b"one".to_vec(), Delivery::Delivered, true).await.unwrap();
+        let sequence = spool
+            .append(b"one".to_vec(), Delivery::Delivered, true)
+            .await
+            .unwrap();
         assert_eq!(spool.oldest(10).await.unwrap(), []);
-        assert_eq!(open(&folder).await.oldest(10).await.unwrap().len(), 1, "after a restart nothing is held");
+        assert_eq!(
+            open(&folder).await.oldest(10).await.unwrap().len(),
+            1,
+            "after a restart nothing is held"
+        );
         spool.settle(sequence, Delivery::Undelivered).await.unwrap();
         assert_eq!(spool.oldest(10).await.unwrap()[0].delivery, Delivery::Undelivered);
     }

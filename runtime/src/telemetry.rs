@@ -18,10 +18,22 @@ use tracing_subscriber::{EnvFilter, Layer as _};
 #[command(next_help_heading = "Telemetry")]
 pub struct TelemetryArgs {
     /// What is logged: a level, or targets with levels, as "info,springtide_worker=debug"
-    #[arg(long = "log", env = "SPRINGTIDE_LOG", default_value = "info", value_name = "FILTER", global = true)]
+    #[arg(
+        long = "log",
+        env = "SPRINGTIDE_LOG",
+        default_value = "info",
+        value_name = "FILTER",
+        global = true
+    )]
     pub filter: String,
     /// Form of a log line
-    #[arg(long, env = "SPRINGTIDE_LOG_FORMAT", default_value = "text", value_name = "FORM", global = true)]
+    #[arg(
+        long,
+        env = "SPRINGTIDE_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORM",
+        global = true
+    )]
     pub log_format: LogFormat,
     /// Where traces are sent (OTLP over gRPC), as "http://collector:4317"; off unless set
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", global = true)]
@@ -55,7 +67,9 @@ impl Drop for TelemetryGuard {
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter does not parse.
-    #[error("the log filter {filter:?} is not understood; use a level such as \"info\", or \"target=level\" pairs with commas")]
+    #[error(
+        "the log filter {filter:?} is not understood; use a level such as \"info\", or \"target=level\" pairs with commas"
+    )]
     Filter {
         /// As it was given.
         filter: String,
@@ -77,14 +91,22 @@ pub enum TelemetryError {
 
 /// Starts logs and, if asked, traces. Call once, inside the tokio runtime.
 pub fn init(service: &'static str, args: &TelemetryArgs) -> Result<TelemetryGuard, TelemetryError> {
-    let filter = EnvFilter::try_new(&args.filter)
-        .map_err(|source| TelemetryError::Filter { filter: args.filter.clone(), source })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let filter = EnvFilter::try_new(&args.filter).map_err(|source| TelemetryError::Filter {
+        filter: args.filter.clone(),
+        source,
+    })?;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let lines = match args.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    let traces = match args.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) {
+    let traces = match args
+        .otlp_endpoint
+        .as_deref()
+        .filter(|endpoint| !endpoint.is_empty())
+    {
         None => None,
         Some(endpoint) => Some(tracer_provider(service, endpoint)?),
     };
@@ -93,7 +115,10 @@ pub fn init(service: &'static str, args: &TelemetryArgs) -> Result<TelemetryGuar
             .with_tracer(provider.tracer(service))
             .with_filter(EnvFilter::new("info,h2=off,tonic=off,hyper=off,tower=off"))
     });
-    tracing_subscriber::registry().with(spans).with(lines.with_filter(filter)).try_init()?;
+    tracing_subscriber::registry()
+        .with(spans)
+        .with(lines.with_filter(filter))
+        .try_init()?;
     Ok(TelemetryGuard { traces })
 }
 
@@ -102,7 +127,10 @@ fn tracer_provider(service: &'static str, endpoint: &str) -> Result<SdkTracerPro
         .with_tonic()
         .with_endpoint(endpoint)
         .build()
-        .map_err(|source| TelemetryError::Exporter { endpoint: endpoint.to_owned(), source })?;
+        .map_err(|source| TelemetryError::Exporter {
+            endpoint: endpoint.to_owned(),
+            source,
+        })?;
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(Resource::builder().with_service_name(service).build())

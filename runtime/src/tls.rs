@@ -33,7 +33,12 @@ const MAX_HANDSHAKES: usize = 256;
 #[derive(Args, Clone, Debug)]
 pub struct TlsArgs {
     /// Folder with tls.crt, tls.key and ca.crt
-    #[arg(long, env = "SPRINGTIDE_TLS_DIR", default_value = "/etc/springtide/tls", value_name = "FOLDER")]
+    #[arg(
+        long,
+        env = "SPRINGTIDE_TLS_DIR",
+        default_value = "/etc/springtide/tls",
+        value_name = "FOLDER"
+    )]
     pub tls_dir: PathBuf,
 }
 
@@ -91,15 +96,24 @@ impl TlsArgs {
         let read = |name: &str| self.tls_dir.join(name);
         TlsMaterial::new(
             certificates_in(&read("tls.crt"))?,
-            PrivateKeyDer::from_pem_file(read("tls.key")).map_err(|source| TlsError::File { path: read("tls.key"), source })?,
+            PrivateKeyDer::from_pem_file(read("tls.key")).map_err(|source| TlsError::File {
+                path: read("tls.key"),
+                source,
+            })?,
             &certificates_in(&read("ca.crt"))?,
         )
     }
 }
 
 fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let error = |source| TlsError::File { path: path.to_owned(), source };
-    CertificateDer::pem_file_iter(path).map_err(error)?.collect::<Result<_, _>>().map_err(error)
+    let error = |source| TlsError::File {
+        path: path.to_owned(),
+        source,
+    };
+    CertificateDer::pem_file_iter(path)
+        .map_err(error)?
+        .collect::<Result<_, _>>()
+        .map_err(error)
 }
 
 impl TlsMaterial {
@@ -112,12 +126,17 @@ impl TlsMaterial {
         };
         Self::new(
             certificates("certificate", certificate)?,
-            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Pem { what: "key", source })?,
+            PrivateKeyDer::from_pem_slice(key.as_bytes())
+                .map_err(|source| TlsError::Pem { what: "key", source })?,
             &certificates("CA", ca)?,
         )
     }
 
-    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, ca: &[CertificateDer<'static>]) -> Result<Self, TlsError> {
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        ca: &[CertificateDer<'static>],
+    ) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = &[&rustls::version::TLS13];
         let mut roots = RootCertStore::empty();
@@ -125,7 +144,8 @@ impl TlsMaterial {
             roots.add(certificate.clone())?;
         }
         let roots = Arc::new(roots);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build()?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build()?;
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(versions)?
             .with_client_cert_verifier(verifier)
@@ -136,18 +156,27 @@ impl TlsMaterial {
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)?;
         client.alpn_protocols = vec![b"h2".to_vec()];
-        Ok(Self { server: Arc::new(server), client: Arc::new(client) })
+        Ok(Self {
+            server: Arc::new(server),
+            client: Arc::new(client),
+        })
     }
 
     /// Connections with a finished handshake, for `Server::serve_with_incoming`. A peer that is slow or wrong in its
     /// handshake holds up no other. Ends at `shutdown`.
-    pub fn incoming(&self, listener: TcpListener, shutdown: CancellationToken) -> ReceiverStream<std::io::Result<TlsStream<TcpStream>>> {
+    pub fn incoming(
+        &self,
+        listener: TcpListener,
+        shutdown: CancellationToken,
+    ) -> ReceiverStream<std::io::Result<TlsStream<TcpStream>>> {
         let (sender, receiver) = tokio::sync::mpsc::channel(16);
         let acceptor = TlsAcceptor::from(self.server.clone());
         let permits = Arc::new(tokio::sync::Semaphore::new(MAX_HANDSHAKES));
         tokio::spawn(async move {
             loop {
-                let Ok(permit) = permits.clone().acquire_owned().await else { return };
+                let Ok(permit) = permits.clone().acquire_owned().await else {
+                    return;
+                };
                 let (stream, peer) = tokio::select! {
                     () = shutdown.cancelled() => return,
                     accepted = listener.accept() => match accepted {
@@ -190,17 +219,29 @@ impl TlsMaterial {
         endpoint
             .connect_with_connector(connector)
             .await
-            .map_err(|source| TlsError::Address { address: address.to_owned(), source })
+            .map_err(|source| TlsError::Address {
+                address: address.to_owned(),
+                source,
+            })
     }
 
     fn endpoint(&self, address: &str, expected: &PeerIdentity) -> Result<(Endpoint, Connector), TlsError> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
-            .map_err(|source| TlsError::Address { address: address.to_owned(), source })?
+            .map_err(|source| TlsError::Address {
+                address: address.to_owned(),
+                source,
+            })?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true);
-        Ok((endpoint, Connector { config: self.client.clone(), server_name: expected.server_name() }))
+        Ok((
+            endpoint,
+            Connector {
+                config: self.client.clone(),
+                server_name: expected.server_name(),
+            },
+        ))
     }
 }
 
@@ -226,7 +267,9 @@ impl tower::Service<http::Uri> for Connector {
             let stream = TcpStream::connect(authority).await?;
             stream.set_nodelay(true)?;
             let name = ServerName::try_from(server_name).map_err(std::io::Error::other)?;
-            Ok(TokioIo::new(TlsConnector::from(config).connect(name, stream).await?))
+            Ok(TokioIo::new(
+                TlsConnector::from(config).connect(name, stream).await?,
+            ))
         })
     }
 }
@@ -239,7 +282,12 @@ pub fn peer_identity<T>(request: &tonic::Request<T>) -> Result<PeerIdentity, Api
     request
         .peer_certs()
         .and_then(|chain| identity_of(chain.first()?))
-        .ok_or_else(|| ApiError::new(Reason::Unauthenticated, "a client certificate with an identity is needed"))
+        .ok_or_else(|| {
+            ApiError::new(
+                Reason::Unauthenticated,
+                "a client certificate with an identity is needed",
+            )
+        })
 }
 
 /// The identity in a certificate's URI SAN, if it has exactly one of ours.
