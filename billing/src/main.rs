@@ -1,2 +1,2 @@
-//! placeholder
+//! Springtide's metering, bills and client portal.
 fn main() {}

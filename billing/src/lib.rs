@@ -1,0 +1,5 @@
+//! Springtide's metering, bills and client portal.
+
+pub mod digest;
+pub mod locale;
+pub mod rating;
