@@ -16,6 +16,7 @@ use clap::Args;
 
 use crate::clock::{Look, wait_until};
 use crate::command::command;
+use crate::workspace;
 
 /// What the outer half needs.
 #[derive(Args)]
@@ -79,7 +80,7 @@ fn start_inside(netns: &str, socket: &Path, to: SocketAddr) -> Result<Child> {
     } else {
         format!("--net=/run/netns/{netns}")
     };
-    let this = env::current_exe().context("cannot find this program's own file")?;
+    let this = workspace::this_program()?;
     let mut inside = command(&["nsenter", &net]);
     inside
         .arg(this)

@@ -53,3 +53,12 @@ pub(crate) fn is_root() -> bool {
         uid.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
     })
 }
+
+/// This program's own file. A build that ran meanwhile may have replaced it, which the kernel marks in the name.
+pub(crate) fn this_program() -> Result<PathBuf> {
+    let path = env::current_exe().context("cannot find this program's own file")?;
+    let text = path.to_string_lossy();
+    Ok(text
+        .strip_suffix(" (deleted)")
+        .map_or_else(|| path.clone(), PathBuf::from))
+}

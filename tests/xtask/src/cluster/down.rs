@@ -35,7 +35,15 @@ fn remove_state(state: &State) -> Result<()> {
         ignore_absent(fs::remove_dir_all(&path))
             .with_context(|| format!("cannot remove {}", path.display()))?;
     }
-    for path in ["kubeconfig", "kubeconfig-local", "cluster.json", "binaries"].map(|name| state.path(name)) {
+    for path in [
+        "kubeconfig",
+        "kubeconfig-local",
+        "cluster.json",
+        "xtask",
+        "binaries",
+    ]
+    .map(|name| state.path(name))
+    {
         ignore_absent(fs::remove_file(&path)).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     let _ = fs::remove_dir(state.folder());

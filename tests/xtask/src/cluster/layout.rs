@@ -130,6 +130,11 @@ impl State {
         self.path("kubeconfig-local")
     }
 
+    /// A copy of this very program, for the forwarders of a running cluster.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.path("xtask")
+    }
+
     /// A node's own folder.
     pub(crate) fn node(&self, node: Node, name: &str) -> PathBuf {
         self.path("nodes").join(node.name).join(name)
@@ -164,7 +169,7 @@ impl State {
             "controlNetns": CONTROL,
             "nodes": NODES.map(node),
             "binaries": binaries,
-            "xtask": std::env::current_exe().unwrap_or_default(),
+            "xtask": self.program(),
             "auditLog": self.path("logs/audit.log"),
         });
         write(&self.path("cluster.json"), &format!("{text:#}\n"))

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
-use std::{env, fs, thread};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -113,10 +113,10 @@ fn free_port() -> Result<u16> {
 }
 
 fn start_forwarder(state: &State, port: u16) -> Result<()> {
-    let this = env::current_exe()
-        .context("cannot find this program's own file")?
-        .display()
-        .to_string();
+    // A copy, since builds replace the program that runs now.
+    let copy = state.program();
+    fs::copy("/proc/self/exe", &copy).with_context(|| format!("cannot write {}", copy.display()))?;
+    let this = copy.display().to_string();
     let (listen, to) = (format!("127.0.0.1:{port}"), format!("{CONTROL_IP}:{API_PORT}"));
     let words = [
         this.as_str(),

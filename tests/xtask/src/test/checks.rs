@@ -12,7 +12,9 @@ use crate::workspace;
 const GENERATED: &[(&[&str], &str)] = &[];
 
 pub(super) fn format(report: &mut Report) {
-    report.step("format", |step| cargo(step, &["fmt", "--all", "--check"]));
+    report.step("format", |step| {
+        cargo(step, &["fmt", "--all", "--check", "--", "--color=never"])
+    });
 }
 
 pub(super) fn build(report: &mut Report) -> bool {

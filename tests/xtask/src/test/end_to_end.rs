@@ -91,7 +91,7 @@ fn on_cluster(report: &mut Report, binaries: &Path) {
 
 /// Takes the cluster down if this process is interrupted or killed.
 fn down_guard(state: &State) -> Result<Guard> {
-    let this = env::current_exe()?.display().to_string();
+    let this = workspace::this_program()?.display().to_string();
     Guard::new(&[
         this.as_str(),
         "cluster",
