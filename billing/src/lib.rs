@@ -2,4 +2,5 @@
 
 pub mod digest;
 pub mod locale;
+pub mod metering;
 pub mod rating;

@@ -1,0 +1,270 @@
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+use springtide_proto::ids::{TenantId, TenantUid};
+
+use super::*;
+use crate::metering::report::{Party, Provenance};
+use crate::rating::number::Exact;
+
+const LEDGER: OpenLedger = OpenLedger { id: 1, statement: 7 };
+
+/// A store in memory that does what the databases do, one batch after the other.
+#[derive(Default)]
+struct Memory {
+    keys: HashMap<Identity, (Sequence, Digest)>,
+    events: HashMap<Sequence, (Event, Standing)>,
+    buckets: BTreeMap<(LedgerId, i64, BucketKey), i128>,
+    next: Sequence,
+}
+
+impl Memory {
+    fn ingest(&mut self, reports: Vec<Report>) -> Vec<Verdict> {
+        let candidates: Vec<_> = reports
+            .into_iter()
+            .map(|report| Candidate::Report(LEDGER, report))
+            .collect();
+        let mut tracked = HashMap::new();
+        for (identity, hash) in claims(&candidates) {
+            let (sequence, hash) = *self.keys.entry(identity.clone()).or_insert_with(|| {
+                self.next += 1;
+                (self.next, hash)
+            });
+            tracked.insert(
+                identity,
+                Tracked {
+                    sequence,
+                    hash,
+                    known: self.events.get(&sequence).cloned(),
+                },
+            );
+        }
+        for identity in referred(&candidates) {
+            if let Some((sequence, hash)) = self.keys.get(&identity) {
+                let known = self.events.get(sequence).cloned();
+                tracked.entry(identity).or_insert(Tracked {
+                    sequence: *sequence,
+                    hash: *hash,
+                    known,
+                });
+            }
+        }
+        let (verdicts, changes) = decide(candidates, tracked).unwrap();
+        for NewEvent {
+            sequence,
+            standing,
+            event,
+            ..
+        } in changes.events
+        {
+            self.events.insert(sequence, (event, standing));
+        }
+        for (sequence, standing) in changes.standings {
+            self.events.get_mut(&sequence).unwrap().1 = standing;
+        }
+        for (sequence, new) in changes.rehashed {
+            self.keys
+                .values_mut()
+                .find(|(known, _)| *known == sequence)
+                .unwrap()
+                .1 = new;
+        }
+        self.keys
+            .retain(|_, (sequence, _)| !changes.released.contains(sequence));
+        for (key, nanos) in changes.buckets {
+            *self.buckets.entry(key).or_insert(0) += nanos;
+        }
+        verdicts
+    }
+
+    fn total(&self) -> i128 {
+        self.buckets.values().sum::<i128>() / 1_000_000_000
+    }
+}
+
+fn report(source: &str, id: &str, bytes: &str, witness: Witness, delivery: Delivery) -> Report {
+    Report {
+        party: Party {
+            tenant_uid: TenantUid::parse("u").unwrap(),
+            tenant: TenantId::parse("acme").unwrap(),
+        },
+        event: Event {
+            source: source.into(),
+            id: id.into(),
+            meter: "interactions".into(),
+            quantity: Exact::new(1, 0),
+            time: "2026-11-11T00:00:00Z".parse().unwrap(),
+            dimensions: BTreeMap::new(),
+            reversal_of: None,
+        },
+        hash: Digest::of(bytes.as_bytes()),
+        payload: bytes.as_bytes().to_vec(),
+        provenance: Provenance {
+            witness,
+            delivery,
+            reporter: "pod".into(),
+            boot_id: "boot".into(),
+        },
+    }
+}
+
+fn worker(id: &str) -> Report {
+    report("interaction", id, id, Witness::Worker, Delivery::Unspecified)
+}
+
+fn gateway(id: &str, delivery: Delivery) -> Report {
+    report("interaction", id, id, Witness::Gateway, delivery)
+}
+
+fn reversal(id: &str, of: &str) -> Report {
+    let mut report = worker(id);
+    report.event.reversal_of = Some(of.into());
+    report
+}
+
+#[test]
+fn two_witnesses_of_one_interaction_count_once_in_one_batch_or_in_two() {
+    let mut memory = Memory::default();
+    let both = vec![worker("a"), gateway("a", Delivery::Delivered)];
+    assert_eq!(
+        memory.ingest(both.clone()),
+        [Verdict::Accepted, Verdict::Duplicate]
+    );
+    assert_eq!(memory.ingest(both), [Verdict::Duplicate, Verdict::Duplicate]);
+    assert_eq!(memory.total(), 1);
+    let (_, standing) = memory.events[&1];
+    assert_eq!(standing.witnesses(), ["gateway", "worker"]);
+}
+
+#[test]
+fn an_undelivered_interaction_goes_off_the_bill_and_a_delivered_report_brings_it_back() {
+    let mut memory = Memory::default();
+    memory.ingest(vec![worker("a")]);
+    assert_eq!(memory.total(), 1);
+    memory.ingest(vec![gateway("a", Delivery::Undelivered)]);
+    assert_eq!(memory.total(), 0);
+    memory.ingest(vec![gateway("a", Delivery::Delivered)]);
+    assert_eq!(memory.total(), 1);
+    memory.ingest(vec![gateway("a", Delivery::Undelivered)]);
+    assert_eq!(memory.total(), 1);
+}
+
+#[test]
+fn a_variants_delivery_counts_for_the_interaction_that_came_first() {
+    let mut memory = Memory::default();
+    memory.ingest(vec![worker("a"), gateway("a", Delivery::Undelivered)]);
+    let variant = report(
+        "interaction",
+        "a",
+        "other bytes",
+        Witness::Gateway,
+        Delivery::Delivered,
+    );
+    assert_eq!(memory.ingest(vec![variant]), [Verdict::Variant]);
+    assert_eq!(memory.total(), 1);
+}
+
+#[test]
+fn other_bytes_of_any_other_source_are_a_conflict_that_changes_nothing() {
+    let mut memory = Memory::default();
+    memory.ingest(vec![report(
+        "handoff",
+        "h",
+        "one",
+        Witness::Gateway,
+        Delivery::Delivered,
+    )]);
+    let other = report("handoff", "h", "two", Witness::Gateway, Delivery::Delivered);
+    assert_eq!(memory.ingest(vec![other]), [Verdict::Conflict]);
+    assert_eq!(memory.total(), 1);
+}
+
+#[test]
+fn a_reversal_undoes_one_event_once_and_nothing_brings_it_back() {
+    let mut memory = Memory::default();
+    memory.ingest(vec![worker("a"), worker("b")]);
+    assert_eq!(
+        memory.ingest(vec![reversal("r1", "a"), reversal("r1", "a")]),
+        [Verdict::Accepted, Verdict::Duplicate]
+    );
+    assert_eq!(memory.total(), 1);
+    memory.ingest(vec![
+        gateway("a", Delivery::Undelivered),
+        gateway("a", Delivery::Delivered),
+    ]);
+    assert_eq!(memory.total(), 1);
+    let refused = |verdict: &Verdict| matches!(verdict, Verdict::Rejected(Reason::EventRejected, _));
+    let again = memory.ingest(vec![
+        reversal("r2", "a"),
+        reversal("r3", "r1"),
+        reversal("r4", "none"),
+        reversal("r5", "r5"),
+    ]);
+    assert!(again.iter().all(refused), "{again:?}");
+    let mut other_meter = reversal("r6", "b");
+    other_meter.event.meter = "unanswered".into();
+    assert!(refused(&memory.ingest(vec![other_meter])[0]));
+    assert_eq!(memory.total(), 1);
+    assert_eq!(memory.keys.len(), 3, "what was refused holds no identity");
+}
+
+#[test]
+fn an_identity_whose_first_report_was_refused_is_free_for_the_next_in_the_same_batch() {
+    let mut memory = Memory::default();
+    let mut wrong = reversal("a", "none");
+    wrong.hash = Digest::of(b"wrong");
+    let verdicts = memory.ingest(vec![wrong, worker("a")]);
+    assert_eq!(verdicts[1], Verdict::Accepted);
+    assert_eq!(
+        memory.ingest(vec![worker("a")]),
+        [Verdict::Duplicate],
+        "the key holds the hash of what was taken"
+    );
+}
+
+#[test]
+fn an_event_and_its_reversal_in_one_batch_leave_no_trace_in_usage() {
+    let mut memory = Memory::default();
+    assert_eq!(
+        memory.ingest(vec![worker("a"), reversal("r", "a")]),
+        [Verdict::Accepted, Verdict::Accepted]
+    );
+    assert!(memory.buckets.is_empty());
+}
+
+/// What a bill should say, from all reports at once: no order, no batches.
+fn naive(reports: &[Report]) -> i128 {
+    let ids: HashSet<_> = reports.iter().map(|report| report.event.id.as_str()).collect();
+    let billable = |id: &&str| {
+        let speaks: Vec<_> = reports
+            .iter()
+            .filter(|report| report.event.id == *id && report.provenance.witness == Witness::Gateway)
+            .map(|report| report.provenance.delivery)
+            .filter(|delivery| *delivery != Delivery::Unspecified)
+            .collect();
+        speaks.is_empty() || speaks.contains(&Delivery::Delivered)
+    };
+    i128::try_from(ids.into_iter().filter(billable).count()).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn any_order_and_any_batches_of_the_same_reports_come_to_the_same_usage(
+        plan in prop::collection::vec((0_u8..6, 0_u8..2, 0_u8..3, 0_u8..2, any::<u16>()), 1..60), cut in 1_usize..8
+    ) {
+        let mut reports: Vec<_> = plan.into_iter().map(|(id, witness, delivery, bytes, order)| {
+            let witness = if witness == 0 { Witness::Worker } else { Witness::Gateway };
+            let delivery = Delivery::try_from(i32::from(delivery)).unwrap();
+            (order, report("interaction", &id.to_string(), &format!("{id} {bytes}"), witness, delivery))
+        }).collect();
+        for pass in 0..2 {
+            let mut memory = Memory::default();
+            for batch in reports.chunks(cut) {
+                memory.ingest(batch.iter().map(|(_, report)| report.clone()).collect());
+            }
+            let all: Vec<_> = reports.iter().map(|(_, report)| report.clone()).collect();
+            prop_assert_eq!(memory.total(), naive(&all), "pass {}", pass);
+            reports.sort_by_key(|(order, _)| *order);
+        }
+    }
+}

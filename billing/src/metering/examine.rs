@@ -1,0 +1,274 @@
+//! The edge: a wire record becomes a [`Report`], or a [`Rejection`] that says why not.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use prost::Message as _;
+use springtide_proto::error::{ApiError, Reason};
+use springtide_proto::event::{INTERACTION_SOURCE, Interaction, MAX_EVENT, interaction_id};
+use springtide_proto::ids::{TenantId, TenantUid};
+use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witness};
+use springtide_proto::time::timestamp_from_wire;
+use springtide_runtime::identity::TenantRole;
+
+use super::report::{Event, Party, Provenance, Rejection, Report};
+use crate::digest::Digest;
+use crate::rating::number::Exact;
+
+/// How far ahead of the clock an event may lie.
+const FUTURE_TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
+const MAX_DIMENSIONS: usize = 16;
+const MAX_SOURCE: usize = 64;
+const MAX_EVENT_ID: usize = 130;
+const MAX_KEY: usize = 32;
+const MAX_VALUE: usize = 64;
+const MAX_REPORTER: usize = 253;
+
+/// A part of a tenant, proven by its certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reporter {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which part.
+    pub role: TenantRole,
+}
+
+/// Checks everything about a record that can be known without the store.
+pub fn examine(record: Record, peer: &Reporter, now: Timestamp) -> Result<Report, Rejection> {
+    let Record {
+        usage_event,
+        witness,
+        delivery,
+        reporter,
+        boot_id,
+    } = record;
+    let payload = Vec::from(usage_event);
+    let hash = Digest::of(&payload);
+    let checked = provenance_of(witness, delivery, &reporter, &boot_id, peer)
+        .and_then(|provenance| Ok((provenance, event_of(&payload, peer, now)?)));
+    match checked {
+        Ok((provenance, (party, event))) => Ok(Report {
+            party,
+            event,
+            hash,
+            payload,
+            provenance,
+        }),
+        Err(error) => Err(rejection(payload, hash, &reporter, peer, error)),
+    }
+}
+
+fn rejection(
+    mut payload: Vec<u8>,
+    hash: Digest,
+    reporter: &str,
+    peer: &Reporter,
+    error: ApiError,
+) -> Rejection {
+    payload.truncate(MAX_EVENT);
+    let ApiError {
+        reason,
+        message,
+        field,
+    } = error;
+    let printable: String = reporter
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_REPORTER)
+        .collect();
+    // Of the table, a record's own faults are all EVENT_REJECTED; what the identity may not do keeps its reason.
+    let reason = if reason == Reason::PermissionDenied {
+        reason
+    } else {
+        Reason::EventRejected
+    };
+    let message = field
+        .filter(|field| !message.starts_with(field.as_str()))
+        .map_or(message.clone(), |field| format!("{field}: {message}"));
+    Rejection {
+        peer: peer.tenant.to_string(),
+        payload,
+        hash,
+        reporter: printable,
+        reason,
+        message,
+    }
+}
+
+fn provenance_of(
+    witness: i32,
+    delivery: i32,
+    reporter: &str,
+    boot_id: &str,
+    peer: &Reporter,
+) -> Result<Provenance, ApiError> {
+    let witness = Witness::try_from(witness).unwrap_or(Witness::Unspecified);
+    let expected = match peer.role {
+        TenantRole::Worker => Witness::Worker,
+        TenantRole::Gateway => Witness::Gateway,
+    };
+    if witness != expected {
+        return Err(ApiError::new(
+            Reason::PermissionDenied,
+            "witness is not the part that this certificate belongs to",
+        ));
+    }
+    let delivery = Delivery::try_from(delivery)
+        .map_err(|_| ApiError::invalid("delivery", "delivery is not one of DELIVERED, UNDELIVERED"))?;
+    Ok(Provenance {
+        witness,
+        // Only a gateway knows.
+        delivery: if witness == Witness::Gateway {
+            delivery
+        } else {
+            Delivery::Unspecified
+        },
+        reporter: text("reporter", reporter, MAX_REPORTER)?,
+        boot_id: text("boot_id", boot_id, MAX_SOURCE)?,
+    })
+}
+
+fn event_of(payload: &[u8], peer: &Reporter, now: Timestamp) -> Result<(Party, Event), ApiError> {
+    if payload.len() > MAX_EVENT {
+        return Err(ApiError::invalid(
+            "usage_event",
+            format!("usage_event is longer than {MAX_EVENT} bytes"),
+        ));
+    }
+    let wire = UsageEvent::decode(payload)
+        .map_err(|_| ApiError::invalid("usage_event", "usage_event is not an encoded UsageEvent"))?;
+    let UsageEvent {
+        tenant_uid,
+        tenant,
+        source,
+        id,
+        meter,
+        quantity,
+        event_time,
+        dimensions,
+        reversal_of,
+    } = wire;
+    let party = Party {
+        tenant_uid: TenantUid::parse(tenant_uid)?,
+        tenant: TenantId::parse(tenant)?,
+    };
+    if party.tenant != peer.tenant {
+        return Err(ApiError::new(
+            Reason::PermissionDenied,
+            "tenant is not the one that this certificate belongs to",
+        ));
+    }
+    let event = Event {
+        source: text("source", &source, MAX_SOURCE)?,
+        id: text("id", &id, MAX_EVENT_ID)?,
+        meter: lower_name("meter", &meter, MAX_SOURCE)?,
+        quantity: Exact::parse(&quantity)
+            .map_err(|why| ApiError::invalid("quantity", format!("quantity {why}")))?,
+        time: time_of(event_time, now)?,
+        dimensions: dimensions_of(dimensions)?,
+        reversal_of: if reversal_of.is_empty() {
+            None
+        } else {
+            Some(text("reversal_of", &reversal_of, MAX_EVENT_ID)?)
+        },
+    };
+    if event.source == INTERACTION_SOURCE && event.reversal_of.is_none() {
+        check_interaction(payload, &event)?;
+    }
+    Ok((party, event))
+}
+
+/// An interaction says the same in its identity, its meter and its dimensions.
+fn check_interaction(payload: &[u8], event: &Event) -> Result<(), ApiError> {
+    let interaction = Interaction::decode(payload)?;
+    if event.id != interaction_id(&interaction.conversation, &interaction.turn) {
+        return Err(ApiError::invalid(
+            "id",
+            "id of an interaction must be its conversation/turn",
+        ));
+    }
+    if event.meter != interaction.kind.meter() {
+        return Err(ApiError::invalid(
+            "meter",
+            format!(
+                "meter of this kind of interaction must be {}",
+                interaction.kind.meter()
+            ),
+        ));
+    }
+    if event.quantity != Exact::new(1, 0) {
+        return Err(ApiError::invalid(
+            "quantity",
+            "quantity of an interaction must be 1",
+        ));
+    }
+    Ok(())
+}
+
+fn time_of(wire: Option<prost_types::Timestamp>, now: Timestamp) -> Result<Timestamp, ApiError> {
+    let time = timestamp_from_wire(wire, "event_time")?;
+    if time > now.saturating_add(FUTURE_TOLERANCE).unwrap_or(Timestamp::MAX) {
+        return Err(ApiError::invalid(
+            "event_time",
+            "event_time lies more than an hour ahead",
+        ));
+    }
+    if time < Timestamp::UNIX_EPOCH || i64::try_from(time.as_nanosecond()).is_err() {
+        return Err(ApiError::invalid("event_time", "event_time lies before 1970"));
+    }
+    Ok(time)
+}
+
+fn dimensions_of(wire: Vec<Dimension>) -> Result<BTreeMap<String, String>, ApiError> {
+    if wire.len() > MAX_DIMENSIONS {
+        return Err(ApiError::invalid(
+            "dimensions",
+            format!("dimensions are more than {MAX_DIMENSIONS}"),
+        ));
+    }
+    if !wire.is_sorted_by(|one, next| one.key < next.key) {
+        return Err(ApiError::invalid(
+            "dimensions",
+            "dimensions must be sorted by key, each key once",
+        ));
+    }
+    wire.into_iter()
+        .map(|Dimension { key, value }| {
+            let fits = value.chars().count() <= MAX_VALUE && !value.chars().any(char::is_control);
+            if !fits {
+                return Err(ApiError::invalid(
+                    "dimensions",
+                    format!("dimensions: a value must be of at most {MAX_VALUE} printable characters"),
+                ));
+            }
+            Ok((lower_name("dimensions", &key, MAX_KEY)?, value))
+        })
+        .collect()
+}
+
+fn text(field: &str, text: &str, longest: usize) -> Result<String, ApiError> {
+    let fits = (1..=longest).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(ApiError::invalid(
+            field,
+            format!("{field} must be 1 to {longest} printable characters"),
+        ))
+    }
+}
+
+fn lower_name(field: &str, text: &str, longest: usize) -> Result<String, ApiError> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if (1..=longest).contains(&text.len()) && text.bytes().all(inner) {
+        Ok(text.to_owned())
+    } else {
+        Err(ApiError::invalid(
+            field,
+            format!("{field} must be 1 to {longest} of a to z, 0 to 9 and _"),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;
