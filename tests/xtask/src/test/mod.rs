@@ -6,37 +6,63 @@ mod end_to_end;
 mod units;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::progress::Report;
+use crate::progress::{Ending, Report};
 
 /// Options of `test`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Leave out the cluster and the end-to-end tests (they are then named as not run).
-    #[arg(long)]
-    no_cluster: bool,
+    /// Run only these parts, with commas; the build comes first where a part needs it.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+}
+
+/// A part that can be run alone.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Format, lints, dependencies, generated files.
+    Checks,
+    /// Unit, property and PostgreSQL tests, and those of the documentation.
+    Units,
+    /// Tests on the real cluster.
+    EndToEnd,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Checks => "checks",
+            Self::Units => "unit tests",
+            Self::EndToEnd => "end to end",
+        }
+    }
 }
 
 /// Runs all steps.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let mut report = Report::default();
-    checks::format(&mut report);
-    let built = checks::build(&mut report);
-    if built {
-        checks::lints(&mut report);
-        units::run(&mut report);
-        checks::generated(&mut report);
-    } else {
-        for name in ["lints", "unit tests", "generated files"] {
-            report.not_run(name, "the build failed");
-        }
+    let wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
+    if wanted(Part::Checks) {
+        checks::format(&mut report);
+        checks::dependencies(&mut report);
     }
-    checks::dependencies(&mut report);
-    match (built, options.no_cluster) {
-        (true, false) => end_to_end::run(&mut report),
-        (false, _) => report.not_run("end to end", "the build failed"),
-        (true, true) => report.not_run("end to end", "left out by --no-cluster"),
+    let built = checks::build(&mut report);
+    for part in [Part::Checks, Part::Units, Part::EndToEnd] {
+        match (wanted(part), built, part) {
+            (false, ..) => {
+                report.step(part.name(), |_| {
+                    Ok(Ending::Skipped("left out by --only".to_owned()))
+                });
+            }
+            (true, false, _) => report.not_run(part.name(), "the build failed"),
+            (true, true, Part::Checks) => {
+                checks::lints(&mut report);
+                checks::generated(&mut report);
+            }
+            (true, true, Part::Units) => units::run(&mut report),
+            (true, true, Part::EndToEnd) => end_to_end::run(&mut report),
+        }
     }
     report.conclude()
 }
