@@ -155,7 +155,9 @@ impl Bundle {
 fn scaled_to_one(mut scores: Vec<f32>) -> Vec<f32> {
     let best = scores.iter().copied().fold(0.0, f32::max);
     if best > 0.0 {
-        scores.iter_mut().for_each(|score| *score /= best);
+        for score in &mut scores {
+            *score /= best;
+        }
     }
     scores
 }

@@ -59,7 +59,7 @@ fn runs_of_one_script(word: &str) -> Vec<Vec<char>> {
                     .last()
                     .is_some_and(|last| is_spaceless(*last) == is_spaceless(character)) =>
             {
-                run.push(character)
+                run.push(character);
             }
             _ => runs.push(vec![character]),
         }
