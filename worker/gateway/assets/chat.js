@@ -1,0 +1,117 @@
+"use strict";
+// One conversation a tab. The newest resume token is kept in the tab's storage, so that a reload or a lost connection goes on
+// where it was. A message that has no answer yet is sent again under the same id: it is answered and charged once.
+const TEXTS = {
+  zh: { title: "在线客服", end: "结束会话", label: "您的问题", send: "发送", online: "已连接", offline: "连接中断，正在重连…",
+        typing: "正在回复…", ended: "会话已结束，再发一条消息即可开始新的会话。", hello: "您好！请问有什么可以帮您？",
+        waiting: (n, s) => `前面还有 ${n} 位${s ? `，预计等待 ${s} 秒` : ""}`, log: "对话" },
+  en: { title: "Customer service", end: "End", label: "Your question", send: "Send", online: "Connected", offline: "Connection lost, reconnecting…",
+        typing: "Answering…", ended: "This conversation has ended. Send a message to begin a new one.", hello: "Hello! How can we help you?",
+        waiting: (n, s) => `Your place in the queue: ${n}${s ? `, about ${s} seconds` : ""}`, log: "Conversation" },
+};
+const language = (new URLSearchParams(location.search).get("lang") || navigator.language).startsWith("zh") ? "zh" : "en";
+const texts = TEXTS[language];
+const element = (id) => document.getElementById(id);
+const [log, statusLine, form, input] = ["log", "status", "form", "text"].map(element);
+document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+document.title = texts.title;
+log.setAttribute("aria-label", texts.log);
+for (const node of document.querySelectorAll("[data-text]")) node.textContent = texts[node.dataset.text];
+
+const newId = () => crypto.getRandomValues(new Uint32Array(4)).reduce((id, part) => id + part.toString(16).padStart(8, "0"), "");
+let conversation = sessionStorage.getItem("conversation") || newId();
+let token = sessionStorage.getItem("token") || "";
+let unanswered = null; // { turn_id, text, node }
+let socket = null;
+let retryAfter = 500;
+sessionStorage.setItem("conversation", conversation);
+
+function show(kind, text) {
+  const line = document.createElement("li");
+  line.className = kind;
+  line.textContent = text;
+  log.append(line);
+  log.scrollTop = log.scrollHeight;
+  return line;
+}
+
+function connect() {
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  socket = new WebSocket(`${scheme}://${location.host}/v1/conversations/${conversation}/ws`);
+  socket.onopen = () => { retryAfter = 500; statusLine.textContent = texts.online; if (unanswered) transmit(); };
+  socket.onmessage = (event) => receive(JSON.parse(event.data));
+  socket.onclose = (event) => {
+    if (event.target !== socket) return;
+    statusLine.textContent = texts.offline;
+    setTimeout(connect, retryAfter);
+    retryAfter = Math.min(retryAfter * 2, 8000);
+  };
+}
+
+function transmit() {
+  if (socket.readyState !== WebSocket.OPEN) return;
+  const { turn_id, text } = unanswered;
+  statusLine.textContent = texts.typing;
+  socket.send(JSON.stringify({ type: "turn", turn_id, text, resume_token: token }));
+}
+
+function ask(text) {
+  if (unanswered || !text.trim()) return;
+  const node = show("customer pending", text);
+  unanswered = { turn_id: newId(), text, node };
+  transmit();
+}
+
+function receive(message) {
+  if (message.type === "waiting") {
+    statusLine.textContent = texts.waiting(message.position, message.estimate_seconds);
+    return;
+  }
+  if (message.type === "error") {
+    if (["UNAVAILABLE", "TIMED_OUT", "WAITING_ROOM_FULL", "SPOOL_UNAVAILABLE"].includes(message.error.reason)) {
+      setTimeout(() => unanswered && transmit(), 1000);
+      return;
+    }
+    if (message.error.reason === "RESUME_TOKEN_REFUSED") { restart(); if (unanswered) { socket.close(); } return; }
+    show("error", message.error.message);
+    unanswered = null;
+    return;
+  }
+  if (unanswered && unanswered.turn_id === message.turn_id) {
+    unanswered.node.classList.remove("pending");
+    unanswered = null;
+  }
+  token = message.resume_token;
+  sessionStorage.setItem("token", token);
+  statusLine.textContent = texts.online;
+  const line = show("bot", message.candidates.length ? message.text.split("\n")[0] : message.text);
+  if (message.candidates.length) {
+    const choices = document.createElement("div");
+    choices.className = "choices";
+    message.candidates.forEach((candidate) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = candidate.question;
+      button.onclick = () => ask(candidate.question);
+      choices.append(button);
+    });
+    line.append(choices);
+    log.scrollTop = log.scrollHeight;
+  }
+}
+
+function restart() {
+  conversation = newId();
+  token = "";
+  sessionStorage.setItem("conversation", conversation);
+  sessionStorage.removeItem("token");
+}
+
+form.onsubmit = (event) => { event.preventDefault(); if (!unanswered) { ask(input.value); input.value = ""; } };
+element("end").onclick = () => {
+  if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "close" }));
+  restart();
+  show("error", texts.ended);
+};
+show("bot", texts.hello);
+connect();

@@ -1,0 +1,23 @@
+//! The gateway: the edge of one tenant.
+//!
+//! - [`config`]: flags and environment.
+//! - [`pool`]: which worker a conversation goes to, and the waiting room; pure.
+//! - [`sessions`]: the conversations that came through this gateway.
+//! - [`resume`]: the resume token as clients hold it.
+//! - [`relay`]: a customer's turn, from the door to a reply that is witnessed.
+//! - [`workers`]: connections to workers.
+//! - [`attach`]: the stream to the operator: load up, endpoints down.
+//! - [`http`], [`websocket`], [`page`]: the channels.
+//! - [`metrics`]: what is counted.
+
+pub mod attach;
+pub mod config;
+pub mod http;
+pub mod metrics;
+pub mod page;
+pub mod pool;
+pub mod relay;
+pub mod resume;
+pub mod sessions;
+pub mod websocket;
+pub mod workers;

@@ -1,0 +1,498 @@
+//! A customer's turn, from the door to a reply that is witnessed.
+//!
+//! The turn goes to the worker that has the conversation, else to one with room, else it waits. When the worker has gone, drains
+//! or fails, the conversation goes on at another one from its newest token. Before the reply is handed to the channel, its usage
+//! event is in this gateway's spool; whether it reached the customer is settled by the channel ([`Witnessed`]).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use springtide_proto::conversation::converse_request::Action;
+use springtide_proto::conversation::{AnswerKind, Close, ConverseRequest, Reply, Turn, close};
+use springtide_proto::error::{ApiError, Reason};
+use springtide_proto::ids::{ConversationId, PodUid, PoolId, TenantId, TenantUid, TurnId};
+use springtide_proto::metering::Delivery;
+use springtide_proto::time::timestamp_to_wire;
+use springtide_runtime::spool::Spool;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use crate::config::Channels;
+use crate::metrics::Metrics;
+use crate::pool::{Assignment, Pool, Worker};
+use crate::resume::{ResumeToken, newer};
+use crate::sessions::{Session, Sessions};
+use crate::workers::{WorkerAnswer, Workers};
+
+/// Longest wait for one worker's answer: then another is tried.
+const WORKER_TIMEOUT: Duration = Duration::from_secs(4);
+/// A waiting turn looks again after this, told of a change or not.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// Pause before workers that refused are tried again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// A customer's message, checked.
+#[derive(Clone, Debug)]
+pub struct CustomerTurn {
+    /// The session.
+    pub conversation: ConversationId,
+    /// The client's id of the message.
+    pub turn: TurnId,
+    /// What the customer wrote.
+    pub text: String,
+    /// The channel it came by.
+    pub channel: String,
+    /// The client's token.
+    pub token: Option<ResumeToken>,
+    /// When it reached the door.
+    pub arrived_at: Timestamp,
+    /// How long it may wait for a worker before its sender is told its position and asks again.
+    pub wait: Duration,
+}
+
+/// What became of a turn.
+#[derive(Debug)]
+pub enum Relayed {
+    /// Answered.
+    Replied(Box<Witnessed>),
+    /// It waits; its place is kept for a while.
+    Waiting(Place),
+}
+
+/// A place in the waiting room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// 1 is next.
+    pub position: usize,
+    /// By the pace of the last admissions.
+    pub estimate: Option<Duration>,
+}
+
+/// A reply whose usage event is in the spool. Say [`Witnessed::delivered`] when it is on its way to the customer; dropped
+/// without that, it counts as undelivered.
+#[derive(Debug)]
+pub struct Witnessed {
+    /// The worker's reply.
+    pub reply: Reply,
+    /// For the client.
+    pub token: ResumeToken,
+    sequence: Option<i64>,
+    spool: Spool,
+    metrics: Metrics,
+}
+
+impl Witnessed {
+    /// The reply is on its way.
+    pub fn delivered(mut self) -> (Reply, ResumeToken) {
+        if let Some(sequence) = self.sequence.take() {
+            self.spool.release(sequence);
+        }
+        (std::mem::take(&mut self.reply), self.token.clone())
+    }
+}
+
+impl Drop for Witnessed {
+    fn drop(&mut self) {
+        let Some(sequence) = self.sequence.take() else {
+            return;
+        };
+        self.metrics.undelivered();
+        let spool = self.spool.clone();
+        tokio::spawn(async move {
+            if let Err(error) = spool.settle(sequence, Delivery::Undelivered).await {
+                tracing::warn!(%error, "an undelivered reply stays as delivered");
+            }
+        });
+    }
+}
+
+/// One pool and the notice that something about it changed.
+#[derive(Debug)]
+pub struct SharedPool {
+    pool: Mutex<Pool>,
+    changed: watch::Sender<u64>,
+}
+
+impl SharedPool {
+    /// See [`Pool::new`].
+    pub fn new(most_waiting: usize) -> Self {
+        Self {
+            pool: Mutex::new(Pool::new(most_waiting)),
+            changed: watch::channel(0).0,
+        }
+    }
+
+    /// Looks or changes, then tells all who wait.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Pool) -> T) -> T {
+        let changed = change(&mut self.pool.lock());
+        self.changed.send_modify(|version| *version += 1);
+        changed
+    }
+
+    /// Only looks.
+    pub fn look<T>(&self, look: impl FnOnce(&Pool) -> T) -> T {
+        look(&self.pool.lock())
+    }
+
+    /// Changes of it.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+}
+
+/// See the module.
+pub struct Relay {
+    /// Whose gateway.
+    pub tenant: TenantId,
+    /// Identity of that tenant.
+    pub tenant_uid: TenantUid,
+    /// Channels and their pools.
+    pub channels: Channels,
+    /// Pools, each once.
+    pub pools: HashMap<PoolId, SharedPool>,
+    /// Conversations.
+    pub sessions: Sessions,
+    /// Connections.
+    pub workers: Workers,
+    /// Second witness.
+    pub spool: Spool,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Within this an assigned turn is answered.
+    pub turn_timeout: Duration,
+}
+
+/// A turn under way.
+pub struct Exchange {
+    /// What becomes of it.
+    pub outcome: oneshot::Receiver<Result<Relayed, ApiError>>,
+    /// Its place while it waits; position 0 while it does not.
+    pub place: watch::Receiver<Place>,
+}
+
+enum Next {
+    Done(Box<Witnessed>),
+    /// Try another worker, with a pause if all were tried.
+    Another,
+}
+
+impl Relay {
+    /// Takes a turn. It goes on to its end even if the channel goes: a turn is never half done.
+    pub fn take(self: &Arc<Self>, turn: CustomerTurn) -> Exchange {
+        let (done, outcome) = oneshot::channel();
+        let (place, places) = watch::channel(Place::default());
+        let relay = self.clone();
+        tokio::spawn(async move {
+            let started = Instant::now();
+            let outcome = relay.relay(turn, &place, &done).await;
+            relay
+                .metrics
+                .turn(label(&outcome), started.elapsed().as_secs_f64());
+            // Where the channel has gone, dropping the outcome settles it as undelivered.
+            drop(done.send(outcome));
+        });
+        Exchange {
+            outcome,
+            place: places,
+        }
+    }
+
+    /// The conversation is over.
+    pub async fn close(&self, conversation: &ConversationId, token: Option<ResumeToken>) {
+        let known = match self.sessions.leave(conversation) {
+            Some(session) => session.lock().await.worker.clone(),
+            None => None,
+        };
+        let Some(pod) = known.or(token.map(|token| token.worker)) else {
+            return;
+        };
+        for pool in self.pools.values() {
+            pool.change(|pool| pool.leave(conversation));
+            let Some(worker) = pool.look(|pool| pool.worker(&pod, Instant::now()).cloned()) else {
+                continue;
+            };
+            let action = Action::Close(Close {
+                reason: close::Reason::Finished.into(),
+            });
+            match self
+                .workers
+                .converse(
+                    &worker.address,
+                    self.request(conversation, action),
+                    WORKER_TIMEOUT,
+                )
+                .await
+            {
+                Ok(WorkerAnswer { active, .. }) => pool.change(|pool| pool.heard(&pod, active)),
+                Err(error) => {
+                    tracing::debug!(%error, "a close did not reach the worker; silence will end it there")
+                }
+            }
+        }
+    }
+
+    async fn relay(
+        &self,
+        turn: CustomerTurn,
+        place: &watch::Sender<Place>,
+        done: &oneshot::Sender<Result<Relayed, ApiError>>,
+    ) -> Result<Relayed, ApiError> {
+        if self.spool.is_failing() && self.spool.probe().await.is_err() {
+            return Err(ApiError::new(
+                Reason::SpoolUnavailable,
+                "this gateway cannot write its usage records: try again later",
+            ));
+        }
+        let unknown = || ApiError::invalid("channel", format!("there is no channel {:?}", turn.channel));
+        let pool_id = self.channels.pool(&turn.channel).ok_or_else(unknown)?;
+        let pool = self.pools.get(pool_id).ok_or_else(unknown)?;
+        let shared = self.sessions.enter(&turn.conversation, pool_id, Instant::now());
+        let mut session = shared.lock().await;
+        session.token = newer(session.token.take(), turn.token.clone());
+        let result = self
+            .relay_in_session(&turn, pool, &mut session, place, done)
+            .await;
+        if matches!(&result, Err(error) if error.reason == Reason::WaitingRoomFull) && session.token.is_none()
+        {
+            self.sessions.leave(&turn.conversation);
+        }
+        result
+    }
+
+    async fn relay_in_session(
+        &self,
+        turn: &CustomerTurn,
+        pool: &SharedPool,
+        session: &mut Session,
+        place: &watch::Sender<Place>,
+        done: &oneshot::Sender<Result<Relayed, ApiError>>,
+    ) -> Result<Relayed, ApiError> {
+        let entered = Instant::now();
+        let mut answer_by = entered + self.turn_timeout;
+        let mut refused = HashSet::new();
+        let mut changes = pool.changes();
+        loop {
+            let now = Instant::now();
+            if now >= answer_by {
+                pool.change(|pool| pool.leave(&turn.conversation));
+                return Err(ApiError::new(
+                    Reason::TimedOut,
+                    "no worker answered in time: send the same turn again",
+                ));
+            }
+            let known = known_worker(pool, session, &refused, now);
+            let assignment = known.map_or_else(
+                || pool.change_quietly(&turn.conversation, &refused, now),
+                Assignment::Worker,
+            );
+            match assignment {
+                Assignment::Overflow => {
+                    return Err(ApiError::new(
+                        Reason::WaitingRoomFull,
+                        "all workers are taken and the waiting room is full: try again soon",
+                    ));
+                }
+                Assignment::Waiting { position } if refused.is_empty() => {
+                    let here = Place {
+                        position,
+                        estimate: pool.look(|pool| pool.estimate(position, now)),
+                    };
+                    if now >= entered + turn.wait || done.is_closed() {
+                        pool.change(|pool| pool.step_back(&turn.conversation, now));
+                        return Ok(Relayed::Waiting(here));
+                    }
+                    place.send_replace(here);
+                    answer_by = now + self.turn_timeout;
+                    // Either a change or a while: both mean to look again.
+                    drop(tokio::time::timeout(LOOK_AGAIN, changes.changed()).await);
+                }
+                Assignment::Waiting { .. } => {
+                    // Those that refused may take it now: nobody else has room.
+                    refused.clear();
+                    tokio::time::sleep(RETRY).await;
+                }
+                Assignment::Worker(worker) => match self.ask(turn, pool, session, &worker).await? {
+                    Next::Done(witnessed) => return Ok(Relayed::Replied(witnessed)),
+                    Next::Another => {
+                        refused.insert(worker.pod);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        turn: &CustomerTurn,
+        pool: &SharedPool,
+        session: &mut Session,
+        worker: &Worker,
+    ) -> Result<Next, ApiError> {
+        let sealed = session
+            .token
+            .as_ref()
+            .map(|token| token.sealed.to_vec())
+            .unwrap_or_default();
+        let request = self.request(&turn.conversation, Action::Turn(wire_turn(turn, sealed)));
+        match self
+            .workers
+            .converse(&worker.address, request, WORKER_TIMEOUT)
+            .await
+        {
+            Ok(WorkerAnswer {
+                reply: Some(reply),
+                active,
+            }) => {
+                pool.change(|pool| pool.heard(&worker.pod, active));
+                if session
+                    .worker
+                    .as_ref()
+                    .is_some_and(|before| *before != worker.pod)
+                {
+                    self.metrics.moved();
+                }
+                session.worker = Some(worker.pod.clone());
+                let token = ResumeToken {
+                    sequence: reply.turn_sequence,
+                    worker: worker.pod.clone(),
+                    sealed: Bytes::copy_from_slice(&reply.resume_token),
+                };
+                session.token = Some(token.clone());
+                Ok(Next::Done(Box::new(self.witness(reply, token).await?)))
+            }
+            Ok(WorkerAnswer { reply: None, .. }) => Err(ApiError::new(
+                Reason::Internal,
+                "the worker closed instead of answering",
+            )),
+            Err(error) => another_may_answer(&error, pool, worker)
+                .map(|()| Next::Another)
+                .ok_or(error),
+        }
+    }
+
+    /// Durable before the reply is handed to the channel; held until the channel says whether it was delivered.
+    async fn witness(&self, reply: Reply, token: ResumeToken) -> Result<Witnessed, ApiError> {
+        let event = reply.usage_event.to_vec();
+        let sequence = self
+            .spool
+            .append(event, Delivery::Delivered, true)
+            .await
+            .map_err(|error| {
+                ApiError::new(
+                    Reason::SpoolUnavailable,
+                    format!("{error}: send the same turn again"),
+                )
+            })?;
+        Ok(Witnessed {
+            reply,
+            token,
+            sequence: Some(sequence),
+            spool: self.spool.clone(),
+            metrics: self.metrics.clone(),
+        })
+    }
+
+    fn request(&self, conversation: &ConversationId, action: Action) -> ConverseRequest {
+        ConverseRequest {
+            correlation: 0,
+            tenant: self.tenant.to_string(),
+            tenant_uid: self.tenant_uid.to_string(),
+            conversation_id: conversation.to_string(),
+            action: Some(action),
+            synthetic: false,
+        }
+    }
+}
+
+impl SharedPool {
+    /// Assigns; tells the others only when somebody left the waiting room, so that those who wait do not wake each other.
+    fn change_quietly(
+        &self,
+        conversation: &ConversationId,
+        refused: &HashSet<PodUid>,
+        now: Instant,
+    ) -> Assignment {
+        let mut pool = self.pool.lock();
+        let before = pool.waiting(now).0;
+        let assignment = pool.assign(conversation, refused, now);
+        let changed = pool.waiting(now).0 != before;
+        drop(pool);
+        if changed {
+            self.changed.send_modify(|version| *version += 1);
+        }
+        assignment
+    }
+}
+
+/// The worker that has the conversation, if it is still there.
+fn known_worker(
+    pool: &SharedPool,
+    session: &Session,
+    refused: &HashSet<PodUid>,
+    now: Instant,
+) -> Option<Worker> {
+    let hinted = session
+        .worker
+        .as_ref()
+        .or(session.token.as_ref().map(|token| &token.worker))?;
+    if refused.contains(hinted) {
+        return None;
+    }
+    pool.look(|pool| pool.worker(hinted, now).cloned())
+}
+
+fn wire_turn(turn: &CustomerTurn, resume_token: Vec<u8>) -> Turn {
+    let CustomerTurn {
+        conversation: _,
+        turn,
+        text,
+        channel,
+        token: _,
+        arrived_at,
+        wait: _,
+    } = turn;
+    Turn {
+        turn_id: turn.to_string(),
+        text: text.clone(),
+        arrived_at: Some(timestamp_to_wire(*arrived_at)),
+        resume_token,
+        channel: channel.clone(),
+    }
+}
+
+/// `Some` if the error is the worker's own trouble, which is noted; `None` if every worker would say the same.
+fn another_may_answer(error: &ApiError, pool: &SharedPool, worker: &Worker) -> Option<()> {
+    match error.reason {
+        Reason::WorkerFull => pool.change(|pool| pool.full(&worker.pod)),
+        Reason::WorkerDraining | Reason::WorkerNotReady | Reason::SpoolUnavailable => {
+            pool.change(|pool| pool.draining(&worker.pod))
+        }
+        Reason::Unavailable | Reason::TimedOut | Reason::Internal => {
+            tracing::info!(worker = %worker.pod, %error, "worker failed, trying another");
+            pool.change(|pool| pool.suspect(&worker.pod, Instant::now()));
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+fn label(outcome: &Result<Relayed, ApiError>) -> &'static str {
+    match outcome {
+        Ok(Relayed::Waiting(_)) => "waiting",
+        Ok(Relayed::Replied(witnessed)) => kind_text(witnessed.reply.kind()),
+        Err(error) => error.reason.as_str(),
+    }
+}
+
+/// How clients read the kind of an answer.
+pub fn kind_text(kind: AnswerKind) -> &'static str {
+    match kind {
+        AnswerKind::Answer => "unique",
+        AnswerKind::List => "list",
+        AnswerKind::Sorry | AnswerKind::Unspecified => "sorry",
+    }
+}
