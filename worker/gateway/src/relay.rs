@@ -229,7 +229,7 @@ impl Relay {
             {
                 Ok(WorkerAnswer { active, .. }) => pool.change(|pool| pool.heard(&pod, active)),
                 Err(error) => {
-                    tracing::debug!(%error, "a close did not reach the worker; silence will end it there")
+                    tracing::debug!(%error, "a close did not reach the worker; silence will end it there");
                 }
             }
         }
@@ -469,7 +469,7 @@ fn another_may_answer(error: &ApiError, pool: &SharedPool, worker: &Worker) -> O
     match error.reason {
         Reason::WorkerFull => pool.change(|pool| pool.full(&worker.pod)),
         Reason::WorkerDraining | Reason::WorkerNotReady | Reason::SpoolUnavailable => {
-            pool.change(|pool| pool.draining(&worker.pod))
+            pool.change(|pool| pool.draining(&worker.pod));
         }
         Reason::Unavailable | Reason::TimedOut | Reason::Internal => {
             tracing::info!(worker = %worker.pod, %error, "worker failed, trying another");

@@ -1,0 +1,17 @@
+//! Springtide's system tests: what a real cluster must show, and the demo's course.
+//!
+//! - [`data`]: knowledge and customers' questions, ours or a user's.
+//! - [`trace`]: arrival curves, compressed in time.
+//! - [`load`]: the load generator: customers who ask until they are answered, and the ledger of what they got.
+//! - [`cluster`]: kubectl and helm of the running cluster.
+//! - [`manifests`]: tenants, pools, plans and promotions to apply.
+//! - [`course`]: the demo: its load, its faults, its promotion, its bills.
+//! - [`report`]: every figure of a course, computed from the files that it left.
+
+// pub mod cluster;
+// pub mod course;
+pub mod data;
+pub mod load;
+// pub mod manifests;
+// pub mod report;
+pub mod trace;
