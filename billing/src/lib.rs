@@ -1,6 +1,24 @@
 //! Springtide's metering, bills and client portal.
+//!
+//! - [`metering`]: from a witness's report to what is counted: identity, delivery, durability.
+//! - [`rating`]: what usage costs: pure.
+//! - [`bill`]: drafts and issued invoices.
+//! - [`store`]: SQLite or PostgreSQL behind one interface.
+//! - [`grpc`]: the services `Metering` and `Tenancy`. [`web`]: REST and the client firms' portal.
+//! - [`serve`] and [`command`]: the program.
+//!
+//! Rating knows no database, no clock and no float. Billing never calls the cluster.
+//!
+//! An account's start is not prorated yet: its first month is rated as the full calendar month.
 
+pub mod bill;
+pub mod command;
 pub mod digest;
+pub mod grpc;
 pub mod locale;
 pub mod metering;
+pub mod metrics;
 pub mod rating;
+pub mod serve;
+pub mod store;
+pub mod web;

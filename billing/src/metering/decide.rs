@@ -109,9 +109,9 @@ pub struct Changes {
     /// Known events that stand differently now.
     pub standings: Vec<(Sequence, Standing)>,
     /// Claims whose first report was refused and a later one of other bytes taken.
-    pub rehashed: Vec<(Sequence, Digest)>,
+    pub rehashed: Vec<(Identity, Digest)>,
     /// Claims that came to nothing.
-    pub released: Vec<Sequence>,
+    pub released: Vec<Identity>,
     /// Who reported, and whether it was delivered (0 not said, 1 undelivered, 2 delivered).
     pub provenance: BTreeMap<ProvenanceKey, i64>,
     /// Other bytes.
@@ -361,12 +361,9 @@ impl Batch {
                 statement,
             } = working;
             let Some(event) = event else {
-                changes.released.push(sequence);
+                changes.released.push(identity);
                 continue;
             };
-            if hash != stored_hash {
-                changes.rehashed.push((sequence, hash));
-            }
             let was_billable = stored_standing.is_some_and(Standing::is_billable);
             // An event's standing changes only by a report, which brought the ledger's open statement.
             if let Some(statement) = statement.filter(|_| was_billable != standing.is_billable()) {
@@ -377,6 +374,9 @@ impl Batch {
                     .entry((identity.ledger, statement, event.bucket()))
                     .or_insert(0);
                 *sum = sum.checked_add(signed).ok_or(Overflow)?;
+            }
+            if hash != stored_hash {
+                changes.rehashed.push((identity.clone(), hash));
             }
             match stored_standing {
                 None => changes.events.push(NewEvent {

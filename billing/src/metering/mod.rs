@@ -13,3 +13,4 @@ pub mod decide;
 pub mod examine;
 pub mod report;
 pub mod standing;
+pub mod writer;

@@ -55,7 +55,7 @@ pub struct Rated {
 
 /// One line of a bill, with all that went into it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Line {
     /// Name of the charge.
     pub charge: String,

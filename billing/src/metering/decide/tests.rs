@@ -62,15 +62,11 @@ impl Memory {
         for (sequence, standing) in changes.standings {
             self.events.get_mut(&sequence).unwrap().1 = standing;
         }
-        for (sequence, new) in changes.rehashed {
-            self.keys
-                .values_mut()
-                .find(|(known, _)| *known == sequence)
-                .unwrap()
-                .1 = new;
+        for (identity, hash) in changes.rehashed {
+            self.keys.get_mut(&identity).unwrap().1 = hash;
         }
         self.keys
-            .retain(|_, (sequence, _)| !changes.released.contains(sequence));
+            .retain(|identity, _| !changes.released.contains(identity));
         for (key, nanos) in changes.buckets {
             *self.buckets.entry(key).or_insert(0) += nanos;
         }

@@ -1,0 +1,155 @@
+-- SQLite keeps quantities as whole billionths in decimal text: exact, and never a float.
+-- Instants are nanoseconds since 1970 (UTC). Digests are SHA-256.
+
+-- Where usage of one (tenant UID, tenant name) gathers. The statement that is open takes what comes in.
+CREATE TABLE ledger (
+    id INTEGER PRIMARY KEY,
+    tenant_uid TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    open_statement INTEGER NOT NULL DEFAULT 1,
+    UNIQUE (tenant_uid, tenant)
+) STRICT;
+CREATE INDEX ledger_by_tenant ON ledger (tenant);
+
+CREATE TABLE account (
+    ledger_id INTEGER PRIMARY KEY REFERENCES ledger (id),
+    tenant_uid TEXT NOT NULL UNIQUE,
+    tenant TEXT NOT NULL,
+    display_name TEXT NOT NULL,
+    time_zone TEXT NOT NULL,
+    rate_plan TEXT NOT NULL,
+    legal_name TEXT NOT NULL,
+    tax_id TEXT NOT NULL,
+    billing_email TEXT NOT NULL,
+    payment_days INTEGER NOT NULL,
+    portal_token_digest BLOB NOT NULL,
+    locale TEXT NOT NULL,
+    registered_at INTEGER NOT NULL,
+    closed_at INTEGER
+) STRICT;
+CREATE INDEX account_by_tenant ON account (tenant);
+CREATE INDEX account_by_token ON account (portal_token_digest);
+
+CREATE TABLE rate_plan (
+    name TEXT NOT NULL,
+    uid TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    spec TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    PRIMARY KEY (name, uid, generation)
+) STRICT, WITHOUT ROWID;
+
+-- Identity of an event, for ever: never deleted, never partitioned by time.
+CREATE TABLE event_key (
+    ledger_id INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    id TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    UNIQUE (ledger_id, source, id)
+) STRICT;
+
+-- `standing`: bits, what all reports of it say together (see metering/standing.rs).
+CREATE TABLE event (
+    sequence INTEGER PRIMARY KEY,
+    ledger_id INTEGER NOT NULL,
+    standing INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    id TEXT NOT NULL,
+    event_time INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    meter TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    dimensions TEXT NOT NULL,
+    reversal_of TEXT
+) STRICT;
+CREATE INDEX event_by_time ON event (ledger_id, event_time);
+
+-- Who reported an event, and whether it was delivered: 0 not said, 1 undelivered, 2 delivered. Outside key and hash.
+CREATE TABLE provenance (
+    sequence INTEGER NOT NULL,
+    witness INTEGER NOT NULL,
+    reporter TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    delivery INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    PRIMARY KEY (sequence, witness, reporter, boot_id)
+) STRICT, WITHOUT ROWID;
+
+-- Other bytes under an identity that is taken: a variant of an interaction (is_variant = 1), or a conflict.
+CREATE TABLE rival (
+    sequence INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    payload BLOB NOT NULL,
+    is_variant INTEGER NOT NULL,
+    reporter TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    PRIMARY KEY (sequence, hash)
+) STRICT, WITHOUT ROWID;
+
+-- Records that were wrong in themselves, for people to see.
+CREATE TABLE rejection (
+    peer TEXT NOT NULL,
+    hash BLOB NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    reporter TEXT NOT NULL,
+    times INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (peer, hash, reason)
+) STRICT, WITHOUT ROWID;
+
+-- Usage in quarters of an hour: what bills read. The quantity is that which landed in the statement, also below zero.
+CREATE TABLE usage_bucket (
+    ledger_id INTEGER NOT NULL,
+    start_second INTEGER NOT NULL,
+    statement INTEGER NOT NULL,
+    meter TEXT NOT NULL,
+    dimensions_digest BLOB NOT NULL,
+    dimensions TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    PRIMARY KEY (ledger_id, start_second, statement, meter, dimensions_digest)
+) STRICT, WITHOUT ROWID;
+
+-- Last number of a legal entity's bills, and the digest that the next one is chained to.
+CREATE TABLE invoice_chain (
+    entity TEXT PRIMARY KEY,
+    last_sequence INTEGER NOT NULL,
+    last_digest TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO invoice_chain (entity, last_sequence, last_digest) VALUES ('SPT', 0, '');
+
+-- Issued bills.
+CREATE TABLE invoice (
+    entity TEXT NOT NULL REFERENCES invoice_chain (entity),
+    sequence INTEGER NOT NULL,
+    number TEXT NOT NULL UNIQUE,
+    ledger_id INTEGER NOT NULL REFERENCES ledger (id),
+    period TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    statement INTEGER NOT NULL,
+    plan_name TEXT NOT NULL,
+    plan_uid TEXT NOT NULL,
+    plan_generation INTEGER NOT NULL,
+    document TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    issued_at INTEGER NOT NULL,
+    PRIMARY KEY (entity, sequence),
+    UNIQUE (ledger_id, period, kind, ordinal)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX invoice_by_plan ON invoice (plan_name, plan_uid, plan_generation);
+
+CREATE TRIGGER invoice_never_changes BEFORE UPDATE ON invoice
+BEGIN SELECT RAISE(ABORT, 'an issued invoice never changes'); END;
+CREATE TRIGGER invoice_never_deleted BEFORE DELETE ON invoice
+BEGIN SELECT RAISE(ABORT, 'an issued invoice never changes'); END;
+
+CREATE TABLE portal_session (
+    digest BLOB PRIMARY KEY,
+    ledger_id INTEGER NOT NULL REFERENCES account (ledger_id),
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

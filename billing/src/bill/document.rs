@@ -1,0 +1,196 @@
+//! A bill as people and machines read it: JSON. Its digest is the SHA-256 of its canonical JSON without the digest.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, canonical_json};
+use crate::locale::Locale;
+use crate::rating::currency::Currency;
+use crate::rating::explain::{Explanation, explain};
+use crate::rating::number::Exact;
+use crate::rating::period::{Bounds, Period, zone_data_version};
+use crate::rating::plan::RatePlan;
+use crate::rating::rate::{Line, Rated};
+use crate::store::{AccountDetails, KIND_REGULAR};
+
+/// Whether a bill stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// What it would be now.
+    Draft,
+    /// For ever.
+    Issued,
+}
+
+/// A bill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// Whether it stands.
+    pub state: State,
+    /// As "SPT-2026-000001", once issued.
+    pub number: Option<String>,
+    /// "regular".
+    pub kind: String,
+    /// Who pays.
+    pub tenant: String,
+    /// Identity of the tenant over time.
+    pub tenant_uid: String,
+    /// For people.
+    pub display_name: String,
+    /// Who pays, by law.
+    pub legal_name: String,
+    /// Tax number.
+    pub tax_id: String,
+    /// Where the bill goes.
+    pub billing_email: String,
+    /// As "2026-11".
+    pub period: String,
+    /// First instant of it.
+    pub period_start: Timestamp,
+    /// First instant after it.
+    pub period_end: Timestamp,
+    /// Zone of the plan.
+    pub time_zone: String,
+    /// Version of the time-zone data by which the period's bounds were computed.
+    pub time_zone_data: String,
+    /// The plan's version.
+    pub plan: PlanReference,
+    /// ISO code.
+    pub currency: String,
+    /// Language of the explanations.
+    pub locale: String,
+    /// What is charged.
+    pub lines: Vec<DocumentLine>,
+    /// Sum of the lines.
+    pub total: String,
+    /// The statement up to which usage landed on it.
+    pub statement: i64,
+    /// When it was issued.
+    pub issued_at: Option<Timestamp>,
+    /// Until when it is to be paid.
+    pub due_on: Option<Date>,
+    /// Digest of the bill before it, of whichever tenant; empty for the first. Once issued.
+    pub previous_digest: Option<String>,
+    /// Of this bill; once issued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// Which version of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanReference {
+    /// Name of the RatePlan object.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+    /// Of its canonical JSON.
+    pub digest: String,
+}
+
+/// A line with its explanation in the bill's language.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentLine {
+    /// All that went into it.
+    #[serde(flatten)]
+    pub line: Line,
+    /// In words: quantity, rule, arithmetic.
+    pub explanation: String,
+}
+
+impl Document {
+    /// A draft.
+    pub fn draft(
+        details: &AccountDetails,
+        plan_reference: PlanReference,
+        plan: &RatePlan,
+        period: Period,
+        bounds: Bounds,
+        rated: Rated,
+        statement: i64,
+    ) -> Self {
+        let currency = plan.currency;
+        let locale = details.locale;
+        let explained = |line: Line| {
+            let explanation = explain(&line, currency, locale).sentence(locale);
+            DocumentLine { line, explanation }
+        };
+        Self {
+            state: State::Draft,
+            number: None,
+            kind: KIND_REGULAR.to_owned(),
+            tenant: details.party.tenant.to_string(),
+            tenant_uid: details.party.tenant_uid.to_string(),
+            display_name: details.display_name.clone(),
+            legal_name: details.legal_name.clone(),
+            tax_id: details.tax_id.clone(),
+            billing_email: details.billing_email.clone(),
+            period: period.to_string(),
+            period_start: bounds.start,
+            period_end: bounds.end,
+            time_zone: plan.zone_name.clone(),
+            time_zone_data: zone_data_version().to_owned(),
+            plan: plan_reference,
+            currency: currency.code().to_owned(),
+            locale: locale.tag().to_owned(),
+            lines: rated.lines.into_iter().map(explained).collect(),
+            total: currency.amount(rated.total).padded(currency.decimals()),
+            statement,
+            issued_at: None,
+            due_on: None,
+            previous_digest: None,
+            digest: None,
+        }
+    }
+
+    /// The bill that the draft becomes.
+    #[must_use]
+    pub fn issued(
+        self,
+        number: String,
+        at: Timestamp,
+        due_on: Option<Date>,
+        previous_digest: String,
+    ) -> Self {
+        Self {
+            state: State::Issued,
+            number: Some(number),
+            issued_at: Some(at),
+            due_on,
+            previous_digest: Some(previous_digest),
+            ..self
+        }
+    }
+
+    /// Its canonical JSON without the digest, and the digest of that.
+    pub fn sealed(&self) -> (String, String) {
+        let open = Self {
+            digest: None,
+            ..self.clone()
+        };
+        let text = canonical_json(&open.to_json());
+        let digest = Digest::of(text.as_bytes()).to_string();
+        (text, digest)
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        // Strings, integers, lists and objects with string keys: nothing that JSON could not hold.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+
+    /// An amount of it for people: "1,000.00".
+    pub fn amount_for_people(&self, amount: &str) -> String {
+        let decimals = Currency::from_code(&self.currency).map_or(0, Currency::decimals);
+        Exact::parse(amount).map_or_else(|_| amount.to_owned(), |exact| exact.grouped(decimals))
+    }
+
+    /// A line in the words of any language.
+    pub fn explain(&self, line: &Line, locale: Locale) -> Option<Explanation> {
+        Currency::from_code(&self.currency).map(|currency| explain(line, currency, locale))
+    }
+}

@@ -1,0 +1,163 @@
+//! `invoice` and `invoices`.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use springtide_runtime::clock::{Clock as _, SystemClock};
+
+use super::select::TenantArgs;
+use crate::bill::document::{Document, State};
+use crate::bill::{bill, issue, zone_of};
+use crate::rating::period::{Bounds, Period};
+use crate::store::{Account, Store, with_causes};
+
+/// Form of a bill.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BillFormat {
+    /// For people.
+    Text,
+    /// The whole document.
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct InvoiceArgs {
+    #[command(flatten)]
+    tenant: TenantArgs,
+    #[command(flatten)]
+    what: WhatArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct InvoicesArgs {
+    #[command(flatten)]
+    what: WhatArgs,
+}
+
+#[derive(Args, Debug)]
+struct WhatArgs {
+    /// Month, as 2026-11
+    #[arg(long, value_name = "YYYY-MM")]
+    period: Period,
+    /// Issue it if it is not issued yet: it gets its number and never changes again
+    #[arg(long)]
+    issue: bool,
+    /// Form of the output
+    #[arg(long, default_value = "text")]
+    format: BillFormat,
+}
+
+impl InvoiceArgs {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let account = self.tenant.account(store).await?;
+        let document = self.what.bill_of(store, &account, SystemClock.now()).await?;
+        match self.what.format {
+            BillFormat::Json => print(&format!("{:#}\n", document.to_json())),
+            BillFormat::Text => print(&text_of(&document)),
+        }
+    }
+}
+
+impl InvoicesArgs {
+    /// One account that has no bill holds up no other; the command fails at its end.
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let now = SystemClock.now();
+        let mut documents = Vec::new();
+        let mut failed = Vec::new();
+        for account in store.accounts().await? {
+            let tenant = account.details.party.tenant.to_string();
+            match self.what.due_bill_of(store, &account, now).await {
+                Ok(document) => documents.extend(document),
+                Err(error) => failed.push(format!("{tenant}: {error:#}")),
+            }
+        }
+        match self.what.format {
+            BillFormat::Json => {
+                let list: Vec<_> = documents.iter().map(Document::to_json).collect();
+                print(&format!("{:#}\n", serde_json::Value::from(list)))?;
+            }
+            BillFormat::Text => print(&documents.iter().map(text_of).collect::<Vec<_>>().join("\n"))?,
+        }
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            bail!("no bill for {}", failed.join("; "))
+        }
+    }
+}
+
+impl WhatArgs {
+    async fn bill_of(&self, store: &Store, account: &Account, now: Timestamp) -> anyhow::Result<Document> {
+        let tenant = &account.details.party.tenant;
+        if !self.issue {
+            return bill(store, account, self.period).await.map_err(plain);
+        }
+        let (document, is_new) = issue(store, account, self.period, now).await.map_err(plain)?;
+        if is_new && now < document.period_end {
+            let end = document.period_end;
+            tracing::warn!(%tenant, period = %self.period, %end, "issued before the period's end: usage that comes from now on waits for a correction");
+        }
+        Ok(document)
+    }
+
+    /// `None` if the account has nothing to do with the period: it was made later or closed before, and has no usage.
+    async fn due_bill_of(
+        &self,
+        store: &Store,
+        account: &Account,
+        now: Timestamp,
+    ) -> anyhow::Result<Option<Document>> {
+        let zone = zone_of(store, account).await.map_err(plain)?;
+        let bounds = self.period.bounds(&zone)?;
+        if is_open_in(account, &bounds) || !store.usage(account.ledger, &bounds).await?.is_empty() {
+            return self.bill_of(store, account, now).await.map(Some);
+        }
+        Ok(None)
+    }
+}
+
+fn is_open_in(account: &Account, bounds: &Bounds) -> bool {
+    account.registered_at < bounds.end && account.closed_at.is_none_or(|closed| closed >= bounds.start)
+}
+
+/// Keeps the causes, in one line.
+fn plain(error: crate::bill::BillError) -> anyhow::Error {
+    anyhow::anyhow!(with_causes(&error))
+}
+
+fn text_of(document: &Document) -> String {
+    let state = match (&document.number, document.state) {
+        (Some(number), State::Issued) => format!("Invoice {number}"),
+        _ => "Draft".to_owned(),
+    };
+    let mut text = format!(
+        "{state}: {} ({}), {}, {}\n",
+        document.legal_name, document.tenant, document.period, document.time_zone
+    );
+    for line in &document.lines {
+        let amount = document.amount_for_people(&line.line.amount);
+        text.push_str(&format!(
+            "  {:<24} {amount:>16} {}\n    {}\n",
+            line.line.charge, document.currency, line.explanation
+        ));
+    }
+    text.push_str(&format!(
+        "  {:<24} {:>16} {}\n",
+        "Total",
+        document.amount_for_people(&document.total),
+        document.currency
+    ));
+    text
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("standard output cannot be written")
+        }
+        _ => Ok(()),
+    }
+}

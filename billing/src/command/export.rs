@@ -1,0 +1,96 @@
+//! `export` and `kept`: JSON lines, streamed.
+
+use std::io::{BufWriter, Write};
+
+use clap::{Args, ValueEnum};
+use futures::TryStreamExt as _;
+use serde::Serialize;
+
+use super::select::TenantArgs;
+use crate::rating::period::Period;
+use crate::store::Store;
+
+/// Form of an export.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LineFormat {
+    /// One JSON object a line.
+    Jsonl,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    tenant: TenantArgs,
+    /// Month, as 2026-11
+    #[arg(long, value_name = "YYYY-MM")]
+    period: Period,
+    /// Form of the output
+    #[arg(long, default_value = "jsonl")]
+    format: LineFormat,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct KeptArgs {
+    /// Name of the tenant whose parts sent it; all tenants if left out
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+}
+
+impl ExportArgs {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let Self {
+            tenant,
+            period,
+            format: LineFormat::Jsonl,
+        } = self;
+        let gathered = tenant.gathered(store).await?;
+        let bounds = period.bounds(&gathered.zone)?;
+        let mut lines = store.export(gathered.ledger, &gathered.tenant, &bounds);
+        let mut out = Lines::new();
+        while let Some(event) = lines.try_next().await? {
+            if !out.write(&event)? {
+                return Ok(());
+            }
+        }
+        out.finish()
+    }
+}
+
+impl KeptArgs {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let mut out = Lines::new();
+        for kept in store.kept(self.tenant.as_deref()).await? {
+            if !out.write(&kept)? {
+                return Ok(());
+            }
+        }
+        out.finish()
+    }
+}
+
+/// JSON lines on standard output. A reader that has seen enough is no error.
+struct Lines(BufWriter<std::io::Stdout>);
+
+impl Lines {
+    fn new() -> Self {
+        Self(BufWriter::new(std::io::stdout()))
+    }
+
+    /// `false` if nobody reads any more.
+    fn write(&mut self, line: &impl Serialize) -> anyhow::Result<bool> {
+        let mut text = serde_json::to_string(line)?;
+        text.push('\n');
+        match self.0.write_all(text.as_bytes()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn finish(mut self) -> anyhow::Result<()> {
+        match self.0.flush() {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The command line. Standard output is data alone; logs and errors go to standard error.
+
+mod bills;
+mod export;
+mod select;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use springtide_runtime::telemetry::{self, TelemetryArgs};
+
+use crate::serve::{ServeArgs, serve};
+use crate::store::Store;
+
+/// Metering, bills and the client firms' portal.
+///
+/// Without a command it serves, as in a pod. The other commands read or write the same database and may run beside a
+/// server. Amounts and quantities are exact decimals; a period is a calendar month in the zone of the tenant's plan.
+#[derive(Parser, Debug)]
+#[command(name = "springtide-billing", version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+}
+
+const EXAMPLES: &str = "Examples:
+  springtide-billing invoice --tenant acme --period 2026-11            what the bill would be now
+  springtide-billing invoice --tenant acme --period 2026-10 --issue    issue it, for ever
+  springtide-billing invoices --period 2026-10 --issue --format json   all tenants
+  springtide-billing export --tenant acme --period 2026-10 > billed.jsonl";
+
+/// Where the database is.
+#[derive(Args, Debug)]
+struct DatabaseArgs {
+    /// Database: sqlite:///PATH or postgres://USER:PASSWORD@HOST/NAME
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        hide_env_values = true,
+        default_value = "sqlite:///var/lib/springtide/billing.db",
+        value_name = "URL",
+        global = true
+    )]
+    database_url: String,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Take usage, answer REST, show the portal (the default)
+    Serve(ServeArgs),
+    /// Write each billed interaction and unanswered turn of a period as a JSON line, in the order of time
+    Export(export::ExportArgs),
+    /// Show a tenant's bill of a period: the issued one, or a draft of what it would be now
+    Invoice(bills::InvoiceArgs),
+    /// Show, or issue, the bills of all tenants of a period
+    Invoices(bills::InvoicesArgs),
+    /// Write what was kept but not counted (rejected records, conflicts, variants) as JSON lines, the newest first
+    Kept(export::KeptArgs),
+    /// Bring the database's tables up to date, making a SQLite file if there is none
+    Migrate,
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self {
+            command,
+            database: DatabaseArgs { database_url },
+            telemetry,
+        } = self;
+        let _telemetry = telemetry::init("springtide-billing", &telemetry).context("logging cannot start")?;
+        match command.map_or_else(serve_by_default, Ok)? {
+            Command::Serve(args) => serve(args, &database_url).await,
+            Command::Export(args) => args.run(&open(&database_url).await?).await,
+            Command::Invoice(args) => args.run(&open(&database_url).await?).await,
+            Command::Invoices(args) => args.run(&open(&database_url).await?).await,
+            Command::Kept(args) => args.run(&open(&database_url).await?).await,
+            Command::Migrate => {
+                let store = Store::connect(&database_url, true)
+                    .await
+                    .context("the database cannot be opened")?;
+                store.migrate().await?;
+                store.close().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// `serve` with what the environment and the defaults say.
+fn serve_by_default() -> anyhow::Result<Command> {
+    #[derive(Parser)]
+    struct Defaults {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+    let Defaults { serve } =
+        Defaults::try_parse_from(["springtide-billing"]).context("the environment is not understood")?;
+    Ok(Command::Serve(serve))
+}
+
+async fn open(database_url: &str) -> anyhow::Result<Store> {
+    let store = Store::connect(database_url, false)
+        .await
+        .context("the database cannot be opened")?;
+    store.check_migrated().await?;
+    Ok(store)
+}

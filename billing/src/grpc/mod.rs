@@ -1,0 +1,4 @@
+//! The gRPC edge: wire to domain on each handler's first lines, and who may call what.
+
+pub mod metering;
+pub mod tenancy;

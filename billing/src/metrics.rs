@@ -1,0 +1,106 @@
+//! What billing counts of itself.
+
+use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::metering::report::Verdict;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: &'static str,
+}
+
+/// Handles to the metrics.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    records: Family<StatusLabel, Counter>,
+    failed_batches: Counter,
+    transaction_seconds: Histogram,
+    lag_seconds: Histogram,
+    invoices: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            records: Family::default(),
+            failed_batches: Counter::default(),
+            transaction_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            lag_seconds: Histogram::new(exponential_buckets(0.01, 3.0, 14)),
+            invoices: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("springtide_billing");
+        registry.register(
+            "records",
+            "Usage records by what became of them",
+            self.records.clone(),
+        );
+        registry.register(
+            "failed_reports",
+            "Report calls of which nothing was acknowledged because the store failed",
+            self.failed_batches.clone(),
+        );
+        registry.register(
+            "ingest_transaction_seconds",
+            "Time from the start of an ingest transaction until it is durable",
+            self.transaction_seconds.clone(),
+        );
+        registry.register(
+            "usage_lag_seconds",
+            "Time from an event until it is on the running bill",
+            self.lag_seconds.clone(),
+        );
+        registry.register(
+            "invoices_issued",
+            "Invoices issued since the beginning",
+            self.invoices.clone(),
+        );
+    }
+
+    /// Notes a durable transaction.
+    pub fn ingested(
+        &self,
+        verdicts: &[Verdict],
+        times: &[Option<Timestamp>],
+        started: Timestamp,
+        now: Timestamp,
+    ) {
+        self.transaction_seconds
+            .observe(now.duration_since(started).as_secs_f64());
+        for (verdict, time) in verdicts.iter().zip(times) {
+            let status = match verdict {
+                Verdict::Accepted => "accepted",
+                Verdict::Duplicate => "duplicate",
+                Verdict::Variant => "variant",
+                Verdict::Conflict => "conflict",
+                Verdict::Rejected(..) => "rejected",
+            };
+            self.records.get_or_create(&StatusLabel { status }).inc();
+            if let (Verdict::Accepted, Some(time)) = (verdict, time) {
+                self.lag_seconds
+                    .observe(now.duration_since(*time).as_secs_f64().max(0.0));
+            }
+        }
+    }
+
+    /// Notes a report of which nothing was acknowledged.
+    pub fn report_failed(&self) {
+        self.failed_batches.inc();
+    }
+
+    /// Notes how many invoices there are.
+    pub fn invoices_issued(&self, number: i64) {
+        self.invoices.set(number);
+    }
+}

@@ -1,0 +1,228 @@
+//! The server: gRPC with mutual TLS, REST and portal over plain HTTP (an ingress ends TLS), and the admin port.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use springtide_proto::metering::metering_server::MeteringServer;
+use springtide_proto::tenancy::tenancy_server::TenancyServer;
+use springtide_runtime::admin::{AdminArgs, Health, SharedRegistry};
+use springtide_runtime::clock::{Clock, SystemClock};
+use springtide_runtime::tls::TlsArgs;
+use springtide_runtime::{admin, shutdown};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic_health::server::HealthReporter;
+
+use crate::grpc::metering::MeteringService;
+use crate::grpc::tenancy::TenancyService;
+use crate::metering::writer::UsageWriter;
+use crate::metrics::Metrics;
+use crate::store::{Store, StoreError, with_causes};
+use crate::web;
+
+/// Name of the database in readiness.
+const DATABASE: &str = "database";
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+/// A full batch of the largest records, with room.
+const MAX_MESSAGE: usize = 64 << 20;
+
+/// Where the server listens.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// Address of metering and tenancy (gRPC, mutual TLS)
+    #[arg(
+        long,
+        env = "SPRINGTIDE_LISTEN",
+        default_value = "0.0.0.0:7445",
+        value_name = "ADDRESS"
+    )]
+    pub listen: SocketAddr,
+    /// Address of REST and the portal (plain HTTP)
+    #[arg(
+        long,
+        env = "SPRINGTIDE_HTTP_LISTEN",
+        default_value = "0.0.0.0:8081",
+        value_name = "ADDRESS"
+    )]
+    pub http_listen: SocketAddr,
+    /// Certificates.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Admin port.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// Serves until the process is told to end; what was taken by then is durable.
+pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
+    let shutdown = shutdown::on_signal().context("signals cannot be caught")?;
+    let health = Health::default();
+    health.starting(DATABASE);
+    let registry = SharedRegistry::default();
+    let metrics = Metrics::default();
+    metrics.register(&mut registry.lock());
+    admin::serve(&args.admin, health.clone(), registry, shutdown.clone())
+        .await
+        .context("the admin port cannot listen")?;
+    let tls = args.tls.load().context("mutual TLS cannot start")?;
+    let grpc = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let http = TcpListener::bind(args.http_listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.http_listen))?;
+    let Some(store) = open_store(database_url, &health, &shutdown).await? else {
+        return Ok(());
+    };
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (writer, writing) = UsageWriter::start(store.clone(), clock.clone(), metrics.clone());
+    let (reporter, grpc_health) = tonic_health::server::health_reporter();
+    let probing = tokio::spawn(probe(
+        store.clone(),
+        health,
+        metrics.clone(),
+        reporter,
+        shutdown.clone(),
+    ));
+    let web_state = web::WebState::new(
+        store.clone(),
+        clock.clone(),
+        Arc::new(web::SystemSecrets::default()),
+    );
+    let serving_http = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            axum::serve(http, web::router(web_state))
+                .with_graceful_shutdown(shutdown.cancelled_owned())
+                .await
+        }
+    });
+    tracing::info!(grpc = %args.listen, http = %args.http_listen, "billing serves");
+    let metering = MeteringService {
+        writer,
+        clock: clock.clone(),
+        metrics,
+    };
+    let served = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .add_service(grpc_health)
+        .add_service(reflection()?)
+        .add_service(MeteringServer::new(metering).max_decoding_message_size(MAX_MESSAGE))
+        .add_service(TenancyServer::new(TenancyService {
+            store: store.clone(),
+            clock,
+        }))
+        .serve_with_incoming_shutdown(
+            tls.incoming(grpc, shutdown.clone()),
+            shutdown.clone().cancelled_owned(),
+        )
+        .await;
+    shutdown.cancel();
+    // The services are gone, and with them the writer's last handle: it ends when its queue is empty.
+    writing.await.context("the writer failed")?;
+    serving_http
+        .await
+        .context("the HTTP server failed")?
+        .context("the HTTP server failed")?;
+    probing.await.context("the probe failed")?;
+    store.close().await;
+    served.context("the gRPC server failed")
+}
+
+fn reflection() -> anyhow::Result<
+    impl tonic::codegen::Service<
+        http::Request<tonic::body::Body>,
+        Response = http::Response<tonic::body::Body>,
+        Error = std::convert::Infallible,
+        Future = impl Send + 'static,
+    > + tonic::server::NamedService
+    + Clone
+    + Send
+    + Sync
+    + 'static,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(springtide_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .context("the contracts cannot be described")
+}
+
+/// Connects and migrates; tries again while the database is away. `None` at shutdown.
+async fn open_store(
+    url: &str,
+    health: &Health,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Option<Store>> {
+    loop {
+        let opened = async {
+            let store = Store::connect(url, true).await?;
+            store.migrate().await?;
+            Ok::<_, StoreError>(store)
+        };
+        let error = match opened.await {
+            Ok(store) => return Ok(Some(store)),
+            Err(
+                error @ (StoreError::Scheme
+                | StoreError::Migrate(sqlx::migrate::MigrateError::VersionMissing(_))),
+            ) => {
+                return Err(error).context("the database cannot be used");
+            }
+            Err(error) => error,
+        };
+        let chain = with_causes(&error);
+        tracing::warn!(error = %chain, "the database is away, trying again");
+        health.not_ready(DATABASE, chain);
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(PROBE_INTERVAL) => {}
+        }
+    }
+}
+
+/// Keeps readiness true to the database.
+async fn probe(
+    store: Store,
+    health: Health,
+    metrics: Metrics,
+    reporter: HealthReporter,
+    shutdown: CancellationToken,
+) {
+    let mut was_ready = false;
+    loop {
+        let answered = tokio::time::timeout(PROBE_INTERVAL, store.number_of_invoices()).await;
+        let is_ready = matches!(answered, Ok(Ok(_)));
+        match answered {
+            Ok(Ok(invoices)) => {
+                metrics.invoices_issued(invoices);
+                health.ready(DATABASE);
+            }
+            Ok(Err(error)) => health.not_ready(DATABASE, with_causes(&error)),
+            Err(_) => health.not_ready(DATABASE, "does not answer"),
+        }
+        if is_ready != was_ready {
+            tracing::info!(is_ready, "readiness of the database changed");
+            let status = if is_ready {
+                tonic_health::ServingStatus::Serving
+            } else {
+                tonic_health::ServingStatus::NotServing
+            };
+            for service in [
+                "",
+                "springtide.metering.v1.Metering",
+                "springtide.tenancy.v1.Tenancy",
+            ] {
+                reporter.set_service_status(service, status).await;
+            }
+            was_ready = is_ready;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(PROBE_INTERVAL) => {}
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What billing keeps: one interface over two databases.
+//!
+//! [`Store`] is SQLite (embedded; one writer, write-ahead log, every commit on the disk before it returns) or PostgreSQL.
+//! What both do in the same words is written once, over a pool of either; what differs (locks, bulk inserts, decimals)
+//! lies in [`sqlite`] and [`postgres`]. Decisions are not made here: they are pure, in `metering` and `rating`.
+
+mod accounts;
+mod error;
+mod export;
+mod ingest;
+mod invoices;
+mod plans;
+mod postgres;
+mod sessions;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+pub use accounts::{Account, AccountDetails, Registration};
+pub use error::StoreError;
+pub(crate) use error::with_causes;
+pub use export::ExportedEvent;
+pub use invoices::{
+    ChainLink, ENTITY, IssueOutcome, IssueRequest, Issued, KIND_REGULAR, NewInvoice, StoredInvoice,
+};
+pub use plans::{PlanVersion, PutPlan};
+pub use usage::{Kept, StatementUsage};
+
+use crate::metering::decide::{LedgerId, OpenLedger};
+
+/// The database, either of the two.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// Embedded.
+    Sqlite(sqlite::Sqlite),
+    /// A server.
+    Postgres(postgres::Postgres),
+}
+
+/// Runs `$body` with a pool to read from, of either database.
+macro_rules! on_readers {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match $store {
+            $crate::store::Store::Sqlite(database) => {
+                let $pool = database.readers();
+                $body
+            }
+            $crate::store::Store::Postgres(database) => {
+                let $pool = database.pool();
+                $body
+            }
+        }
+    };
+}
+
+/// Runs `$body` in a transaction that writes, of either database; `$body` commits it.
+macro_rules! in_transaction {
+    ($store:expr, $transaction:ident => $body:expr) => {
+        match $store {
+            $crate::store::Store::Sqlite(database) => {
+                let mut $transaction = database.begin().await?;
+                $body
+            }
+            $crate::store::Store::Postgres(database) => {
+                let mut $transaction = database.begin().await?;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use {in_transaction, on_readers};
+
+impl Store {
+    /// Connects to `sqlite://PATH` or `postgres://…`. A file that is not there is made if `create` says so.
+    pub async fn connect(url: &str, create: bool) -> Result<Self, StoreError> {
+        if url.starts_with("sqlite:") {
+            Ok(Self::Sqlite(sqlite::Sqlite::connect(url, create).await?))
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            Ok(Self::Postgres(postgres::Postgres::connect(url).await?))
+        } else {
+            Err(StoreError::Scheme)
+        }
+    }
+
+    /// Brings the tables up to date.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(database) => database.migrate().await,
+            Self::Postgres(database) => database.migrate().await,
+        }
+    }
+
+    /// `Ok` if the tables are there and of this version.
+    pub async fn check_migrated(&self) -> Result<(), StoreError> {
+        let newest: Result<(i64,), _> = on_readers!(self, pool => {
+            sqlx::query_as("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(pool).await
+        });
+        match newest {
+            Ok((version,)) if version == error::SCHEMA_VERSION => Ok(()),
+            Ok((version,)) => Err(StoreError::OtherSchema { version }),
+            Err(sqlx::Error::Database(_) | sqlx::Error::ColumnDecode { .. }) => Err(StoreError::NotMigrated),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// `Ok` if the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        on_readers!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Ends all connections.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(database) => database.close().await,
+            Self::Postgres(database) => database.pool().close().await,
+        }
+    }
+
+    /// The text that this database understands, of one that needs a lock said and one that does not.
+    fn dialect(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        match self {
+            Self::Sqlite(_) => sqlite,
+            Self::Postgres(_) => postgres,
+        }
+    }
+}
+
+/// Ledgers by tenant name; usage may be there without an account.
+impl Store {
+    /// All ledgers of a name: (ledger, tenant UID).
+    pub async fn ledgers_named(&self, tenant: &str) -> Result<Vec<(LedgerId, String)>, StoreError> {
+        let text = "SELECT id, tenant_uid FROM ledger WHERE tenant = $1 ORDER BY id";
+        Ok(on_readers!(self, pool => sqlx::query_as(text).bind(tenant).fetch_all(pool).await)?)
+    }
+
+    /// The statement that is open.
+    pub async fn open_ledger(&self, ledger: LedgerId) -> Result<Option<OpenLedger>, StoreError> {
+        let text = "SELECT open_statement FROM ledger WHERE id = $1";
+        let row: Option<(i64,)> =
+            on_readers!(self, pool => sqlx::query_as(text).bind(ledger).fetch_optional(pool).await)?;
+        Ok(row.map(|(statement,)| OpenLedger {
+            id: ledger,
+            statement,
+        }))
+    }
+}

@@ -1,0 +1,95 @@
+//! Versions of rate plans. A version is (name, UID, generation of the RatePlan object); once a bill used it, it stands.
+
+use jiff::Timestamp;
+
+use super::ingest::nanosecond_of;
+use super::{Store, StoreError, in_transaction, on_readers};
+use crate::digest::Digest;
+
+/// A version of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanVersion {
+    /// Name of the RatePlan object.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its generation.
+    pub generation: i64,
+    /// Canonical JSON of its spec.
+    pub spec: String,
+    /// Of that.
+    pub digest: Digest,
+}
+
+/// What became of a plan that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutPlan {
+    /// It is stored.
+    Stored,
+    /// A bill used this version with another content.
+    Changed,
+}
+
+type Row = (String, String, i64, String, Vec<u8>);
+
+impl Store {
+    /// Stores a version. The same again changes nothing; another content only replaces what no bill used.
+    pub async fn put_plan(&self, plan: &PlanVersion, now: Timestamp) -> Result<PutPlan, StoreError> {
+        let PlanVersion {
+            name,
+            uid,
+            generation,
+            spec,
+            digest,
+        } = plan;
+        let now = nanosecond_of(now)?;
+        let select = self.dialect(
+            "SELECT digest FROM rate_plan WHERE name = $1 AND uid = $2 AND generation = $3",
+            "SELECT digest FROM rate_plan WHERE name = $1 AND uid = $2 AND generation = $3 FOR UPDATE",
+        );
+        let insert = "INSERT INTO rate_plan (name, uid, generation, spec, digest, recorded_at)
+            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+        let used =
+            "SELECT count(*) FROM invoice WHERE plan_name = $1 AND plan_uid = $2 AND plan_generation = $3";
+        let update =
+            "UPDATE rate_plan SET spec = $4, digest = $5 WHERE name = $1 AND uid = $2 AND generation = $3";
+        in_transaction!(self, transaction => {
+            sqlx::query(insert).bind(name).bind(uid).bind(generation).bind(spec).bind(&digest.as_bytes()[..]).bind(now)
+                .execute(&mut *transaction).await?;
+            let (stored,): (Vec<u8>,) = sqlx::query_as(select).bind(name).bind(uid).bind(generation)
+                .fetch_one(&mut *transaction).await?;
+            if stored != digest.as_bytes() {
+                let (bills,): (i64,) = sqlx::query_as(used).bind(name).bind(uid).bind(generation)
+                    .fetch_one(&mut *transaction).await?;
+                if bills > 0 {
+                    return Ok(PutPlan::Changed);
+                }
+                sqlx::query(update).bind(name).bind(uid).bind(generation).bind(spec).bind(&digest.as_bytes()[..])
+                    .execute(&mut *transaction).await?;
+            }
+            transaction.commit().await?;
+            Ok(PutPlan::Stored)
+        })
+    }
+
+    /// The version that bills of that plan use now: of the object that appeared last, the highest generation.
+    pub async fn newest_plan(&self, name: &str) -> Result<Option<PlanVersion>, StoreError> {
+        let text = "SELECT p.name, p.uid, p.generation, p.spec, p.digest FROM rate_plan p WHERE p.name = $1
+            ORDER BY (SELECT min(q.recorded_at) FROM rate_plan q WHERE q.name = p.name AND q.uid = p.uid) DESC,
+                p.uid DESC, p.generation DESC
+            LIMIT 1";
+        let row: Option<Row> =
+            on_readers!(self, pool => sqlx::query_as(text).bind(name).fetch_optional(pool).await)?;
+        row.map(|(name, uid, generation, spec, digest)| {
+            let digest = Digest::try_from(digest.as_slice()).map_err(|_| StoreError::unreadable("plan"))?;
+            Ok(PlanVersion {
+                name,
+                uid,
+                generation,
+                spec,
+                digest,
+            })
+        })
+        .transpose()
+    }
+}

@@ -1,0 +1,181 @@
+//! REST, version 1. Every answer is of the tenant whose token asks.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+use futures::StreamExt as _;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use springtide_proto::error::ApiError;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::auth::{account_asked_for, not_found};
+use super::{Failure, WebState};
+use crate::bill::summary::{by_day, by_meter};
+use crate::bill::{bill, read, zone_of};
+use crate::rating::period::Period;
+use crate::store::{Account, StoreError};
+
+/// Lines that may wait for a slow reader.
+const STREAM_AHEAD: usize = 256;
+
+/// `?period=YYYY-MM`; the month that runs now if left out.
+#[derive(Debug, Deserialize)]
+pub struct PeriodQuery {
+    period: Option<String>,
+}
+
+impl PeriodQuery {
+    fn in_zone(&self, state: &WebState, zone: &TimeZone) -> Result<Period, ApiError> {
+        let period = match self.period.as_deref() {
+            Some(text) => text.parse(),
+            None => Period::containing(state.clock.now(), zone),
+        };
+        period.map_err(|error| ApiError::invalid("period", error.to_string()))
+    }
+}
+
+/// Usage of a period, by meter and by local day.
+pub async fn usage(
+    State(state): State<WebState>,
+    Path(tenant): Path<String>,
+    Query(query): Query<PeriodQuery>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Failure> {
+    let account = account_asked_for(&state, &headers, &tenant).await?;
+    let zone = zone_of(&state.store, &account).await?;
+    let period = query.in_zone(&state, &zone)?;
+    let bounds = period
+        .bounds(&zone)
+        .map_err(|error| ApiError::invalid("period", error.to_string()))?;
+    let usage = state.store.usage(account.ledger, &bounds).await?;
+    let invoice = state
+        .store
+        .invoice_of_period(account.ledger, &period.to_string())
+        .await?;
+    let meters =
+        by_meter(&usage, invoice.as_ref().map(|invoice| invoice.statement)).map_err(StoreError::from)?;
+    let days = by_day(&usage, &bounds, &zone).map_err(StoreError::from)?;
+    let days: Vec<_> = days
+        .into_iter()
+        .map(|day| json!({"date": zone.to_datetime(day.start).date().to_string(), "quantities": day.quantities}))
+        .collect();
+    Ok(Json(json!({
+        "tenant": tenant,
+        "period": period.to_string(),
+        "timeZone": zone.iana_name().unwrap_or("UTC"),
+        "periodStart": bounds.start,
+        "periodEnd": bounds.end,
+        "invoice": invoice.map(|invoice| invoice.number),
+        "meters": meters,
+        "days": days,
+    })))
+}
+
+/// An entry of the list of bills.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InvoiceEntry {
+    number: String,
+    period: String,
+    currency: String,
+    total: String,
+    issued_at: jiff::Timestamp,
+    due_on: Option<jiff::civil::Date>,
+    digest: String,
+}
+
+/// The issued bills, the newest first.
+pub async fn invoices(
+    State(state): State<WebState>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Failure> {
+    let account = account_asked_for(&state, &headers, &tenant).await?;
+    let mut entries = Vec::new();
+    for invoice in state.store.invoices(account.ledger).await? {
+        let document = read(&invoice)?;
+        let (number, period, issued_at, digest) =
+            (invoice.number, invoice.period, invoice.issued_at, invoice.digest);
+        let (currency, total, due_on) = (document.currency, document.total, document.due_on);
+        entries.push(InvoiceEntry {
+            number,
+            period,
+            currency,
+            total,
+            issued_at,
+            due_on,
+            digest,
+        });
+    }
+    Ok(Json(json!({"tenant": tenant, "invoices": entries})))
+}
+
+/// One bill.
+pub async fn invoice(
+    State(state): State<WebState>,
+    Path((tenant, number)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Failure> {
+    let account = account_asked_for(&state, &headers, &tenant).await?;
+    let invoice = state
+        .store
+        .invoice_numbered(account.ledger, &number)
+        .await?
+        .ok_or_else(not_found)?;
+    Ok(Json(read(&invoice)?.to_json()))
+}
+
+/// Money so far: the draft of a period, or its bill if it was issued.
+pub async fn preview(
+    State(state): State<WebState>,
+    Path(tenant): Path<String>,
+    Query(query): Query<PeriodQuery>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Failure> {
+    let account = account_asked_for(&state, &headers, &tenant).await?;
+    let zone = zone_of(&state.store, &account).await?;
+    let period = query.in_zone(&state, &zone)?;
+    Ok(Json(bill(&state.store, &account, period).await?.to_json()))
+}
+
+/// The billed interactions of a period, a JSON line each.
+pub async fn interactions(
+    State(state): State<WebState>,
+    Path(tenant): Path<String>,
+    Query(query): Query<PeriodQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let account = account_asked_for(&state, &headers, &tenant).await?;
+    let zone = zone_of(&state.store, &account).await?;
+    let period = query.in_zone(&state, &zone)?;
+    let bounds = period
+        .bounds(&zone)
+        .map_err(|error| ApiError::invalid("period", error.to_string()))?;
+    let (lines, received) = tokio::sync::mpsc::channel(STREAM_AHEAD);
+    tokio::spawn(async move {
+        let Account { ledger, details, .. } = account;
+        let mut events = state.store.export(ledger, details.party.tenant.as_str(), &bounds);
+        while let Some(event) = events.next().await {
+            let line = event.map_err(std::io::Error::other).and_then(|event| {
+                let mut text = serde_json::to_string(&event)?;
+                text.push('\n');
+                Ok(text)
+            });
+            let failed = line.is_err();
+            // A reader that went away ends the export; a failure cuts the stream, so that it does not look whole.
+            if lines.send(line).await.is_err() || failed {
+                return;
+            }
+        }
+    });
+    let body = Body::from_stream(ReceiverStream::new(received));
+    Ok((
+        [(header::CONTENT_TYPE, "application/x-ndjson; charset=utf-8")],
+        body,
+    )
+        .into_response())
+}

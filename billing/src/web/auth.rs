@@ -1,0 +1,150 @@
+//! Who asks: a bearer token for programs, a session cookie for people.
+
+use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::SignedDuration;
+use springtide_proto::error::{ApiError, Reason};
+
+use super::WebState;
+use crate::digest::Digest;
+use crate::store::{Account, StoreError};
+
+const SESSION_COOKIE: &str = "springtide_session";
+/// Name of the cookie that keeps the chosen language.
+pub(super) const LANGUAGE_COOKIE: &str = "springtide_lang";
+const SESSION_HOURS: i64 = 8;
+/// Longest token that is looked at.
+const MAX_TOKEN: usize = 512;
+
+/// The one answer to a token that nobody issued, whichever tenant it asks for.
+fn unauthenticated() -> ApiError {
+    ApiError::new(Reason::Unauthenticated, "a bearer token of this tenant is needed")
+}
+
+/// The account of the bearer token, if it is the one asked for. Another tenant's token is told what it would be told of a
+/// tenant that does not exist.
+pub(super) async fn account_asked_for(
+    state: &WebState,
+    headers: &HeaderMap,
+    tenant: &str,
+) -> Result<Account, ApiError> {
+    let token = bearer(headers).ok_or_else(unauthenticated)?;
+    let account = account_of_token(state, token)
+        .await?
+        .ok_or_else(unauthenticated)?;
+    if account.details.party.tenant.as_str() == tenant {
+        Ok(account)
+    } else {
+        Err(not_found())
+    }
+}
+
+/// There is none, or none that the caller may see.
+pub(super) fn not_found() -> ApiError {
+    ApiError::new(Reason::NotFound, "there is nothing here")
+}
+
+/// The account that a token opens.
+pub(super) async fn account_of_token(state: &WebState, token: &str) -> Result<Option<Account>, StoreError> {
+    if token.is_empty() || token.len() > MAX_TOKEN {
+        return Ok(None);
+    }
+    state.store.account_of_token(Digest::of(token.as_bytes())).await
+}
+
+/// The account of the session that the request's cookie names.
+pub(super) async fn account_of_session(
+    state: &WebState,
+    headers: &HeaderMap,
+) -> Result<Option<Account>, StoreError> {
+    let Some(secret) = session_secret(headers) else {
+        return Ok(None);
+    };
+    let Some(ledger) = state.store.session(secret, state.clock.now()).await? else {
+        return Ok(None);
+    };
+    state.store.account_of_ledger(ledger).await
+}
+
+/// Opens a session and returns its `Set-Cookie`. The secret itself is kept by the browser alone.
+pub(super) async fn open_session(
+    state: &WebState,
+    headers: &HeaderMap,
+    account: &Account,
+) -> Result<String, ApiError> {
+    let secret = URL_SAFE_NO_PAD.encode(state.secrets.next()?);
+    let now = state.clock.now();
+    let until = now
+        .saturating_add(SignedDuration::from_hours(SESSION_HOURS))
+        .unwrap_or(now);
+    state
+        .store
+        .open_session(Digest::of(secret.as_bytes()), account.ledger, now, until)
+        .await?;
+    Ok(cookie(headers, SESSION_COOKIE, &secret, SESSION_HOURS * 3600))
+}
+
+/// Ends the session and returns the `Set-Cookie` that forgets it.
+pub(super) async fn close_session(state: &WebState, headers: &HeaderMap) -> Result<String, ApiError> {
+    if let Some(secret) = session_secret(headers) {
+        state.store.close_session(secret).await?;
+    }
+    Ok(cookie(headers, SESSION_COOKIE, "", 0))
+}
+
+/// A cookie that scripts cannot read and other sites cannot send. Secure where the ingress says that TLS was used.
+pub(super) fn cookie(headers: &HeaderMap, name: &str, value: &str, seconds: i64) -> String {
+    let is_tls = headers
+        .get("x-forwarded-proto")
+        .is_some_and(|scheme| scheme == "https");
+    let secure = if is_tls { "; Secure" } else { "" };
+    format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+}
+
+/// The value of a cookie.
+pub(super) fn cookie_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+}
+
+/// Refuses a form that another site sent: the browser says where it comes from.
+pub(super) fn require_own_form(headers: &HeaderMap) -> Result<(), ApiError> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_own = match text("sec-fetch-site") {
+        Some(site) => site == "same-origin" || site == "none",
+        None => match (text("origin"), text("host")) {
+            (None, _) => true,
+            (Some(origin), Some(host)) => origin
+                .split_once("://")
+                .is_some_and(|(_, authority)| authority == host),
+            (Some(_), None) => false,
+        },
+    };
+    if is_own {
+        Ok(())
+    } else {
+        Err(ApiError::new(
+            Reason::PermissionDenied,
+            "this form was sent by another site",
+        ))
+    }
+}
+
+fn session_secret(headers: &HeaderMap) -> Option<Digest> {
+    let secret = cookie_value(headers, SESSION_COOKIE)?;
+    (!secret.is_empty() && secret.len() <= MAX_TOKEN).then(|| Digest::of(secret.as_bytes()))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

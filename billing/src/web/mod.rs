@@ -1,0 +1,159 @@
+//! REST for programs ([`api`]) and the portal for people ([`portal`]), of client firms. Plain HTTP: an ingress ends TLS.
+
+pub mod api;
+mod auth;
+mod chart;
+mod pages;
+pub mod portal;
+mod texts;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use springtide_proto::error::{ApiError, Reason};
+use springtide_runtime::clock::Clock;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::bill::BillError;
+use crate::store::{Store, StoreError, with_causes};
+
+/// Largest body of a request: a form with a token.
+const MAX_BODY: usize = 8 << 10;
+const STYLE: &str = include_str!("style.css");
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Makes secrets of sessions: randomness as a parameter.
+pub trait Secrets: Send + Sync + 'static {
+    /// 32 bytes that nobody can guess.
+    fn next(&self) -> Result<[u8; 32], ApiError>;
+}
+
+/// The machine's randomness.
+#[derive(Debug)]
+pub struct SystemSecrets(SystemRandom);
+
+impl Default for SystemSecrets {
+    fn default() -> Self {
+        Self(SystemRandom::new())
+    }
+}
+
+impl Secrets for SystemSecrets {
+    fn next(&self) -> Result<[u8; 32], ApiError> {
+        let mut secret = [0; 32];
+        self.0
+            .fill(&mut secret)
+            .map_err(|_| ApiError::new(Reason::Internal, "no randomness"))?;
+        Ok(secret)
+    }
+}
+
+/// What handlers need.
+#[derive(Clone)]
+pub struct WebState {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    secrets: Arc<dyn Secrets>,
+}
+
+impl WebState {
+    /// Of these parts.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, secrets: Arc<dyn Secrets>) -> Self {
+        Self {
+            store,
+            clock,
+            secrets,
+        }
+    }
+}
+
+/// All routes.
+pub fn router(state: WebState) -> Router {
+    let fixed = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
+    Router::new()
+        .route("/api/v1/tenants/{tenant}/usage", get(api::usage))
+        .route("/api/v1/tenants/{tenant}/invoices", get(api::invoices))
+        .route("/api/v1/tenants/{tenant}/invoices/{number}", get(api::invoice))
+        .route("/api/v1/tenants/{tenant}/preview", get(api::preview))
+        .route("/api/v1/tenants/{tenant}/interactions", get(api::interactions))
+        .route("/", get(portal::sign_in_form))
+        .route("/sign-in", post(portal::sign_in))
+        .route("/sign-out", post(portal::sign_out))
+        .route("/portal", get(portal::overview))
+        .route("/portal/invoices/{number}", get(portal::invoice))
+        .route("/assets/style.css", get(style))
+        .fallback(async || Failure(ApiError::new(Reason::NotFound, "there is nothing here")))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(fixed(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(fixed(header::REFERRER_POLICY, "no-referrer"))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        ))
+        .with_state(state)
+}
+
+async fn style() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    (headers, STYLE).into_response()
+}
+
+/// An error as a REST answer: its status and `{"error": …}`.
+#[derive(Debug)]
+pub struct Failure(ApiError);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = axum::http::StatusCode::from_u16(self.0.reason.http_status());
+        let status = status.unwrap_or(axum::http::StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(self.0.http_body())).into_response();
+        if self.0.reason == Reason::Unauthenticated {
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<BillError> for Failure {
+    fn from(error: BillError) -> Self {
+        match error {
+            BillError::Store(error) => error.into(),
+            BillError::Period(_) => Self(ApiError::invalid("period", error.to_string())),
+            BillError::NoPlan { .. } | BillError::PlanMoves { .. } => Self(ApiError::new(
+                Reason::FailedPrecondition,
+                "there is no rate plan for this tenant yet",
+            )),
+            BillError::Plan { .. } | BillError::Rating(_) | BillError::Document { .. } => {
+                let cause = with_causes(&error);
+                tracing::error!(error = %cause, "a bill could not be made");
+                Self(ApiError::new(Reason::Internal, "an internal error; it is logged"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

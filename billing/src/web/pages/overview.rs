@@ -1,0 +1,278 @@
+//! The overview: money so far, usage, bills.
+
+use std::collections::BTreeSet;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use maud::{Markup, html};
+
+use super::super::chart::{Bar, PART_CLASSES, chart};
+use super::super::texts::{Texts, texts};
+use super::invoice::lines;
+use super::{View, layout};
+use crate::bill::document::{Document, State};
+use crate::bill::summary::{MeterSum, Slot};
+use crate::rating::explain::meter_name;
+use crate::rating::number::Exact;
+use crate::rating::period::Period;
+use crate::store::Account;
+
+/// What the overview shows.
+pub(in crate::web) struct OverviewPage {
+    pub(in crate::web) account: Account,
+    pub(in crate::web) zone: TimeZone,
+    pub(in crate::web) period: Period,
+    /// The period runs now.
+    pub(in crate::web) is_current: bool,
+    /// The bill; `Err` if there is none: `true` if there is a plan all the same.
+    pub(in crate::web) document: Result<Document, bool>,
+    pub(in crate::web) meters: Vec<MeterSum>,
+    /// The day whose hours are shown; all days if none.
+    pub(in crate::web) day: Option<Date>,
+    pub(in crate::web) slots: Vec<Slot>,
+    pub(in crate::web) bills: Vec<Document>,
+}
+
+pub(in crate::web) fn overview_page(view: &View, page: &OverviewPage) -> Markup {
+    let texts = texts(view.locale);
+    let name = &page.account.details.display_name;
+    let content = html! {
+        div.page-head {
+            h1 { (name) }
+            (month_picker(texts, page))
+        }
+        div.columns {
+            (money(view, page))
+            (usage(view, page))
+        }
+        (bills(texts, page))
+    };
+    layout(
+        view,
+        name,
+        Some(page.account.details.party.tenant.as_str()),
+        &content,
+    )
+}
+
+fn month_picker(texts: &Texts, page: &OverviewPage) -> Markup {
+    html! {
+        nav.months aria-label=(texts.period) {
+            @if let Ok(previous) = page.period.previous() {
+                a href={ "/portal?period=" (previous) } aria-label=(texts.previous) { "‹" }
+            }
+            strong { (page.period) }
+            @if let Ok(next) = page.period.next() && !page.is_current {
+                a href={ "/portal?period=" (next) } aria-label=(texts.next) { "›" }
+            }
+        }
+    }
+}
+
+fn money(view: &View, page: &OverviewPage) -> Markup {
+    let texts = texts(view.locale);
+    html! {
+        section.card.money-card aria-labelledby="money" {
+            @match &page.document {
+                Ok(document) => {
+                    @let is_issued = document.state == State::Issued;
+                    h2 #money { (if is_issued { texts.billed_amount } else { texts.money_so_far }) }
+                    p.sum { (document.amount_for_people(&document.total)) " " small { (document.currency) } }
+                    p.hint {
+                        (if is_issued { texts.issued_note } else { texts.draft_note }) " "
+                        @if let Some(number) = &document.number { a href={ "/portal/invoices/" (number) } { (number) } }
+                    }
+                    details {
+                        summary { (texts.lines) }
+                        (lines(view, document))
+                    }
+                }
+                Err(has_plan) => {
+                    h2 #money { (texts.money_so_far) }
+                    p.notice { (if *has_plan { texts.not_rated } else { texts.no_plan }) }
+                }
+            }
+        }
+    }
+}
+
+fn usage(view: &View, page: &OverviewPage) -> Markup {
+    let texts = texts(view.locale);
+    let scale = if page.day.is_some() {
+        texts.by_hour
+    } else {
+        texts.by_day
+    };
+    html! {
+        section.card aria-labelledby="usage" {
+            div.card-head {
+                h2 #usage {
+                    (texts.usage) " " span.muted { @if let Some(day) = page.day { (day) ", " } (scale) }
+                }
+                @if page.day.is_some() { a href={ "/portal?period=" (page.period) "#usage" } { (texts.back_to_days) } }
+            }
+            @if page.meters.is_empty() {
+                p.notice { (texts.no_usage) }
+            } @else {
+                (meters(view, page))
+                (figure(view, page))
+                p.hint { (texts.zone_note) " " (page.zone.iana_name().unwrap_or("UTC")) }
+            }
+        }
+    }
+}
+
+/// Meters in the order of their bars: the first ones have a colour of their own.
+fn shown_meters(page: &OverviewPage) -> Vec<String> {
+    let known = ["interactions", "unanswered"].map(str::to_owned);
+    let there: BTreeSet<_> = page.meters.iter().map(|sum| sum.meter.clone()).collect();
+    let others = there.iter().filter(|meter| !known.contains(*meter)).cloned();
+    known
+        .iter()
+        .filter(|meter| there.contains(*meter))
+        .cloned()
+        .chain(others)
+        .collect()
+}
+
+fn meters(view: &View, page: &OverviewPage) -> Markup {
+    let texts = texts(view.locale);
+    html! {
+        ul.meters {
+            @for (position, meter) in shown_meters(page).iter().enumerate() {
+                @for sum in page.meters.iter().filter(|sum| sum.meter == *meter) {
+                    li {
+                        span.name {
+                            @if let Some(class) = PART_CLASSES.get(position) { span class={ "swatch " (class) } {} }
+                            (meter_name(meter, view.locale))
+                        }
+                        strong { (sum.quantity.grouped(0)) }
+                        @if !sum.late.is_zero() { span.late { (sum.late.grouped(0)) " " (texts.late) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn figure(view: &View, page: &OverviewPage) -> Markup {
+    let texts = texts(view.locale);
+    let meters = shown_meters(page);
+    let drawn: Vec<_> = meters.iter().take(PART_CLASSES.len()).collect();
+    let quantity = |slot: &Slot, meter: &str| slot.quantities.get(meter).copied().unwrap_or(Exact::ZERO);
+    let bar = |slot: &Slot| {
+        let label = slot_label(page, slot);
+        let figures: Vec<_> = drawn
+            .iter()
+            .map(|meter| {
+                format!(
+                    "{} {}",
+                    quantity(slot, meter).grouped(0),
+                    meter_name(meter, view.locale)
+                )
+            })
+            .collect();
+        let link = page
+            .day
+            .is_none()
+            .then(|| format!("/portal?period={}&day={label}#usage", page.period));
+        let parts = drawn.iter().map(|meter| quantity(slot, meter)).collect();
+        Bar {
+            label: format!("{label}: {}", figures.join(", ")),
+            parts,
+            link,
+        }
+    };
+    let bars: Vec<_> = page.slots.iter().map(bar).collect();
+    let sum_of = |slot: &Slot| {
+        drawn
+            .iter()
+            .try_fold(Exact::ZERO, |sum, meter| sum.plus(quantity(slot, meter)))
+            .and_then(Exact::to_nanos)
+            .unwrap_or(0)
+    };
+    let most = page.slots.iter().map(sum_of).max().unwrap_or(0);
+    let ends = [
+        page.slots.first(),
+        page.slots.get(page.slots.len() / 2),
+        page.slots.last(),
+    ];
+    html! {
+        figure {
+            p.scale { (texts.most) " " (Exact::from_nanos(most).grouped(0)) }
+            (chart(&format!("{} {}", texts.usage, if page.day.is_some() { texts.by_hour } else { texts.by_day }), &bars))
+            div.axis aria-hidden="true" {
+                @for slot in ends.into_iter().flatten() { span { (short_label(page, slot)) } }
+            }
+        }
+        details {
+            summary { (texts.as_table) }
+            div.scroll {
+                table {
+                    thead { tr {
+                        th scope="col" { (texts.time) }
+                        @for meter in &meters { th.number scope="col" { (meter_name(meter, view.locale)) } }
+                    } }
+                    tbody {
+                        @for slot in page.slots.iter().filter(|slot| !slot.quantities.is_empty()) { tr {
+                            th scope="row" { (slot_label(page, slot)) }
+                            @for meter in &meters { td.number { (quantity(slot, meter).grouped(0)) } }
+                        } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// "2026-11-11", or "14:00" of a day.
+fn slot_label(page: &OverviewPage, slot: &Slot) -> String {
+    let local = page.zone.to_datetime(slot.start);
+    if page.day.is_some() {
+        format!("{:02}:{:02}", local.hour(), local.minute())
+    } else {
+        local.date().to_string()
+    }
+}
+
+fn short_label(page: &OverviewPage, slot: &Slot) -> String {
+    let label = slot_label(page, slot);
+    // Of a date the year is said above.
+    if page.day.is_some() {
+        label
+    } else {
+        label.chars().skip(5).collect()
+    }
+}
+
+fn bills(texts: &Texts, page: &OverviewPage) -> Markup {
+    html! {
+        section.card aria-labelledby="bills" {
+            h2 #bills { (texts.bills) }
+            @if page.bills.is_empty() {
+                p.notice { (texts.no_bills) }
+            } @else {
+                div.scroll {
+                    table {
+                        thead { tr {
+                            th scope="col" { (texts.period) }
+                            th scope="col" { (texts.number) }
+                            th scope="col" { (texts.due) }
+                            th.number scope="col" { (texts.amount) }
+                        } }
+                        tbody {
+                            @for bill in &page.bills { tr {
+                                th scope="row" { (bill.period) }
+                                td { a href={ "/portal/invoices/" (bill.number.as_deref().unwrap_or_default()) } {
+                                    (bill.number.as_deref().unwrap_or_default())
+                                } }
+                                td { (bill.due_on.map(|date| date.to_string()).unwrap_or_default()) }
+                                td.number { (bill.amount_for_people(&bill.total)) " " (bill.currency) }
+                            } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
