@@ -1,0 +1,59 @@
+//! What the admin port shows beyond health and metrics: `/debug/pools`, the decision of each pool with all its terms, and
+//! `/debug/live`, a line of numbers per pool. Both are empty on a follower.
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::controllers::live::{LiveBoard, LivePool};
+
+/// The routes.
+pub fn routes(live: LiveBoard) -> Router {
+    Router::new()
+        .route("/debug/pools", get(pools))
+        .route("/debug/live", get(live_pools))
+        .with_state(live)
+}
+
+async fn live_pools(State(live): State<LiveBoard>) -> Json<Vec<LivePool>> {
+    Json(live.pools())
+}
+
+async fn pools(State(live): State<LiveBoard>) -> Json<Vec<Value>> {
+    Json(live.pools().iter().map(explained).collect())
+}
+
+fn explained(live: &LivePool) -> Value {
+    let decision = &live.decision;
+    let observation = &decision.observation;
+    json!({
+        "tenant": live.tenant,
+        "pool": live.pool,
+        "desired": decision.desired,
+        "binding": decision.binding.as_str(),
+        "observation": {
+            "active": observation.active,
+            "waiting": observation.waiting,
+            "arrivals_per_second": observation.rates.arrivals,
+            "endings_per_second": observation.rates.endings,
+            "start_time_seconds": observation.start_time.as_secs_f64(),
+            "ready": observation.ready,
+            "starting": observation.starting,
+            "silent": observation.silent,
+        },
+        "terms": {
+            "growth_conversations": decision.growth,
+            "needed": decision.needed,
+            "headroom": decision.headroom,
+            "react": decision.react(),
+            "plan": decision.plan,
+            "floor": decision.floor,
+            "ceiling": decision.ceiling,
+            "needed_within_window": decision.needed_within_window,
+            "busy": decision.busy,
+            "tenant_share": live.tenant_share,
+            "peak_load_last_hour": live.peak,
+        },
+    })
+}

@@ -1,0 +1,104 @@
+//! What a decision remembers of earlier ones.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::Moment;
+
+/// The span over which the speed of scaling in is bounded.
+const RATE_SPAN: Duration = Duration::from_secs(60);
+
+/// The maximum of what was seen within a span of time.
+#[derive(Clone, Debug, Default)]
+pub struct WindowMaximum {
+    /// Falling values, oldest first: a value is gone as soon as a later one is at least as large.
+    samples: VecDeque<(Moment, u32)>,
+}
+
+impl WindowMaximum {
+    /// Takes note of `value`, and forgets what is older than `span`.
+    pub fn push(&mut self, now: Moment, value: u32, span: Duration) {
+        while self.samples.back().is_some_and(|(_, last)| *last <= value) {
+            self.samples.pop_back();
+        }
+        self.samples.push_back((now, value));
+        while self.samples.front().is_some_and(|(at, _)| *at + span < now) {
+            self.samples.pop_front();
+        }
+    }
+
+    /// The maximum within `span`.
+    pub fn maximum(&self, now: Moment, span: Duration) -> Option<u32> {
+        self.samples
+            .iter()
+            .find(|(at, _)| *at + span >= now)
+            .map(|(_, value)| *value)
+    }
+}
+
+/// Memory of one pool's decisions; a new leader starts with an empty one.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    needed: WindowMaximum,
+    decided: WindowMaximum,
+    complete_since: Option<Moment>,
+    last: Option<u32>,
+}
+
+impl History {
+    /// Takes note of what was needed, and whether the data was complete.
+    pub(super) fn observe(&mut self, now: Moment, needed: u32, complete: bool, span: Duration) {
+        self.needed.push(now, needed, span);
+        if complete {
+            self.complete_since.get_or_insert(now);
+        } else {
+            self.complete_since = None;
+        }
+    }
+
+    /// Takes note of the decision.
+    pub(super) fn decided(&mut self, now: Moment, desired: u32) {
+        self.decided.push(now, desired, RATE_SPAN);
+        self.last = Some(desired);
+    }
+
+    /// The most that was needed within `span`.
+    pub(super) fn needed_within(&self, now: Moment, span: Duration) -> u32 {
+        self.needed.maximum(now, span).unwrap_or(0)
+    }
+
+    /// Data was complete for `span`.
+    pub(super) fn is_warm(&self, now: Moment, span: Duration) -> bool {
+        self.complete_since.is_some_and(|since| since + span <= now)
+    }
+
+    /// The smallest size that `percent` per minute allows now; one may always leave.
+    pub(super) fn lowest_by_rate(&self, now: Moment, have: u32, percent: u32) -> u32 {
+        let most = self.decided.maximum(now, RATE_SPAN).unwrap_or(0).max(have);
+        let share = u64::from(most) * u64::from(percent.min(100)) / 100;
+        let leaving = u32::try_from(share).unwrap_or(u32::MAX).max(1);
+        most.saturating_sub(leaving)
+    }
+
+    /// The last decision.
+    pub fn last(&self) -> Option<u32> {
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_maximum_forgets_what_is_older_than_the_span_and_nothing_else() {
+        let seconds = Duration::from_secs;
+        let mut window = WindowMaximum::default();
+        for (at, value) in [(0, 3), (10, 9), (20, 4), (30, 5)] {
+            window.push(seconds(at), value, seconds(60));
+        }
+        assert_eq!(window.maximum(seconds(70), seconds(60)), Some(9));
+        assert_eq!(window.maximum(seconds(71), seconds(60)), Some(5));
+        assert_eq!(window.maximum(seconds(91), seconds(60)), None);
+    }
+}

@@ -1,0 +1,32 @@
+//! How a pool's size is decided: pure functions of policy, observation and time. No I/O, no kube, no clock.
+//!
+//! - *load*: active conversations and those that wait. *capacity*: conversations that one worker takes.
+//! - *growth*: what the load is expected to gain, with a margin, while one more worker starts.
+//! - *have*: workers that answer or are starting; what leaves does not count, what starts is never asked for again.
+//! - *moment*: time since an arbitrary origin that never goes back ([`Moment`]).
+//! - *binding*: the term or bound that a decision came down to.
+
+mod decide;
+mod history;
+mod manual;
+mod observation;
+mod plan;
+#[cfg(test)]
+mod properties;
+mod rates;
+mod share;
+mod start_times;
+mod victim;
+
+pub use decide::{Binding, Decision, decide};
+pub use history::{History, WindowMaximum};
+pub use manual::{Override, OverrideMode};
+pub use observation::{Bounds, Observation, Policy};
+pub use plan::{BoostSize, LocalWindow, Phase, Plan, WindowError, prewarm_lead};
+pub use rates::{CounterWindow, Rates};
+pub use share::{Claim, share};
+pub use start_times::{DEFAULT_START_TIME, StartTimes};
+pub use victim::{Candidate, choose_victims};
+
+/// Time since an arbitrary origin that never goes back.
+pub type Moment = std::time::Duration;

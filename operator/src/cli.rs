@@ -1,0 +1,113 @@
+//! The command line.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand};
+use springtide_runtime::admin::AdminArgs;
+use springtide_runtime::pod::PodArgs;
+use springtide_runtime::telemetry::TelemetryArgs;
+
+/// Controller of Springtide's resources, autoscaler and fleet service.
+///
+/// Run two replicas or more: one leads, the others take over within seconds. All state is in the API server.
+#[derive(Parser, Debug)]
+#[command(name = "springtide-operator", version)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Logs and traces.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run the operator in a cluster (or, with KUBECONFIG, beside one)
+    ///
+    /// Watches Tenants, BotPools, Promotions and RatePlans, and keeps namespaces, gateways, workers and accounts in step with
+    /// them. Needs the custom resource definitions (see "crds") and the permissions of the chart "springtide".
+    Run(Box<RunArguments>),
+    /// Print the custom resource definitions as YAML
+    ///
+    /// For example: springtide-operator crds | kubectl apply --server-side -f -
+    Crds,
+}
+
+/// How to run.
+#[derive(Args, Debug)]
+pub struct RunArguments {
+    /// Namespace of the operator: its Lease, the CA and billing's identity are there
+    #[arg(
+        long,
+        env = "SPRINGTIDE_NAMESPACE",
+        default_value = "springtide-system",
+        value_name = "NAME"
+    )]
+    pub namespace: String,
+    /// Address of the fleet service, to which workers and gateways attach (gRPC, mutual TLS)
+    #[arg(
+        long,
+        env = "SPRINGTIDE_LISTEN",
+        default_value = "0.0.0.0:7444",
+        value_name = "ADDRESS"
+    )]
+    pub listen: SocketAddr,
+    /// Where workers and gateways find the fleet service
+    #[arg(
+        long,
+        env = "SPRINGTIDE_FLEET",
+        default_value = "springtide-fleet.springtide-system.svc:7444",
+        value_name = "HOST:PORT"
+    )]
+    pub fleet: String,
+    /// Where billing is found, by the operator, workers and gateways
+    #[arg(
+        long,
+        env = "SPRINGTIDE_BILLING",
+        default_value = "springtide-billing.springtide-system.svc:7445",
+        value_name = "HOST:PORT"
+    )]
+    pub billing: String,
+    /// Image of the tenants' gateways
+    #[arg(
+        long,
+        env = "SPRINGTIDE_GATEWAY_IMAGE",
+        default_value = "springtide.dev/gateway:0.1.0",
+        value_name = "IMAGE"
+    )]
+    pub gateway_image: String,
+    /// Gateways of each tenant
+    #[arg(
+        long,
+        env = "SPRINGTIDE_GATEWAY_REPLICAS",
+        default_value_t = 2,
+        value_name = "COUNT"
+    )]
+    pub gateway_replicas: u32,
+    /// When images of gateways and workers are pulled: Always, IfNotPresent or Never
+    #[arg(
+        long,
+        env = "SPRINGTIDE_IMAGE_PULL_POLICY",
+        default_value = "IfNotPresent",
+        value_name = "POLICY"
+    )]
+    pub image_pull_policy: String,
+    /// Who this Pod is.
+    #[command(flatten)]
+    pub pod: PodArgs,
+    /// The admin port.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+}

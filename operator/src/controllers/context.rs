@@ -1,0 +1,123 @@
+//! What every reconcile is given.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::reflector::Store;
+use kube::{Client, Resource};
+use parking_lot::Mutex;
+use springtide_runtime::authority::Authority;
+use springtide_runtime::clock::Clock;
+
+use crate::api::{BotPool, Promotion, RatePlan, Tenant};
+use crate::fleet::{Fleet, PoolKey};
+
+use super::billing::Billing;
+use super::events::EventSink;
+use super::live::LiveBoard;
+use super::metrics::Metrics;
+use super::pods::PodIndex;
+use super::pool::PoolMemory;
+
+/// Fills with random bytes.
+pub type Random = Arc<dyn Fn(&mut [u8]) -> Result<(), ring::error::Unspecified> + Send + Sync>;
+
+/// Names, images and addresses that the installation chose.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    /// Namespace of the operator and billing.
+    pub system_namespace: String,
+    /// Image of the gateways.
+    pub gateway_image: String,
+    /// Gateways of one tenant.
+    pub gateway_replicas: u32,
+    /// imagePullPolicy of gateways and workers.
+    pub image_pull_policy: String,
+    /// "HOST:PORT" of the fleet service.
+    pub fleet: String,
+    /// "HOST:PORT" of billing.
+    pub billing: String,
+}
+
+/// All that is watched.
+#[derive(Clone)]
+pub struct Stores {
+    /// Tenants.
+    pub tenants: Store<Tenant>,
+    /// Pools.
+    pub pools: Store<BotPool>,
+    /// Promotions.
+    pub promotions: Store<Promotion>,
+    /// Plans.
+    pub plans: Store<RatePlan>,
+    /// Pods of tenants.
+    pub pods: PodIndex,
+}
+
+/// What every reconcile is given.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// What is watched.
+    pub stores: Stores,
+    /// Workers and gateways.
+    pub fleet: Fleet,
+    /// Accounts and plans.
+    pub billing: Arc<dyn Billing>,
+    /// Issues identities.
+    pub authority: Arc<Authority>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Random,
+    /// What the installation chose.
+    pub installation: Installation,
+    /// Events.
+    pub events: EventSink,
+    /// Counts.
+    pub metrics: Metrics,
+    /// What is true now.
+    pub live: LiveBoard,
+    /// What guards against caches that lag behind, by pool.
+    pub memories: Mutex<HashMap<PoolKey, Arc<tokio::sync::Mutex<PoolMemory>>>>,
+    /// One decision of a tenant's pools at a time: what one is granted, another sees.
+    pub grants: Mutex<HashMap<springtide_proto::ids::TenantId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Attempts that failed in a row, by kind and name.
+    pub failures: Mutex<HashMap<(&'static str, String), u32>>,
+}
+
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+impl Context {
+    /// The memory of a pool.
+    pub fn memory(&self, key: &PoolKey) -> Arc<tokio::sync::Mutex<PoolMemory>> {
+        self.memories.lock().entry(key.clone()).or_default().clone()
+    }
+
+    /// Held while a pool of the tenant is decided.
+    pub fn grant(&self, tenant: &springtide_proto::ids::TenantId) -> Arc<tokio::sync::Mutex<()>> {
+        self.grants.lock().entry(tenant.clone()).or_default().clone()
+    }
+
+    /// The wait before the next attempt, twice as long after each failure.
+    pub fn backoff(&self, kind: &'static str, name: &str) -> Duration {
+        let mut failures = self.failures.lock();
+        let failed = failures.entry((kind, name.to_owned())).or_insert(0);
+        let wait = FIRST_RETRY.saturating_mul(1 << (*failed).min(10)).min(LAST_RETRY);
+        *failed += 1;
+        wait
+    }
+
+    /// An attempt succeeded.
+    pub fn succeeded(&self, kind: &'static str, name: &str) {
+        self.failures.lock().remove(&(kind, name.to_owned()));
+    }
+}
+
+/// The reference by which Events name an object.
+pub fn reference<K: Resource<DynamicType = ()>>(object: &K) -> ObjectReference {
+    object.object_ref(&())
+}

@@ -1,0 +1,121 @@
+//! What the controllers count.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// The term or bound that decided.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct BindingLabels {
+    /// One of the bindings.
+    pub binding: &'static str,
+}
+
+/// A kind of resource.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct KindLabels {
+    /// One of the four.
+    pub kind: &'static str,
+}
+
+/// Worker or gateway.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct StreamLabels {
+    /// "worker" or "gateway".
+    pub peer: &'static str,
+}
+
+/// What the controllers count.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Decisions that changed a pool's size.
+    pub decisions: Family<BindingLabels, Counter>,
+    /// Workers created.
+    pub creations: Counter,
+    /// Creations that found the name taken.
+    pub creations_lost: Counter,
+    /// Workers deleted.
+    pub deletions: Counter,
+    /// From a step in load to the call that creates a Pod.
+    pub step_to_create: Histogram,
+    /// Reconciles that failed.
+    pub failures: Family<KindLabels, Counter>,
+    /// Streams that are held.
+    pub streams: Family<StreamLabels, Gauge>,
+    /// 1 while this replica leads.
+    pub leading: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            decisions: Family::default(),
+            creations: Counter::default(),
+            creations_lost: Counter::default(),
+            deletions: Counter::default(),
+            step_to_create: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            failures: Family::default(),
+            streams: Family::default(),
+            leading: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Registers them.
+    pub fn register(&self, registry: &mut Registry) {
+        let Self {
+            decisions,
+            creations,
+            creations_lost,
+            deletions,
+            step_to_create,
+            failures,
+            streams,
+            leading,
+        } = self;
+        registry.register(
+            "springtide_decisions",
+            "Decisions that changed a pool's size, by what decided",
+            decisions.clone(),
+        );
+        registry.register(
+            "springtide_workers_created",
+            "Worker Pods created",
+            creations.clone(),
+        );
+        registry.register(
+            "springtide_worker_names_taken",
+            "Creations that found the name taken",
+            creations_lost.clone(),
+        );
+        registry.register(
+            "springtide_workers_deleted",
+            "Worker Pods deleted",
+            deletions.clone(),
+        );
+        registry.register(
+            "springtide_step_to_create_seconds",
+            "From a step in load to the call that creates a Pod",
+            step_to_create.clone(),
+        );
+        registry.register(
+            "springtide_reconcile_failures",
+            "Reconciles that failed, by kind",
+            failures.clone(),
+        );
+        registry.register(
+            "springtide_attached_streams",
+            "Streams that are held",
+            streams.clone(),
+        );
+        registry.register(
+            "springtide_leading",
+            "1 while this replica leads",
+            leading.clone(),
+        );
+    }
+}

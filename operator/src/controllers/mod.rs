@@ -1,0 +1,21 @@
+//! The controllers: each makes the cluster, and billing, agree with one kind of resource.
+//!
+//! A reconcile reads as its stages: *dereference* reads what the object refers to, *validate* and *build* are pure, only
+//! *apply* and *update_status* write. Nothing is remembered that could not be read again, but for what guards against
+//! caches that lag behind.
+
+pub mod apply;
+pub mod billing;
+pub mod conditions;
+pub mod context;
+pub mod events;
+pub mod identities;
+pub mod live;
+pub mod metrics;
+pub mod pods;
+pub mod pool;
+pub mod promotion;
+pub mod rateplan;
+pub mod tenant;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,168 @@
+//! Does it.
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt as _};
+
+use crate::api::BotPool;
+use crate::controllers::apply::{WriteError, apply_namespaced, create, delete, patch_guarded};
+use crate::controllers::context::{Context, reference};
+use crate::controllers::metrics::BindingLabels;
+
+use super::build::Prepared;
+use super::dereference::Seen;
+use super::memory::PoolMemory;
+
+/// What was done.
+#[derive(Debug)]
+pub(super) struct Applied {
+    pub(super) created: Vec<String>,
+    pub(super) result: Result<(), WriteError>,
+}
+
+/// Creates first: a step in load waits for nothing else.
+pub(super) async fn apply(
+    context: &Context,
+    pool: &BotPool,
+    prepared: &Prepared<'_>,
+    seen: &Seen,
+    memory: &mut PoolMemory,
+) -> Applied {
+    let mut applied = Applied {
+        created: Vec::new(),
+        result: Ok(()),
+    };
+    let steps = [
+        create_pods(context, prepared, seen, memory, &mut applied.created).await,
+        command(context, prepared, seen),
+        delete_pods(context, pool, prepared, memory).await,
+        apply_service(context, pool, prepared, memory).await,
+        release_override(context, pool, prepared).await,
+    ];
+    // Each is tried, whatever became of the others; the first failure is told.
+    applied.result = steps.into_iter().collect();
+    applied
+}
+
+/// In batches of 1, 2, 4, …: if the cluster refuses, few were tried.
+async fn create_pods(
+    context: &Context,
+    prepared: &Prepared<'_>,
+    seen: &Seen,
+    memory: &mut PoolMemory,
+    created: &mut Vec<String>,
+) -> Result<(), WriteError> {
+    let Some(first) = prepared.create.first() else {
+        return Ok(());
+    };
+    if let Some(step) = seen.view.step_at {
+        let waited = context.fleet.now().saturating_sub(step);
+        context.metrics.step_to_create.observe(waited.as_secs_f64());
+    }
+    context
+        .metrics
+        .decisions
+        .get_or_create(&BindingLabels {
+            binding: prepared.decision.binding.as_str(),
+        })
+        .inc();
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &first.namespace().unwrap_or_default());
+    let (mut rest, mut batch) = (prepared.create.as_slice(), 1);
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(batch.min(rest.len()));
+        let results = join_all(now.iter().map(|pod| create(&pods, pod))).await;
+        for (pod, result) in now.iter().zip(results) {
+            let taken = result?.is_none();
+            let name = pod.name_any();
+            memory.expected.insert(name.clone(), context.fleet.now());
+            if taken {
+                // Another leader's, or one that the watch has not shown yet: either way it is there.
+                context.metrics.creations_lost.inc();
+            } else {
+                context.metrics.creations.inc();
+                memory.created.insert(name.clone(), context.fleet.now());
+                created.push(name);
+            }
+        }
+        rest = later;
+        batch *= 2;
+    }
+    Ok(())
+}
+
+fn command(context: &Context, prepared: &Prepared<'_>, seen: &Seen) -> Result<(), WriteError> {
+    context.fleet.with_book(|book| {
+        for uid in &prepared.uncordon {
+            book.uncordon(prepared.valid.key, uid);
+        }
+        for uid in &prepared.cordon {
+            book.cordon(prepared.valid.key, uid, prepared.drain_deadline, seen.now);
+        }
+    });
+    if !prepared.cordon.is_empty() {
+        context
+            .metrics
+            .decisions
+            .get_or_create(&BindingLabels {
+                binding: prepared.decision.binding.as_str(),
+            })
+            .inc();
+    }
+    Ok(())
+}
+
+async fn delete_pods(
+    context: &Context,
+    pool: &BotPool,
+    prepared: &Prepared<'_>,
+    memory: &mut PoolMemory,
+) -> Result<(), WriteError> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
+    for deletion in &prepared.delete {
+        delete(&pods, &deletion.name, Some(&deletion.uid)).await?;
+        context.metrics.deletions.inc();
+        memory.deleted.insert(deletion.uid.clone());
+        if let Some(remark) = &deletion.remark {
+            context
+                .events
+                .publish(&reference(pool), true, "WorkerReplaced", remark);
+        }
+    }
+    Ok(())
+}
+
+async fn apply_service(
+    context: &Context,
+    pool: &BotPool,
+    prepared: &Prepared<'_>,
+    memory: &mut PoolMemory,
+) -> Result<(), WriteError> {
+    if memory.service == pool.metadata.generation && memory.service.is_some() {
+        return Ok(());
+    }
+    apply_namespaced(&context.client, &prepared.service).await?;
+    memory.service = pool.metadata.generation;
+    Ok(())
+}
+
+/// On lapse, and only then, the field goes back to 0, so that the same command works again.
+async fn release_override(
+    context: &Context,
+    pool: &BotPool,
+    prepared: &Prepared<'_>,
+) -> Result<(), WriteError> {
+    if !prepared.manual_lapsed {
+        return Ok(());
+    }
+    let pools: Api<BotPool> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
+    let released = patch_guarded(&pools, pool, serde_json::json!({"spec": {"replicas": 0}})).await?;
+    if released {
+        context.events.publish(
+            &reference(pool),
+            false,
+            "OverrideLapsed",
+            "the manual override lapsed and was set back to 0",
+        );
+    }
+    Ok(())
+}

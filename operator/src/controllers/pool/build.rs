@@ -1,0 +1,311 @@
+//! From what is seen to what is to be done.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+
+use crate::autoscale::{Bounds, Candidate, Decision, Observation, choose_victims, decide};
+use crate::controllers::live::LivePool;
+
+use super::dereference::Seen;
+use super::memory::{PEAK_SPAN, PoolMemory};
+use super::template;
+use super::validate::ValidPool;
+use super::workers::{Worker, Workers, free_ordinals, sort};
+
+/// So many Pods that no node takes stay pending, so that a node autoscaler sees the need.
+const MOST_UNSCHEDULABLE: usize = 10;
+
+/// What is to be done.
+#[derive(Debug)]
+pub(super) struct Prepared<'a> {
+    pub(super) valid: &'a ValidPool<'a>,
+    pub(super) workers: Workers,
+    pub(super) decision: Decision,
+    pub(super) live: LivePool,
+    pub(super) create: Vec<Pod>,
+    pub(super) uncordon: Vec<String>,
+    pub(super) cordon: Vec<String>,
+    pub(super) delete: Vec<Deletion>,
+    pub(super) service: Service,
+    pub(super) drain_deadline: Duration,
+    pub(super) manual_lapsed: bool,
+}
+
+/// A Pod that goes, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Deletion {
+    pub(super) name: String,
+    pub(super) uid: String,
+    /// Said in an Event, where it is more than the end of a drain.
+    pub(super) remark: Option<String>,
+}
+
+pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut PoolMemory) -> Prepared<'a> {
+    let names: BTreeSet<_> = seen.pods.iter().map(|pod| pod.name.as_str()).collect();
+    let uids: BTreeSet<_> = seen.pods.iter().map(|pod| pod.uid.as_str()).collect();
+    memory.settle(seen.now, &names, &uids);
+    measure_starts(seen, memory);
+    let workers = sort(&seen.pods, &seen.view, memory);
+    let observation = observe(seen, &workers, memory);
+    memory
+        .load
+        .push(seen.now, observation.active + observation.waiting, PEAK_SPAN);
+    let holding = valid.manual.as_ref().filter(|manual| !manual.lapsed);
+    let bounds = Bounds {
+        manual: holding.map(|manual| manual.manual),
+        plans: &seen.plans,
+        tenant_share: seen.tenant_share,
+    };
+    let decision = decide(
+        &valid.policy,
+        &observation,
+        &bounds,
+        &mut memory.history,
+        seen.now,
+    );
+
+    let (spec, digest) = template::template(valid);
+    let target = with_surge(&decision, &workers, &digest, seen.tenant_share);
+    let have = observation.have();
+    let mut prepared = Prepared {
+        valid,
+        live: live(valid, seen, &workers, &decision, memory),
+        create: Vec::new(),
+        uncordon: Vec::new(),
+        cordon: adopted(&workers),
+        delete: finished(seen, &workers),
+        service: template::service(valid),
+        drain_deadline: valid.pool.spec.drain.deadline.0,
+        manual_lapsed: valid.manual.as_ref().is_some_and(|manual| manual.lapsed),
+        workers,
+        decision,
+    };
+    if target > have {
+        grow(
+            &mut prepared,
+            seen,
+            memory,
+            (&spec, &digest),
+            to_usize(target - have),
+        );
+    } else {
+        shrink(&mut prepared, &digest, to_usize(have - target));
+    }
+    prepared
+}
+
+fn measure_starts(seen: &Seen, memory: &mut PoolMemory) {
+    for worker in &seen.view.workers {
+        let (Some(answered), name) = (worker.answered, worker.pod.as_str()) else {
+            continue;
+        };
+        if let Some(created) = memory.created.remove(name) {
+            memory.starts.push(answered.saturating_sub(created));
+        }
+    }
+}
+
+fn observe(seen: &Seen, workers: &Workers, memory: &PoolMemory) -> Observation {
+    let heard = seen.view.workers.iter().filter(|worker| !worker.silent);
+    Observation {
+        active: heard.fold(0, |sum: u32, worker| sum.saturating_add(worker.active)),
+        waiting: seen.view.waiting,
+        rates: seen.view.rates,
+        start_time: memory.starts.p95(),
+        ready: to_u32(workers.ready.len()),
+        starting: to_u32(workers.starting.len() + memory.expected.len()),
+        silent: to_u32(workers.silent.len()).saturating_add(seen.silent_gateways),
+    }
+}
+
+/// One more than desired while outdated workers are replaced one by one, each only when the one in its place answers.
+fn with_surge(decision: &Decision, workers: &Workers, digest: &str, tenant_share: u32) -> u32 {
+    let (desired, have) = (decision.desired, decision.observation.have());
+    let outdated = |worker: &&Worker| worker.pod.template != digest;
+    let any = workers
+        .ready
+        .iter()
+        .chain(&workers.starting)
+        .any(|worker| outdated(&worker));
+    let drained_slowly = to_u32(workers.draining.len()) > desired / 2;
+    if !any || desired == 0 || desired >= tenant_share || drained_slowly || have > desired + 1 {
+        return desired;
+    }
+    let current_starts = workers.starting.iter().any(|worker| !outdated(&worker))
+        || decision.observation.starting > to_u32(workers.starting.len());
+    if have <= desired || current_starts {
+        desired + 1
+    } else {
+        desired
+    }
+}
+
+/// Workers that an earlier leader told to leave are told again, by this one.
+fn adopted(workers: &Workers) -> Vec<String> {
+    let told_by_another =
+        |view: &crate::fleet::WorkerView| view.draining && view.cordon.is_none() && !view.silent;
+    let adopted = workers
+        .draining
+        .iter()
+        .filter(|worker| worker.view.as_ref().is_some_and(told_by_another));
+    adopted.map(|worker| worker.pod.uid.clone()).collect()
+}
+
+fn finished(seen: &Seen, workers: &Workers) -> Vec<Deletion> {
+    let ended = workers.ended.iter().map(|pod| Deletion {
+        name: pod.name.clone(),
+        uid: pod.uid.clone(),
+        remark: Some(format!("Pod {} ended and is replaced", pod.name)),
+    });
+    let drained = workers.draining.iter().filter_map(|worker| {
+        let view = worker.view.as_ref()?;
+        let cordon = view.cordon?;
+        let overdue = cordon.since + cordon.deadline <= seen.now;
+        let remark = if view.silent {
+            overdue.then(|| {
+                Some(format!(
+                    "worker {} was not heard until its drain deadline and is deleted",
+                    view.pod
+                ))
+            })
+        } else if view.spooled > 0 {
+            None
+        } else {
+            ((cordon.settled && view.active == 0) || overdue).then_some(None)
+        };
+        remark.map(|remark| Deletion {
+            name: worker.pod.name.clone(),
+            uid: worker.pod.uid.clone(),
+            remark,
+        })
+    });
+    ended.chain(drained).collect()
+}
+
+fn grow(
+    prepared: &mut Prepared<'_>,
+    seen: &Seen,
+    memory: &PoolMemory,
+    (spec, digest): (&k8s_openapi::api::core::v1::PodSpec, &str),
+    missing: usize,
+) {
+    // A worker that was told to leave and has not gone is the fastest to have again: the fullest first.
+    let going: BTreeSet<_> = prepared
+        .delete
+        .iter()
+        .map(|deletion| deletion.uid.clone())
+        .collect();
+    let mut staying: Vec<_> = prepared
+        .workers
+        .draining
+        .iter()
+        .filter(|worker| can_stay(worker, digest, &going))
+        .collect();
+    staying.sort_by_key(|worker| std::cmp::Reverse(worker.active()));
+    prepared.uncordon = staying
+        .into_iter()
+        .take(missing)
+        .map(|worker| worker.pod.uid.clone())
+        .collect();
+    prepared.cordon.retain(|uid| !prepared.uncordon.contains(uid));
+    if !seen.missing_knowledge.is_empty() || prepared.valid.tenant_uid.is_none() {
+        return;
+    }
+    let unschedulable = seen
+        .pods
+        .iter()
+        .filter(|pod| pod.unschedulable.is_some() && !pod.terminating)
+        .count();
+    let most = if unschedulable > 0 {
+        MOST_UNSCHEDULABLE.saturating_sub(unschedulable)
+    } else {
+        usize::MAX
+    };
+    let count = (missing - prepared.uncordon.len()).min(most);
+    let ordinals = free_ordinals(prepared.valid.key.pool.as_str(), &seen.pods, memory, count);
+    prepared.create = ordinals
+        .into_iter()
+        .map(|ordinal| template::pod(prepared.valid, spec, digest, ordinal))
+        .collect();
+}
+
+fn can_stay(worker: &Worker, digest: &str, going: &BTreeSet<String>) -> bool {
+    let told_by_us = worker
+        .view
+        .as_ref()
+        .is_some_and(|view| view.cordon.is_some() && !view.silent);
+    told_by_us && worker.pod.template == digest && !going.contains(&worker.pod.uid)
+}
+
+fn shrink(prepared: &mut Prepared<'_>, digest: &str, excess: usize) {
+    let counted = || prepared.workers.ready.iter().chain(&prepared.workers.starting);
+    let heard = |worker: &&Worker| {
+        worker
+            .view
+            .as_ref()
+            .is_none_or(|view| !view.silent || !view.reported)
+    };
+    let candidates = counted().filter(heard).map(|worker| Candidate {
+        pod: worker.pod.name.clone(),
+        active: worker.active(),
+        created: worker.pod.created,
+        outdated: worker.pod.template != digest,
+    });
+    let victims = choose_victims(candidates.collect(), excess);
+    for victim in victims {
+        let Some(worker) = counted().find(|worker| worker.pod.name == victim.pod).cloned() else {
+            continue;
+        };
+        match worker.view {
+            Some(_) => prepared.cordon.push(worker.pod.uid.clone()),
+            // Never attached, so no gateway was told of it.
+            None => prepared.delete.push(Deletion {
+                name: victim.pod,
+                uid: worker.pod.uid.clone(),
+                remark: None,
+            }),
+        }
+    }
+}
+
+fn live(
+    valid: &ValidPool<'_>,
+    seen: &Seen,
+    workers: &Workers,
+    decision: &Decision,
+    memory: &PoolMemory,
+) -> LivePool {
+    let available = workers
+        .ready
+        .iter()
+        .filter(|worker| worker.view.as_ref().is_some_and(|view| view.available));
+    LivePool {
+        tenant: valid.key.tenant.to_string(),
+        pool: valid.key.pool.to_string(),
+        active: decision.observation.active,
+        waiting: decision.observation.waiting,
+        starting: decision.observation.starting,
+        ready: to_u32(available.count()),
+        draining: to_u32(workers.draining.len()),
+        desired: decision.desired,
+        floor: decision.floor,
+        ceiling: decision.ceiling,
+        turns_answered_total: seen.view.turns_answered,
+        binding: decision.binding.as_str(),
+        decision: decision.clone(),
+        peak: memory.load.maximum(seen.now, PEAK_SPAN).unwrap_or(0),
+        capacity: valid.policy.capacity,
+        tenant_share: seen.tenant_share,
+        start_time: memory.starts.p95(),
+    }
+}
+
+fn to_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn to_usize(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,183 @@
+//! Reads what a pool refers to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt as _};
+
+use crate::api::{BotPool, Tenant};
+use crate::autoscale::{Claim, Moment, Plan, share};
+use crate::controllers::context::Context;
+use crate::controllers::pods::{PodFacts, PodOwner};
+use crate::fleet::{PoolKey, PoolView};
+use crate::names::tenant_namespace;
+
+use super::PoolError;
+use super::memory::PoolMemory;
+
+/// Knowledge that was found is looked for again after this; that which was missing, at each reconcile.
+const KNOWLEDGE_PERIOD: Duration = Duration::from_secs(30);
+/// A leader's book counts as complete after this at the latest.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// All that a reconcile sees.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) now: Moment,
+    pub(super) time: Timestamp,
+    pub(super) tenant: Option<Arc<Tenant>>,
+    pub(super) pods: Vec<Arc<PodFacts>>,
+    pub(super) view: PoolView,
+    pub(super) silent_gateways: u32,
+    pub(super) missing_knowledge: Vec<String>,
+    pub(super) plans: Vec<Plan>,
+    pub(super) tenant_share: u32,
+}
+
+pub(super) async fn dereference(
+    context: &Context,
+    pool: &BotPool,
+    key: &PoolKey,
+    memory: &mut PoolMemory,
+) -> Result<Seen, PoolError> {
+    let namespace = tenant_namespace(key.tenant.as_str());
+    let tenant = context.stores.tenants.get(&ObjectRef::new(key.tenant.as_str()));
+    if let Some(uid) = tenant.as_ref().and_then(|tenant| tenant.uid()) {
+        context.fleet.know_tenant(&key.tenant, &uid);
+    }
+    let owner = PodOwner::Pool {
+        namespace: namespace.clone(),
+        pool: key.pool.to_string(),
+    };
+    let pods = context.stores.pods.of(&owner);
+    let gateways = context.stores.pods.of(&PodOwner::Tenant(key.tenant.to_string()));
+    let now = context.fleet.now();
+    let view = in_step_with_pods(context, key, &pods, &gateways, now);
+    let unheard = |pod: &&Arc<PodFacts>| {
+        pod.ready && !pod.terminating && !view.heard_gateways.iter().any(|uid| uid.as_str() == pod.uid)
+    };
+    let silent_gateways = u32::try_from(gateways.iter().filter(unheard).count()).unwrap_or(u32::MAX);
+    let missing_knowledge = missing_knowledge(context, pool, &namespace, memory, now).await?;
+    Ok(Seen {
+        now,
+        time: context.clock.now(),
+        tenant_share: tenant_share(context, key, tenant.as_deref()),
+        tenant,
+        pods,
+        view,
+        silent_gateways,
+        missing_knowledge,
+        plans: plans(context, key),
+    })
+}
+
+/// Tells the book which Pods there are, then reads it.
+fn in_step_with_pods(
+    context: &Context,
+    key: &PoolKey,
+    pods: &[Arc<PodFacts>],
+    gateways: &[Arc<PodFacts>],
+    now: Moment,
+) -> PoolView {
+    let workers: BTreeMap<_, _> = pods
+        .iter()
+        .map(|pod| (pod.uid.clone(), pod.terminating || pod.ended))
+        .collect();
+    let gateways: BTreeSet<_> = gateways.iter().map(|pod| pod.uid.clone()).collect();
+    let view = context.fleet.with_book(|book| {
+        let before = book.view(key, now);
+        let answers = |pod: &PodFacts| {
+            before
+                .worker(&pod.uid)
+                .is_some_and(|worker| worker.answered.is_some())
+        };
+        let complete = book.age(now) > GRACE
+            || pods
+                .iter()
+                .all(|pod| !pod.ready || pod.terminating || answers(pod));
+        book.sync_workers(key, &workers, complete);
+        book.sync_gateways(&key.tenant, &gateways);
+        let view = book.view(key, now);
+        book.decided(key);
+        view
+    });
+    view.unwrap_or_default()
+}
+
+async fn missing_knowledge(
+    context: &Context,
+    pool: &BotPool,
+    namespace: &str,
+    memory: &mut PoolMemory,
+    now: Moment,
+) -> Result<Vec<String>, PoolError> {
+    let generation = pool.metadata.generation.unwrap_or_default();
+    if let Some((at, of, missing)) = &memory.knowledge {
+        if missing.is_empty() && *of == generation && *at + KNOWLEDGE_PERIOD > now {
+            return Ok(Vec::new());
+        }
+    }
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
+    let mut missing = Vec::new();
+    for name in &pool.spec.knowledge.config_maps {
+        let found = maps
+            .get_metadata_opt(name)
+            .await
+            .map_err(|source| PoolError::Read(Box::new(source)))?;
+        if found.is_none() {
+            missing.push(name.clone());
+        }
+    }
+    memory.knowledge = Some((now, generation, missing.clone()));
+    Ok(missing)
+}
+
+/// Promotions that hold and still exist.
+fn plans(context: &Context, key: &PoolKey) -> Vec<Plan> {
+    let exists = |plan: &Plan| {
+        context
+            .stores
+            .promotions
+            .get(&ObjectRef::new(&plan.promotion))
+            .is_some()
+    };
+    context.live.plans(key).into_iter().filter(exists).collect()
+}
+
+fn tenant_share(context: &Context, key: &PoolKey, tenant: Option<&Tenant>) -> u32 {
+    let Some(tenant) = tenant else { return 0 };
+    let namespace = tenant_namespace(key.tenant.as_str());
+    let others = context.stores.pools.state_filter(|other| {
+        other.namespace().as_deref() == Some(&namespace) && other.name_any() != key.pool.as_str()
+    });
+    let claims: Vec<_> = others
+        .iter()
+        .map(|other| {
+            let owner = PodOwner::Pool {
+                namespace: namespace.clone(),
+                pool: other.name_any(),
+            };
+            let pods = u32::try_from(context.stores.pods.count(&owner)).unwrap_or(u32::MAX);
+            let granted = springtide_proto::ids::PoolId::parse(other.name_any()).map_or(0, |pool| {
+                context.live.desired(&PoolKey {
+                    tenant: key.tenant.clone(),
+                    pool,
+                })
+            });
+            let min = if other.spec.suspend {
+                0
+            } else {
+                other.spec.scaling.min
+            };
+            Claim {
+                held: pods.max(granted),
+                min,
+            }
+        })
+        .collect();
+    share(tenant.spec.capacity.limit, &claims)
+}

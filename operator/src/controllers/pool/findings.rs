@@ -1,0 +1,123 @@
+//! The conditions of a pool.
+
+use crate::controllers::conditions::{Finding, Holds};
+
+use super::build::Prepared;
+use super::dereference::Seen;
+use super::workers::Worker;
+
+pub(super) fn findings(prepared: &Prepared<'_>, seen: &Seen) -> Vec<Finding> {
+    vec![
+        available(prepared, seen),
+        scaling_active(prepared, seen),
+        knowledge_ready(prepared, seen),
+        workers_starting(prepared, seen),
+        override_active(prepared),
+    ]
+}
+
+fn available(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
+    let (ready, desired) = (prepared.live.ready, prepared.decision.desired);
+    if seen.tenant.is_none() {
+        let message = format!(
+            "there is no Tenant {}; create it, and the pool starts",
+            prepared.valid.key.tenant
+        );
+        return Finding::good("Available", false, "TenantMissing", message);
+    }
+    let message = format!("{ready} of {desired} workers answer");
+    if prepared.valid.policy.suspended {
+        return Finding::neutral("Available", false, "Suspended", "the pool is suspended");
+    }
+    let reason = if ready >= desired {
+        "WorkersAnswer"
+    } else {
+        "WorkersMissing"
+    };
+    Finding::good("Available", ready > 0 || desired == 0, reason, message)
+}
+
+fn scaling_active(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
+    let silent = &prepared.workers.silent;
+    if silent.is_empty() && seen.silent_gateways == 0 {
+        return Finding::good(
+            "ScalingActive",
+            true,
+            "DataComplete",
+            "every worker and gateway is heard",
+        );
+    }
+    let message = format!(
+        "nothing is scaled in while data is missing: {} workers ({}) and {} gateways are not heard",
+        silent.len(),
+        silent
+            .iter()
+            .take(3)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
+        seen.silent_gateways
+    );
+    Finding::good("ScalingActive", false, "DataMissing", message)
+}
+
+fn knowledge_ready(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
+    if !seen.missing_knowledge.is_empty() {
+        let names = seen.missing_knowledge.join(", ");
+        let message = format!("ConfigMap {names} is missing in this namespace; create it, and workers start");
+        return Finding::good("KnowledgeReady", false, "ConfigMapMissing", message);
+    }
+    let refused = counted(prepared).find_map(|worker| {
+        let because = &worker.view.as_ref()?.not_accepting_because;
+        (!because.is_empty()).then(|| format!("worker {} takes no conversations: {because}", worker.pod.name))
+    });
+    match refused {
+        Some(message) => Finding::good("KnowledgeReady", false, "WorkerRefuses", message),
+        None => Finding::good("KnowledgeReady", true, "Found", "all knowledge is there"),
+    }
+}
+
+fn workers_starting(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
+    let starting = prepared.decision.observation.starting;
+    if let Some((name, (reason, message))) = prepared
+        .workers
+        .starting
+        .iter()
+        .find_map(|worker| Some((&worker.pod.name, worker.pod.stuck.clone()?)))
+    {
+        let message = format!("worker {name} does not start: {reason}: {message}");
+        return Finding::neutral("WorkersStarting", true, reason, message).alarming(true);
+    }
+    if let Some((name, why)) = seen
+        .pods
+        .iter()
+        .find_map(|pod| Some((&pod.name, pod.unschedulable.as_ref()?)))
+    {
+        let message = format!("no node takes worker {name}: {why}");
+        return Finding::neutral("WorkersStarting", true, "Unschedulable", message).alarming(true);
+    }
+    match starting {
+        0 => Finding::neutral("WorkersStarting", false, "AllStarted", "no worker is starting"),
+        _ => Finding::neutral("WorkersStarting", true, "Starting", "workers are starting"),
+    }
+}
+
+fn override_active(prepared: &Prepared<'_>) -> Finding {
+    match prepared.valid.manual.as_ref().filter(|manual| !manual.lapsed) {
+        Some(manual) => {
+            let message = format!(
+                "{:?} {} by {}, lapses at {}",
+                manual.manual.mode,
+                manual.manual.workers,
+                manual.set_by,
+                crate::controllers::conditions::whole_seconds(manual.manual.lapses_at)
+            );
+            Finding::neutral("OverrideActive", Holds::True, "Scaled", message)
+        }
+        None => Finding::neutral("OverrideActive", Holds::False, "None", "no manual override holds"),
+    }
+}
+
+fn counted<'a>(prepared: &'a Prepared<'_>) -> impl Iterator<Item = &'a Worker> {
+    prepared.workers.starting.iter().chain(&prepared.workers.ready)
+}

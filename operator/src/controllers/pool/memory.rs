@@ -1,0 +1,49 @@
+//! What is remembered of a pool between reconciles: only what guards against caches that lag behind, and windows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::autoscale::{History, Moment, StartTimes, WindowMaximum};
+
+/// A Pod that was created and is not seen for this long is not coming.
+const EXPECTED_FOR: Duration = Duration::from_secs(30);
+/// Baselines of promotions look back this far.
+pub(super) const PEAK_SPAN: Duration = Duration::from_secs(3_600);
+
+/// Memory of one pool; a new leader starts with an empty one.
+#[derive(Debug, Default)]
+pub struct PoolMemory {
+    /// Of decisions.
+    pub(super) history: History,
+    /// Of starts.
+    pub(super) starts: StartTimes,
+    /// Load of the last hour.
+    pub(super) load: WindowMaximum,
+    /// Names of Pods created and not seen yet.
+    pub(super) expected: BTreeMap<String, Moment>,
+    /// When Pods were created that have not answered yet, by name.
+    pub(super) created: BTreeMap<String, Moment>,
+    /// UIDs of Pods deleted and still seen.
+    pub(super) deleted: BTreeSet<String>,
+    /// UIDs that an Event was published about.
+    pub(super) told: BTreeSet<String>,
+    /// ConfigMaps that were missing when last looked for, and when that was.
+    pub(super) knowledge: Option<(Moment, i64, Vec<String>)>,
+    /// Generation for which the Service was applied.
+    pub(super) service: Option<i64>,
+    /// When the status was written last.
+    pub(super) status_written: Option<Moment>,
+}
+
+impl PoolMemory {
+    /// Forgets expectations that came true, and those that will not.
+    pub(super) fn settle(&mut self, now: Moment, names: &BTreeSet<&str>, uids: &BTreeSet<&str>) {
+        self.expected
+            .retain(|name, since| !names.contains(name.as_str()) && *since + EXPECTED_FOR > now);
+        self.deleted.retain(|uid| uids.contains(uid.as_str()));
+        self.told.retain(|uid| uids.contains(uid.as_str()));
+        let expected = &self.expected;
+        self.created
+            .retain(|name, _| names.contains(name.as_str()) || expected.contains_key(name));
+    }
+}

@@ -1,0 +1,110 @@
+//! BotPool: decides the pool's size and makes its Pods agree.
+//!
+//! - *counted*: workers that answer or are starting; those that leave are not.
+//! - *expected*: Pods that were created but that the watch has not shown yet; they count, so that a cache that lags behind
+//!   never creates twice. Names are deterministic, so a second create of another leader fails.
+//! - *draining*: told to leave; deleted when it has no conversation and no usage record left, or its deadline has passed
+//!   and no usage record is left.
+
+mod apply;
+mod build;
+mod dereference;
+mod findings;
+mod manual;
+mod memory;
+mod template;
+#[cfg(test)]
+mod tests;
+mod update_status;
+mod validate;
+mod workers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use kube::runtime::controller::Action;
+
+use crate::api::BotPool;
+
+use super::apply::WriteError;
+use super::context::{Context, reference};
+
+pub use memory::PoolMemory;
+pub(super) use template::{container_security, downward, pod_security, readiness, variable};
+
+/// Every pool is looked at again after this, whether or not anything happened.
+const SAFETY: Duration = Duration::from_secs(2);
+/// A status that was held back is written after this.
+const STATUS_PERIOD: Duration = Duration::from_millis(500);
+const KIND: &str = "botpool";
+
+/// Why a pool could not be reconciled.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// The pool says something that cannot be done until it is edited.
+    #[error("{0}")]
+    Invalid(String),
+    /// The cluster could not be read.
+    #[error("reading the cluster failed")]
+    Read(#[source] Box<kube::Error>),
+    /// The cluster could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Makes the cluster agree with one pool.
+#[tracing::instrument(skip_all, fields(namespace = pool.namespace().unwrap_or_default(), pool = pool.name_any()))]
+pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Action, PoolError> {
+    let key = validate::key(&pool)?;
+    let memory = context.memory(&key);
+    let mut memory = memory.lock().await;
+    if pool.metadata.deletion_timestamp.is_some() {
+        // Its Pods go by their owner references, and drain by themselves.
+        context.live.forget(&key);
+        return Ok(Action::await_change());
+    }
+    let grant = context.grant(&key.tenant);
+    let granting = grant.lock().await;
+    let seen = dereference::dereference(&context, &pool, &key, &mut memory).await?;
+    let valid = validate::validate(&pool, &key, &seen, &context.installation)?;
+    let prepared = build::build(&valid, &seen, &mut memory);
+    context.live.put(&key, prepared.live.clone());
+    drop(granting);
+    let applied = apply::apply(&context, &pool, &prepared, &seen, &mut memory).await;
+    let written =
+        update_status::update_status(&context, &pool, &prepared, &applied, &seen, &mut memory).await?;
+    applied.result?;
+    context.succeeded(KIND, &key.to_string());
+    Ok(Action::requeue(if written { SAFETY } else { STATUS_PERIOD }))
+}
+
+/// What cannot succeed until it is edited waits for the edit; the rest is tried again, less and less often.
+pub fn error_policy(pool: Arc<BotPool>, error: &PoolError, context: Arc<Context>) -> Action {
+    let name = format!("{}/{}", pool.namespace().unwrap_or_default(), pool.name_any());
+    context
+        .metrics
+        .failures
+        .get_or_create(&super::metrics::KindLabels { kind: KIND })
+        .inc();
+    tracing::warn!(pool = name, error = %chain(error), "reconcile failed");
+    match error {
+        PoolError::Invalid(message) => {
+            context
+                .events
+                .publish(&reference(&*pool), true, "Invalid", message);
+            Action::await_change()
+        }
+        PoolError::Read(_) | PoolError::Write(_) => Action::requeue(context.backoff(KIND, &name).min(SAFETY)),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

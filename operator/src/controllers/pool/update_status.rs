@@ -1,0 +1,119 @@
+//! Writes what was found, where it changed.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{Api, ResourceExt as _};
+
+use crate::api::{BotPool, BotPoolStatus, DecisionStatus};
+use crate::controllers::apply::apply_status;
+use crate::controllers::conditions::{merge, whole_seconds};
+use crate::controllers::context::{Context, reference};
+
+use super::apply::Applied;
+use super::build::Prepared;
+use super::dereference::Seen;
+use super::findings::findings;
+use super::memory::PoolMemory;
+use super::{PoolError, STATUS_PERIOD, template};
+
+/// Counts of conversations alone are written this often.
+const COUNTS_PERIOD: Duration = Duration::from_secs(5);
+
+/// `false` if there is more to write, soon.
+pub(super) async fn update_status(
+    context: &Context,
+    pool: &BotPool,
+    prepared: &Prepared<'_>,
+    applied: &Applied,
+    seen: &Seen,
+    memory: &mut PoolMemory,
+) -> Result<bool, PoolError> {
+    let known = pool.status.clone().unwrap_or_default();
+    let (conditions, news) = merge(
+        &known.conditions,
+        findings(prepared, seen),
+        pool.metadata.generation,
+        seen.time,
+    );
+    let status = BotPoolStatus {
+        conditions,
+        ..status(prepared, applied, seen, &known)
+    };
+    if status == known {
+        return Ok(true);
+    }
+    let since = memory
+        .status_written
+        .map(|written| seen.now.saturating_sub(written));
+    if since.is_some_and(|since| since < STATUS_PERIOD) {
+        return Ok(false);
+    }
+    let counts_only = BotPoolStatus {
+        active: known.active,
+        waiting: known.waiting,
+        ..status.clone()
+    } == known;
+    if counts_only && since.is_some_and(|since| since < COUNTS_PERIOD) {
+        return Ok(true);
+    }
+    let pools: Api<BotPool> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
+    apply_status(&pools, &pool.name_any(), &status).await?;
+    memory.status_written = Some(seen.now);
+    context.events.publish_news(&reference(pool), &news);
+    if status.desired != known.desired {
+        let note = format!(
+            "{} to {} workers because of {}",
+            known.desired,
+            status.desired,
+            prepared.decision.binding.as_str()
+        );
+        context.events.publish(&reference(pool), false, "Scaled", &note);
+    }
+    Ok(true)
+}
+
+fn status(prepared: &Prepared<'_>, applied: &Applied, seen: &Seen, known: &BotPoolStatus) -> BotPoolStatus {
+    let decision = &prepared.decision;
+    let starting = decision.observation.starting + u32::try_from(applied.created.len()).unwrap_or(0);
+    let changed = known.desired != decision.desired || known.decision.is_none();
+    let manual = prepared.valid.manual.as_ref().filter(|manual| !manual.lapsed);
+    BotPoolStatus {
+        conditions: Vec::new(),
+        replicas: decision.observation.ready + starting,
+        ready_replicas: prepared.live.ready,
+        starting_replicas: starting,
+        draining_replicas: prepared.live.draining,
+        active: decision.observation.active,
+        waiting: decision.observation.waiting,
+        desired: decision.desired,
+        selector: template::selector(prepared.valid),
+        decision: if changed {
+            Some(decided(prepared, seen, known.desired))
+        } else {
+            known.decision.clone()
+        },
+        r#override: manual.map(|manual| manual.status(prepared.valid.pool.spec.scaling.manual.mode)),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates, and growth is not negative"
+)]
+fn decided(prepared: &Prepared<'_>, seen: &Seen, from: u32) -> DecisionStatus {
+    let decision = &prepared.decision;
+    DecisionStatus {
+        at: Time(whole_seconds(seen.time)),
+        from,
+        to: decision.desired,
+        binding: decision.binding.as_str().to_owned(),
+        active: decision.observation.active,
+        waiting: decision.observation.waiting,
+        growth: decision.growth.ceil() as u32,
+        react: decision.react(),
+        floor: decision.floor,
+        ceiling: decision.ceiling,
+    }
+}

@@ -1,0 +1,106 @@
+//! Sorts the Pods of a pool by what their workers do.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::controllers::pods::PodFacts;
+use crate::fleet::{PoolView, WorkerView};
+
+use super::memory::PoolMemory;
+
+/// The Pods of a pool. Each is in one list, but those that are leaving already are in none.
+#[derive(Debug, Default)]
+pub(super) struct Workers {
+    /// Take conversations, or are not heard though their Pod is ready.
+    pub(super) ready: Vec<Worker>,
+    /// Do not yet.
+    pub(super) starting: Vec<Worker>,
+    /// Were told to leave, or say that they do.
+    pub(super) draining: Vec<Worker>,
+    /// Ended, and will not start again.
+    pub(super) ended: Vec<Arc<PodFacts>>,
+    /// Should be heard and are not.
+    pub(super) silent: Vec<String>,
+}
+
+/// A Pod, and what is known of the worker in it.
+#[derive(Clone, Debug)]
+pub(super) struct Worker {
+    pub(super) pod: Arc<PodFacts>,
+    pub(super) view: Option<WorkerView>,
+}
+
+impl Worker {
+    pub(super) fn active(&self) -> u32 {
+        self.view.as_ref().map_or(0, |view| view.active)
+    }
+}
+
+pub(super) fn sort(pods: &[Arc<PodFacts>], view: &PoolView, memory: &PoolMemory) -> Workers {
+    let mut sorted = Workers::default();
+    for pod in pods
+        .iter()
+        .filter(|pod| !pod.terminating && !memory.deleted.contains(&pod.uid))
+    {
+        let worker = Worker {
+            pod: pod.clone(),
+            view: view.worker(&pod.uid).cloned(),
+        };
+        let leaving = worker
+            .view
+            .as_ref()
+            .is_some_and(|view| view.cordon.is_some() || view.draining);
+        if pod.ended {
+            sorted.ended.push(pod.clone());
+        } else if leaving {
+            sorted.draining.push(worker);
+        } else {
+            place(&mut sorted, worker);
+        }
+    }
+    sorted
+}
+
+fn place(sorted: &mut Workers, worker: Worker) {
+    let Some(view) = &worker.view else {
+        // Not heard since this leader leads: a Pod that is ready has a worker that should be.
+        if worker.pod.ready {
+            sorted.silent.push(worker.pod.name.clone());
+            sorted.ready.push(worker);
+        } else {
+            sorted.starting.push(worker);
+        }
+        return;
+    };
+    if view.available {
+        sorted.ready.push(worker);
+    } else if view.silent && view.answered.is_some() {
+        sorted.silent.push(worker.pod.name.clone());
+        // Where the Pod is not ready either, the worker is lost, and another is started in its place.
+        if worker.pod.ready {
+            sorted.ready.push(worker);
+        }
+    } else {
+        sorted.starting.push(worker);
+    }
+}
+
+/// The lowest `count` ordinals for new workers whose names nobody has.
+pub(super) fn free_ordinals(
+    pool: &str,
+    pods: &[Arc<PodFacts>],
+    memory: &PoolMemory,
+    count: usize,
+) -> Vec<u32> {
+    let names = pods
+        .iter()
+        .map(|pod| pod.name.as_str())
+        .chain(memory.expected.keys().map(String::as_str));
+    let taken: BTreeSet<u32> = names
+        .filter_map(|name| crate::names::worker_ordinal(pool, name))
+        .collect();
+    (0..)
+        .filter(|ordinal| !taken.contains(ordinal))
+        .take(count)
+        .collect()
+}

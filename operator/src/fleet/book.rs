@@ -1,0 +1,439 @@
+//! All that the leader knows of the fleet.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use springtide_proto::epoch::Epoch;
+use springtide_proto::fleet::{Endpoint, GatewayCommand, WorkerCommand};
+use springtide_proto::ids::{PodUid, TenantId};
+use tokio::sync::mpsc;
+
+use crate::autoscale::{Moment, Rates};
+
+use super::gateway::Gateway;
+use super::view::CordonView;
+use super::worker::{Attachment, Worker};
+use super::{GatewayFacts, GatewayReport, PoolKey, PoolView, WorkerFacts, WorkerReport, WorkerView};
+
+/// All that the leader knows of the fleet; see the module's words.
+#[derive(Debug)]
+pub struct Book {
+    term: u64,
+    begun: Moment,
+    attachments: Attachment,
+    pools: BTreeMap<PoolKey, Pool>,
+    gateways: HashMap<PodUid, Gateway>,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    workers: BTreeMap<PodUid, Worker>,
+    turns_answered: u64,
+    step_at: Option<Moment>,
+    /// Counts changed since the gateways were last told.
+    counts_changed: bool,
+    /// All workers that should be heard were: what gateways are told is no less than what they know already.
+    complete: bool,
+}
+
+/// What a worker's report leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Consequences {
+    /// The pool is to be decided anew.
+    pub(super) step: bool,
+    /// The worker is to be probed.
+    pub(super) probe: bool,
+}
+
+impl Book {
+    /// An empty one, for a new term that begins now.
+    pub fn new(term: u64, now: Moment) -> Self {
+        Self {
+            term,
+            begun: now,
+            attachments: 0,
+            pools: BTreeMap::new(),
+            gateways: HashMap::new(),
+        }
+    }
+
+    /// How long the term has lasted.
+    pub fn age(&self, now: Moment) -> Duration {
+        now.saturating_sub(self.begun)
+    }
+
+    pub(super) fn attach_worker(
+        &mut self,
+        facts: WorkerFacts,
+        sender: mpsc::Sender<WorkerCommand>,
+        now: Moment,
+    ) -> Attachment {
+        self.attachments += 1;
+        let (attachment, term) = (self.attachments, self.term);
+        let pool = self.pools.entry(facts.key.clone()).or_default();
+        let worker = pool
+            .workers
+            .entry(facts.pod_uid.clone())
+            .or_insert_with(|| Worker::new(facts.clone(), term, now));
+        worker.attach(facts, attachment, sender, now);
+        attachment
+    }
+
+    /// Takes note of a report. One that was seen already, or is older than one seen, is dropped.
+    pub(super) fn report(
+        &mut self,
+        facts: &WorkerFacts,
+        attachment: Attachment,
+        report: WorkerReport,
+        now: Moment,
+    ) -> Consequences {
+        let Some((pool, worker)) = attached(&mut self.pools, facts, attachment) else {
+            return Consequences::default();
+        };
+        worker.heard = now;
+        let before = worker.report.replace(report.clone());
+        if before
+            .as_ref()
+            .is_some_and(|before| report.sequence <= before.sequence)
+        {
+            worker.report = before;
+            return Consequences::default();
+        }
+        if let Some(cordon) = &mut worker.cordon {
+            cordon.settled = cordon.acknowledged;
+        }
+        let known = before.unwrap_or_default();
+        *pool.turns_answered += report.turns_answered.saturating_sub(known.turns_answered);
+        let doors = (known.accepting, known.draining) != (report.accepting, report.draining);
+        // While it drains, every report may be the one after which it can go.
+        let step = doors || known.active != report.active || known.sequence == 0 || worker.cordon.is_some();
+        let probe =
+            report.accepting && worker.answered.is_none() && !std::mem::replace(&mut worker.probing, true);
+        if step {
+            pool.step_at.get_or_insert(now);
+        }
+        *pool.counts_changed |= known.active != report.active;
+        if doors {
+            self.push(&facts.key);
+        }
+        Consequences {
+            step,
+            probe: probe && report.accepting,
+        }
+    }
+
+    /// The cordon that was sent last was acknowledged.
+    pub(super) fn cordon_acknowledged(&mut self, facts: &WorkerFacts, attachment: Attachment, epoch: Epoch) {
+        let Some((_, worker)) = attached(&mut self.pools, facts, attachment) else {
+            return;
+        };
+        if let Some(cordon) = worker.cordon.as_mut().filter(|cordon| cordon.epoch == epoch) {
+            cordon.acknowledged = true;
+        }
+    }
+
+    /// The worker's synthetic conversation was answered, or the probe ended without.
+    pub(super) fn probed(&mut self, facts: &WorkerFacts, answered: bool, now: Moment) {
+        let Some(pool) = self.pools.get_mut(&facts.key) else {
+            return;
+        };
+        let Some(worker) = pool
+            .workers
+            .get_mut(&facts.pod_uid)
+            .filter(|worker| worker.facts.boot_id == facts.boot_id)
+        else {
+            return;
+        };
+        worker.probing = false;
+        if answered {
+            worker.answered.get_or_insert(now);
+            pool.step_at.get_or_insert(now);
+            self.push(&facts.key);
+        }
+    }
+
+    /// The stream ended.
+    pub(super) fn detach_worker(&mut self, facts: &WorkerFacts, attachment: Attachment) {
+        if let Some((_, worker)) = attached(&mut self.pools, facts, attachment) {
+            worker.attachment = None;
+            self.push(&facts.key);
+        }
+    }
+
+    pub(super) fn attach_gateway(
+        &mut self,
+        facts: GatewayFacts,
+        sender: mpsc::Sender<GatewayCommand>,
+        now: Moment,
+    ) -> Attachment {
+        self.attachments += 1;
+        let (attachment, term) = (self.attachments, self.term);
+        let (uid, tenant, pools) = (facts.pod_uid.clone(), facts.tenant.clone(), facts.pools.clone());
+        let gateway = self
+            .gateways
+            .entry(uid.clone())
+            .or_insert_with(|| Gateway::new(facts.clone(), term, now));
+        gateway.attach(facts, attachment, sender, now);
+        for pool in pools {
+            let key = PoolKey {
+                tenant: tenant.clone(),
+                pool: pool.clone(),
+            };
+            let endpoints = self.endpoints(&key);
+            let complete = self.pools.get(&key).is_some_and(|pool| pool.complete);
+            if let Some(gateway) = self.gateways.get_mut(&uid).filter(|_| complete) {
+                gateway.send_endpoints(&pool, endpoints);
+            }
+        }
+        attachment
+    }
+
+    /// Takes note of a gateway's report; `true` if it is a step.
+    pub(super) fn gateway_report(
+        &mut self,
+        uid: &PodUid,
+        attachment: Attachment,
+        report: GatewayReport,
+        now: Moment,
+    ) -> bool {
+        let Some(gateway) = self
+            .gateways
+            .get_mut(uid)
+            .filter(|gateway| holds(gateway, attachment))
+        else {
+            return false;
+        };
+        let key = PoolKey {
+            tenant: gateway.facts.tenant.clone(),
+            pool: report.pool.clone(),
+        };
+        let step = gateway.report(report, now);
+        if step {
+            self.pools.entry(key).or_default().step_at.get_or_insert(now);
+        }
+        step
+    }
+
+    /// The stream ended.
+    pub(super) fn detach_gateway(&mut self, uid: &PodUid, attachment: Attachment) {
+        if let Some(gateway) = self
+            .gateways
+            .get_mut(uid)
+            .filter(|gateway| holds(gateway, attachment))
+        {
+            gateway.attachment = None;
+        }
+    }
+
+    /// Tells a worker to leave, and the gateways to give it nothing more; `false` if it is not attached.
+    pub fn cordon(&mut self, key: &PoolKey, uid: &str, deadline: Duration, now: Moment) -> bool {
+        let told = self.worker(key, uid).is_some_and(|worker| {
+            worker.cordon(deadline, now);
+            worker.attachment.is_some()
+        });
+        self.push(key);
+        told
+    }
+
+    /// Tells a worker to stay after all.
+    pub fn uncordon(&mut self, key: &PoolKey, uid: &str) {
+        if let Some(worker) = self.worker(key, uid) {
+            worker.uncordon();
+        }
+    }
+
+    /// Which Pods of the pool exist, and whether each is being deleted: workers of no Pod are forgotten. Gateways are told
+    /// nothing until the book was `complete` once, so that a new leader takes no worker from them.
+    pub fn sync_workers(&mut self, key: &PoolKey, pods: &BTreeMap<String, bool>, complete: bool) {
+        let pool = self.pools.entry(key.clone()).or_default();
+        let mut changed = complete && !pool.complete;
+        pool.complete |= complete;
+        pool.workers.retain(|uid, worker| {
+            let terminating = pods.get(uid.as_str());
+            let known = terminating.is_some() || worker.attachment.is_some();
+            let terminating = terminating.copied().unwrap_or(worker.terminating);
+            changed |= !known || std::mem::replace(&mut worker.terminating, terminating) != terminating;
+            known
+        });
+        if changed {
+            self.push(key);
+        }
+    }
+
+    /// Which gateway Pods of the tenant exist: others are forgotten unless they are attached.
+    pub fn sync_gateways(&mut self, tenant: &TenantId, pods: &BTreeSet<String>) {
+        self.gateways.retain(|uid, gateway| {
+            gateway.facts.tenant != *tenant || gateway.attachment.is_some() || pods.contains(uid.as_str())
+        });
+    }
+
+    /// Tells gateways what changed only in counts since they were last told.
+    pub fn push_counts(&mut self) {
+        let changed: Vec<_> = self
+            .pools
+            .iter()
+            .filter(|(_, pool)| pool.counts_changed)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in changed {
+            self.push(&key);
+        }
+    }
+
+    /// Streams that are held: of workers, of gateways.
+    pub fn attached(&self) -> (usize, usize) {
+        let workers = self
+            .pools
+            .values()
+            .flat_map(|pool| pool.workers.values())
+            .filter(|worker| worker.attachment.is_some());
+        (
+            workers.count(),
+            self.gateways
+                .values()
+                .filter(|gateway| gateway.attachment.is_some())
+                .count(),
+        )
+    }
+
+    /// The pool as it is seen now.
+    pub fn view(&self, key: &PoolKey, now: Moment) -> PoolView {
+        let mut view = PoolView::default();
+        for gateway in self
+            .gateways
+            .values()
+            .filter(|gateway| gateway.facts.tenant == key.tenant && !gateway.is_silent(now))
+        {
+            view.heard_gateways.push(gateway.facts.pod_uid.clone());
+            if let Some(pool) = gateway.pools.get(&key.pool) {
+                view.waiting = view.waiting.saturating_add(pool.waiting);
+                view.rates = Rates::plus(view.rates, pool.counters.rates(now));
+            }
+        }
+        if let Some(pool) = self.pools.get(key) {
+            view.workers = pool
+                .workers
+                .values()
+                .map(|worker| worker_view(worker, now))
+                .collect();
+            view.turns_answered = pool.turns_answered;
+            view.step_at = pool.step_at;
+        }
+        view
+    }
+
+    /// The pool was decided: its next step is a new one.
+    pub fn decided(&mut self, key: &PoolKey) {
+        if let Some(pool) = self.pools.get_mut(key) {
+            pool.step_at = None;
+        }
+    }
+
+    fn worker(&mut self, key: &PoolKey, uid: &str) -> Option<&mut Worker> {
+        self.pools
+            .get_mut(key)?
+            .workers
+            .values_mut()
+            .find(|worker| worker.facts.pod_uid.as_str() == uid)
+    }
+
+    fn push(&mut self, key: &PoolKey) {
+        let endpoints = self.endpoints(key);
+        let Some(pool) = self.pools.get_mut(key).filter(|pool| pool.complete) else {
+            return;
+        };
+        pool.counts_changed = false;
+        let told = self.gateways.values_mut();
+        for gateway in told
+            .filter(|gateway| gateway.facts.tenant == key.tenant && gateway.facts.pools.contains(&key.pool))
+        {
+            gateway.send_endpoints(&key.pool, endpoints.clone());
+        }
+    }
+
+    fn endpoints(&self, key: &PoolKey) -> Vec<Endpoint> {
+        let workers = self
+            .pools
+            .get(key)
+            .into_iter()
+            .flat_map(|pool| pool.workers.values());
+        // A worker whose stream is lost still serves, and gateways see for themselves when it does not.
+        let known = workers.filter(|worker| worker.answered.is_some());
+        known
+            .map(|worker| Endpoint {
+                pod: worker.facts.pod.as_str().to_owned(),
+                pod_uid: worker.facts.pod_uid.as_str().to_owned(),
+                address: worker.facts.address.to_string(),
+                node: worker.facts.node.clone(),
+                capacity: worker.facts.capacity,
+                active: worker.report.as_ref().map_or(0, |report| report.active),
+                accepting: worker.is_available(),
+            })
+            .collect()
+    }
+}
+
+/// A pool without its workers, beside one of them.
+struct PoolParts<'a> {
+    turns_answered: &'a mut u64,
+    step_at: &'a mut Option<Moment>,
+    counts_changed: &'a mut bool,
+}
+
+fn attached<'a>(
+    pools: &'a mut BTreeMap<PoolKey, Pool>,
+    facts: &WorkerFacts,
+    attachment: Attachment,
+) -> Option<(PoolParts<'a>, &'a mut Worker)> {
+    let Pool {
+        workers,
+        turns_answered,
+        step_at,
+        counts_changed,
+        complete: _,
+    } = pools.get_mut(&facts.key)?;
+    let worker = workers.get_mut(&facts.pod_uid)?;
+    let current = worker
+        .attachment
+        .as_ref()
+        .is_some_and(|(known, _)| *known == attachment);
+    current.then_some((
+        PoolParts {
+            turns_answered,
+            step_at,
+            counts_changed,
+        },
+        worker,
+    ))
+}
+
+fn holds(gateway: &Gateway, attachment: Attachment) -> bool {
+    gateway
+        .attachment
+        .as_ref()
+        .is_some_and(|(known, _)| *known == attachment)
+}
+
+fn worker_view(worker: &Worker, now: Moment) -> WorkerView {
+    let report = worker.report.clone().unwrap_or_default();
+    WorkerView {
+        pod: worker.facts.pod.clone(),
+        pod_uid: worker.facts.pod_uid.clone(),
+        active: report.active,
+        reported: worker.report.is_some(),
+        available: worker.is_available() && !worker.is_silent(now),
+        silent: worker.is_silent(now),
+        draining: report.draining,
+        spooled: report.spooled,
+        not_accepting_because: report.not_accepting_because,
+        answered: worker.answered,
+        cordon: worker.cordon.map(|cordon| CordonView {
+            since: cordon.since,
+            deadline: cordon.deadline,
+            settled: cordon.settled,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+use proptest::prelude::*;
+use springtide_proto::fleet::{GatewayCommand, WorkerCommand, gateway_command, worker_command};
+use springtide_proto::ids::{BootId, PodName, PoolId};
+use tokio::sync::mpsc::Receiver;
+
+use super::*;
+
+fn key() -> PoolKey {
+    PoolKey {
+        tenant: TenantId::parse("acme").unwrap(),
+        pool: PoolId::parse("web").unwrap(),
+    }
+}
+
+fn facts(uid: &str, boot: &str) -> WorkerFacts {
+    WorkerFacts {
+        key: key(),
+        pod: PodName::parse(format!("web-{uid}")).unwrap(),
+        pod_uid: PodUid::parse(uid).unwrap(),
+        boot_id: BootId::parse(boot).unwrap(),
+        address: "10.0.0.1:7443".parse().unwrap(),
+        node: "node-1".to_owned(),
+        version: "0.1.0".to_owned(),
+        capacity: 20,
+    }
+}
+
+fn gateway() -> GatewayFacts {
+    GatewayFacts {
+        tenant: key().tenant,
+        pod: PodName::parse("gateway-1").unwrap(),
+        pod_uid: PodUid::parse("g1").unwrap(),
+        boot_id: BootId::parse("b1").unwrap(),
+        pools: vec![key().pool],
+    }
+}
+
+fn report(sequence: u64, active: u32) -> WorkerReport {
+    WorkerReport {
+        sequence,
+        active,
+        accepting: true,
+        turns_answered: sequence * 10,
+        ..WorkerReport::default()
+    }
+}
+
+fn at(milliseconds: u64) -> Moment {
+    Duration::from_millis(milliseconds)
+}
+
+/// A book with one worker that answered its probe.
+fn with_worker() -> (Book, Attachment, Receiver<WorkerCommand>) {
+    let mut book = Book::new(7, at(0));
+    let (sender, receiver) = mpsc::channel(64);
+    let attachment = book.attach_worker(facts("u1", "b1"), sender, at(0));
+    book.report(&facts("u1", "b1"), attachment, report(1, 0), at(0));
+    book.probed(&facts("u1", "b1"), true, at(10));
+    book.sync_workers(&key(), &BTreeMap::from([("u1".to_owned(), false)]), true);
+    (book, attachment, receiver)
+}
+
+fn last_endpoints(receiver: &mut Receiver<GatewayCommand>) -> Option<Vec<Endpoint>> {
+    let mut last = None;
+    while let Ok(GatewayCommand { command }) = receiver.try_recv() {
+        if let Some(gateway_command::Command::Endpoints(endpoints)) = command {
+            last = Some(endpoints.endpoints);
+        }
+    }
+    last
+}
+
+#[test]
+fn a_worker_counts_only_after_it_answered_its_probe() {
+    let mut book = Book::new(7, at(0));
+    let (sender, _commands) = mpsc::channel(64);
+    let attachment = book.attach_worker(facts("u1", "b1"), sender, at(0));
+    let consequences = book.report(&facts("u1", "b1"), attachment, report(1, 0), at(0));
+    assert_eq!(
+        consequences,
+        Consequences {
+            step: true,
+            probe: true
+        }
+    );
+    assert!(!book.view(&key(), at(1)).workers[0].available);
+    let again = book.report(&facts("u1", "b1"), attachment, report(2, 0), at(1));
+    assert_eq!(
+        again,
+        Consequences::default(),
+        "one probe at a time, and no step without a change"
+    );
+    book.probed(&facts("u1", "b1"), true, at(2));
+    assert!(book.view(&key(), at(3)).workers[0].available);
+}
+
+#[test]
+fn repeated_and_reordered_reports_change_nothing() {
+    let (mut book, attachment, _commands) = with_worker();
+    book.report(&facts("u1", "b1"), attachment, report(5, 9), at(20));
+    let dropped = book.report(&facts("u1", "b1"), attachment, report(5, 1), at(30));
+    assert_eq!(dropped, Consequences::default());
+    book.report(&facts("u1", "b1"), attachment, report(3, 2), at(40));
+    let view = book.view(&key(), at(50));
+    assert_eq!((view.workers[0].active, view.turns_answered), (9, 50));
+}
+
+#[test]
+fn a_restarted_worker_is_probed_again_and_its_count_begins_anew() {
+    let (mut book, _, _commands) = with_worker();
+    let (sender, _again) = mpsc::channel(64);
+    let attachment = book.attach_worker(facts("u1", "b2"), sender, at(100));
+    assert!(!book.view(&key(), at(100)).workers[0].available);
+    let consequences = book.report(&facts("u1", "b2"), attachment, report(1, 0), at(100));
+    assert!(consequences.probe);
+    assert_eq!(book.view(&key(), at(100)).turns_answered, 20);
+}
+
+#[test]
+fn a_worker_that_is_not_heard_is_silent() {
+    let (mut book, attachment, _commands) = with_worker();
+    assert!(!book.view(&key(), at(2_500)).workers[0].silent);
+    assert!(book.view(&key(), at(2_501)).workers[0].silent);
+    book.detach_worker(&facts("u1", "b1"), attachment);
+    assert!(book.view(&key(), at(20)).workers[0].silent);
+}
+
+#[test]
+fn a_cordoned_worker_is_settled_only_by_a_report_after_its_acknowledgement() {
+    let (mut book, attachment, mut commands) = with_worker();
+    assert!(book.cordon(&key(), "u1", Duration::from_secs(120), at(100)));
+    let mut cordon = None;
+    while let Ok(WorkerCommand { command }) = commands.try_recv() {
+        if let Some(worker_command::Command::Cordon(command)) = command {
+            cordon = command.epoch;
+        }
+    }
+    let epoch: Epoch = cordon.unwrap().into();
+    assert_eq!(
+        epoch,
+        Epoch {
+            transitions: 7,
+            sequence: 2
+        }
+    );
+    let settled = |book: &Book| book.view(&key(), at(110)).workers[0].cordon.unwrap().settled;
+    book.report(&facts("u1", "b1"), attachment, report(2, 0), at(101));
+    assert!(
+        !settled(&book),
+        "this report may have been sent before the command arrived"
+    );
+    book.cordon_acknowledged(
+        &facts("u1", "b1"),
+        attachment,
+        Epoch {
+            transitions: 6,
+            sequence: 9,
+        },
+    );
+    book.report(&facts("u1", "b1"), attachment, report(3, 0), at(102));
+    assert!(!settled(&book), "an acknowledgement of another command");
+    book.cordon_acknowledged(&facts("u1", "b1"), attachment, epoch);
+    book.report(&facts("u1", "b1"), attachment, report(4, 0), at(103));
+    assert!(settled(&book));
+}
+
+#[test]
+fn gateways_learn_of_doors_at_once_and_of_counts_when_they_are_pushed() {
+    let (mut book, attachment, _commands) = with_worker();
+    let (sender, mut receiver) = mpsc::channel(64);
+    book.attach_gateway(gateway(), sender, at(50));
+    assert!(last_endpoints(&mut receiver).unwrap()[0].accepting);
+    book.report(&facts("u1", "b1"), attachment, report(2, 5), at(60));
+    assert_eq!(last_endpoints(&mut receiver), None);
+    book.push_counts();
+    assert_eq!(last_endpoints(&mut receiver).unwrap()[0].active, 5);
+    book.cordon(&key(), "u1", Duration::from_secs(1), at(70));
+    assert!(!last_endpoints(&mut receiver).unwrap()[0].accepting);
+}
+
+#[test]
+fn a_new_leader_takes_no_worker_from_gateways_before_its_book_is_complete() {
+    let mut book = Book::new(8, at(0));
+    let (sender, mut receiver) = mpsc::channel(64);
+    book.attach_gateway(gateway(), sender, at(0));
+    book.sync_workers(&key(), &BTreeMap::from([("u1".to_owned(), false)]), false);
+    assert_eq!(last_endpoints(&mut receiver), None);
+    book.sync_workers(&key(), &BTreeMap::from([("u1".to_owned(), false)]), true);
+    assert_eq!(last_endpoints(&mut receiver), Some(vec![]));
+}
+
+#[test]
+fn waiting_and_rates_are_summed_over_gateways_that_are_heard() {
+    let mut book = Book::new(7, at(0));
+    let (sender, _receiver) = mpsc::channel(64);
+    let attachment = book.attach_gateway(gateway(), sender, at(0));
+    let waiting = |sequence, waiting, arrived| GatewayReport {
+        sequence,
+        pool: key().pool,
+        waiting,
+        oldest_wait: Duration::ZERO,
+        arrived,
+        ended: 0,
+        spooled: 0,
+    };
+    let uid = gateway().pod_uid;
+    assert!(book.gateway_report(&uid, attachment, waiting(1, 3, 0), at(0)));
+    assert!(
+        !book.gateway_report(&uid, attachment, waiting(2, 3, 8), at(2_000)),
+        "no step without a change"
+    );
+    let view = book.view(&key(), at(2_000));
+    assert_eq!((view.waiting, view.rates.arrivals), (3, 4.0));
+    let later = book.view(&key(), at(9_000));
+    assert_eq!((later.waiting, later.heard_gateways.len()), (0, 0));
+}
+
+proptest! {
+    #[test]
+    fn the_order_and_repetition_of_reports_do_not_matter(
+        mut order in proptest::collection::vec(1_u64..12, 1..40), loads in proptest::collection::vec(0_u32..=20, 12),
+    ) {
+        let (mut shuffled, attachment, _commands) = with_worker();
+        let highest = order.iter().copied().max().unwrap_or(1);
+        for sequence in &order {
+            let load = loads[usize::try_from(*sequence).unwrap()];
+            shuffled.report(&facts("u1", "b1"), attachment, report(*sequence, load), at(20));
+        }
+        let (mut ordered, attachment, _commands) = with_worker();
+        order.sort_unstable();
+        order.dedup();
+        for sequence in order {
+            let load = loads[usize::try_from(sequence).unwrap()];
+            ordered.report(&facts("u1", "b1"), attachment, report(sequence, load), at(20));
+        }
+        let (one, other) = (shuffled.view(&key(), at(30)), ordered.view(&key(), at(30)));
+        prop_assert_eq!(one.workers[0].active, other.workers[0].active);
+        prop_assert_eq!(one.turns_answered, other.turns_answered);
+        prop_assert_eq!(one.turns_answered, highest * 10);
+    }
+}

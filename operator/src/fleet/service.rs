@@ -1,0 +1,210 @@
+//! The gRPC service and its state.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use springtide_proto::epoch::Epoch;
+use springtide_proto::fleet::fleet_server::Fleet as FleetService;
+use springtide_proto::fleet::{
+    GatewayCommand, GatewayMessage, NotLeader, WorkerCommand, WorkerMessage, gateway_command, worker_command,
+};
+use springtide_proto::ids::TenantId;
+use springtide_runtime::tls::peer_identity;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::autoscale::Moment;
+use crate::election::LeaderHint;
+
+use super::{Book, PoolKey, Prober};
+
+/// Commands under way on one stream; a peer that does not take them is cut off.
+pub(super) const COMMANDS: usize = 256;
+
+/// What the fleet service is made from.
+pub struct FleetSettings {
+    /// Our term while we lead.
+    pub term: watch::Receiver<Option<u64>>,
+    /// Who leads.
+    pub leader: watch::Receiver<LeaderHint>,
+    /// Asks workers; none in tests.
+    pub prober: Option<Prober>,
+    /// Pools to be decided anew.
+    pub steps: mpsc::UnboundedSender<PoolKey>,
+}
+
+/// The fleet service.
+#[derive(Clone)]
+pub struct Fleet(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) settings: FleetSettings,
+    pub(super) metrics: FleetMetrics,
+    origin: Instant,
+    book: Mutex<Option<Book>>,
+    tenants: Mutex<HashMap<TenantId, String>>,
+}
+
+/// Counts of the fleet service.
+#[derive(Clone, Debug, Default)]
+pub struct FleetMetrics {
+    pub(super) refused: Family<PeerLabels, Counter>,
+    pub(super) attached: Family<PeerLabels, Counter>,
+}
+
+/// Worker or gateway.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(super) struct PeerLabels {
+    pub(super) peer: &'static str,
+}
+
+impl FleetMetrics {
+    /// Registers them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "springtide_fleet_reports_refused",
+            "Reports that cannot be true",
+            self.refused.clone(),
+        );
+        registry.register(
+            "springtide_fleet_streams_opened",
+            "Streams that were taken",
+            self.attached.clone(),
+        );
+    }
+}
+
+impl Fleet {
+    /// Without a term it turns everyone away.
+    pub fn new(settings: FleetSettings, metrics: FleetMetrics) -> Self {
+        Self(Arc::new(Inner {
+            settings,
+            metrics,
+            origin: Instant::now(),
+            book: Mutex::new(None),
+            tenants: Mutex::new(HashMap::new()),
+        }))
+    }
+
+    /// Begins a term with an empty book.
+    pub fn begin(&self, term: u64) {
+        *self.0.book.lock() = Some(Book::new(term, self.now()));
+    }
+
+    /// Ends the term: everyone is turned away.
+    pub fn end(&self) {
+        *self.0.book.lock() = None;
+    }
+
+    /// The moment now.
+    pub fn now(&self) -> Moment {
+        self.0.now()
+    }
+
+    /// Works on the book; `None` while we do not lead.
+    pub fn with_book<T>(&self, work: impl FnOnce(&mut Book) -> T) -> Option<T> {
+        self.0.with_book(work)
+    }
+
+    /// Has a pool decided anew at once.
+    pub fn request_decision(&self, key: &PoolKey) {
+        self.0.step(key);
+    }
+
+    /// The UID of a Tenant object, which probes must name.
+    pub fn know_tenant(&self, tenant: &TenantId, uid: &str) {
+        self.0.tenants.lock().insert(tenant.clone(), uid.to_owned());
+    }
+}
+
+impl Inner {
+    pub(super) fn now(&self) -> Moment {
+        self.origin.elapsed()
+    }
+
+    pub(super) fn with_book<T>(&self, work: impl FnOnce(&mut Book) -> T) -> Option<T> {
+        self.book.lock().as_mut().map(work)
+    }
+
+    pub(super) fn step(&self, key: &PoolKey) {
+        // A closed channel means that the process ends.
+        drop(self.settings.steps.send(key.clone()));
+    }
+
+    pub(super) fn tenant_uid(&self, tenant: &TenantId) -> Option<String> {
+        self.tenants.lock().get(tenant).cloned()
+    }
+
+    fn not_leader(&self) -> NotLeader {
+        let LeaderHint { address, transitions } = self.settings.leader.borrow().clone();
+        NotLeader {
+            address,
+            epoch: Some(
+                Epoch {
+                    transitions,
+                    sequence: 0,
+                }
+                .into(),
+            ),
+        }
+    }
+
+    pub(super) fn worker_turned_away(&self) -> WorkerCommand {
+        WorkerCommand {
+            command: Some(worker_command::Command::NotLeader(self.not_leader())),
+        }
+    }
+
+    pub(super) fn gateway_turned_away(&self) -> GatewayCommand {
+        GatewayCommand {
+            command: Some(gateway_command::Command::NotLeader(self.not_leader())),
+        }
+    }
+}
+
+type CommandStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl FleetService for Fleet {
+    type AttachWorkerStream = CommandStream<WorkerCommand>;
+    type AttachGatewayStream = CommandStream<GatewayCommand>;
+
+    async fn attach_worker(
+        &self,
+        request: Request<Streaming<WorkerMessage>>,
+    ) -> Result<Response<Self::AttachWorkerStream>, Status> {
+        let peer = peer_identity(&request)?;
+        let (sender, receiver) = mpsc::channel(COMMANDS);
+        tokio::spawn(super::worker_stream::serve(
+            self.0.clone(),
+            peer,
+            request.into_inner(),
+            sender,
+        ));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn attach_gateway(
+        &self,
+        request: Request<Streaming<GatewayMessage>>,
+    ) -> Result<Response<Self::AttachGatewayStream>, Status> {
+        let peer = peer_identity(&request)?;
+        let (sender, receiver) = mpsc::channel(COMMANDS);
+        tokio::spawn(super::gateway_stream::serve(
+            self.0.clone(),
+            peer,
+            request.into_inner(),
+            sender,
+        ));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}

@@ -1,0 +1,69 @@
+//! What the book says of one pool.
+
+use std::time::Duration;
+
+use springtide_proto::ids::{PodName, PodUid};
+
+use crate::autoscale::{Moment, Rates};
+
+/// A pool as it is seen now.
+#[derive(Clone, Debug, Default)]
+pub struct PoolView {
+    /// Its workers, whether or not they are heard.
+    pub workers: Vec<WorkerView>,
+    /// Conversations in waiting rooms.
+    pub waiting: u32,
+    /// Conversations that come and go, as gateways count them.
+    pub rates: Rates,
+    /// UIDs of the gateways that are heard.
+    pub heard_gateways: Vec<PodUid>,
+    /// Turns answered by all workers that this leader has seen.
+    pub turns_answered: u64,
+    /// The first step that was not decided upon yet.
+    pub step_at: Option<Moment>,
+}
+
+/// A worker as it is seen now.
+#[derive(Clone, Debug)]
+pub struct WorkerView {
+    /// Its Pod.
+    pub pod: PodName,
+    /// Its Pod's UID.
+    pub pod_uid: PodUid,
+    /// Its active conversations, as last reported.
+    pub active: u32,
+    /// It reported at least once.
+    pub reported: bool,
+    /// It may be given conversations.
+    pub available: bool,
+    /// It is not heard.
+    pub silent: bool,
+    /// It says itself that it is leaving.
+    pub draining: bool,
+    /// Usage records not yet acknowledged.
+    pub spooled: u64,
+    /// Why it takes no conversations.
+    pub not_accepting_because: String,
+    /// When its synthetic conversation was answered.
+    pub answered: Option<Moment>,
+    /// It was told to leave.
+    pub cordon: Option<CordonView>,
+}
+
+/// How far a worker that was told to leave has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CordonView {
+    /// When it was told.
+    pub since: Moment,
+    /// How long it has.
+    pub deadline: Duration,
+    /// It acknowledged, and has reported since: no conversation can reach it any more.
+    pub settled: bool,
+}
+
+impl PoolView {
+    /// The worker in the Pod of that UID.
+    pub fn worker(&self, uid: &str) -> Option<&WorkerView> {
+        self.workers.iter().find(|worker| worker.pod_uid.as_str() == uid)
+    }
+}

@@ -1,0 +1,236 @@
+//! From the wire: what a message says, once it is known to make sense.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use springtide_proto::error::ApiError;
+use springtide_proto::fleet::{GatewayHello, GatewayLoad, WorkerHello, WorkerLoad};
+use springtide_proto::ids::{BootId, PodName, PodUid, PoolId, TenantId};
+use springtide_proto::time::duration_from_wire;
+
+use super::PoolKey;
+
+const MAX_CAPACITY: u32 = 1_000;
+const MAX_TEXT: usize = 253;
+const MAX_REASON: usize = 500;
+const MAX_POOLS: usize = 16;
+
+/// A worker that attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerFacts {
+    /// Its pool.
+    pub key: PoolKey,
+    /// Its Pod.
+    pub pod: PodName,
+    /// Its Pod's UID.
+    pub pod_uid: PodUid,
+    /// This start of its process.
+    pub boot_id: BootId,
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// Its node.
+    pub node: String,
+    /// Its build.
+    pub version: String,
+    /// Conversations at once.
+    pub capacity: u32,
+}
+
+/// What a worker reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// Order of this boot's reports.
+    pub sequence: u64,
+    /// Active conversations.
+    pub active: u32,
+    /// Takes new ones.
+    pub accepting: bool,
+    /// Is leaving.
+    pub draining: bool,
+    /// Usage records not yet acknowledged.
+    pub spooled: u64,
+    /// Turns answered since its boot.
+    pub turns_answered: u64,
+    /// Why it takes none.
+    pub not_accepting_because: String,
+}
+
+/// A gateway that attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayFacts {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Its Pod.
+    pub pod: PodName,
+    /// Its Pod's UID.
+    pub pod_uid: PodUid,
+    /// This start of its process.
+    pub boot_id: BootId,
+    /// Pools it asks for.
+    pub pools: Vec<PoolId>,
+}
+
+/// What a gateway reports of one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayReport {
+    /// Order of this boot's reports.
+    pub sequence: u64,
+    /// The pool.
+    pub pool: PoolId,
+    /// Conversations that wait.
+    pub waiting: u32,
+    /// How long the first of them has.
+    pub oldest_wait: Duration,
+    /// Arrived since its boot.
+    pub arrived: u64,
+    /// Ended since its boot.
+    pub ended: u64,
+    /// Usage records not yet acknowledged.
+    pub spooled: u64,
+}
+
+impl WorkerFacts {
+    /// Checks a hello.
+    pub fn from_wire(hello: WorkerHello) -> Result<Self, ApiError> {
+        let WorkerHello {
+            tenant,
+            pool,
+            pod,
+            pod_uid,
+            boot_id,
+            address,
+            node,
+            version,
+            capacity,
+        } = hello;
+        if !(1..=MAX_CAPACITY).contains(&capacity) {
+            return Err(ApiError::invalid(
+                "capacity",
+                format!("capacity must be 1 to {MAX_CAPACITY}"),
+            ));
+        }
+        Ok(Self {
+            key: PoolKey {
+                tenant: TenantId::parse(tenant)?,
+                pool: PoolId::parse(pool)?,
+            },
+            pod: PodName::parse(pod)?,
+            pod_uid: PodUid::parse(pod_uid)?,
+            boot_id: BootId::parse(boot_id)?,
+            address: address
+                .parse()
+                .map_err(|_| ApiError::invalid("address", "address must be IP:PORT"))?,
+            node: bounded("node", node, MAX_TEXT)?,
+            version: bounded("version", version, MAX_TEXT)?,
+            capacity,
+        })
+    }
+}
+
+impl WorkerReport {
+    /// Checks a report of a worker that takes `capacity` conversations at once.
+    pub fn from_wire(load: WorkerLoad, capacity: u32) -> Result<Self, ApiError> {
+        let WorkerLoad {
+            sequence,
+            measured_at: _,
+            active,
+            accepting,
+            draining,
+            spooled,
+            conversations_begun: _,
+            conversations_ended: _,
+            turns_answered,
+            mut not_accepting_because,
+        } = load;
+        if active > capacity {
+            return Err(ApiError::invalid(
+                "active",
+                format!("{active} active conversations are more than the capacity, {capacity}"),
+            ));
+        }
+        if not_accepting_because.chars().count() > MAX_REASON {
+            not_accepting_because = not_accepting_because.chars().take(MAX_REASON).collect();
+        }
+        Ok(Self {
+            sequence,
+            active,
+            accepting,
+            draining,
+            spooled,
+            turns_answered,
+            not_accepting_because,
+        })
+    }
+}
+
+impl GatewayFacts {
+    /// Checks a hello.
+    pub fn from_wire(hello: GatewayHello) -> Result<Self, ApiError> {
+        let GatewayHello {
+            tenant,
+            pod,
+            pod_uid,
+            boot_id,
+            node,
+            version,
+            pools,
+        } = hello;
+        bounded("node", node, MAX_TEXT)?;
+        bounded("version", version, MAX_TEXT)?;
+        if pools.len() > MAX_POOLS {
+            return Err(ApiError::invalid("pools", format!("at most {MAX_POOLS} pools")));
+        }
+        Ok(Self {
+            tenant: TenantId::parse(tenant)?,
+            pod: PodName::parse(pod)?,
+            pod_uid: PodUid::parse(pod_uid)?,
+            boot_id: BootId::parse(boot_id)?,
+            pools: pools.into_iter().map(PoolId::parse).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl GatewayReport {
+    /// Checks a report.
+    pub fn from_wire(load: GatewayLoad) -> Result<Self, ApiError> {
+        let GatewayLoad {
+            sequence,
+            measured_at: _,
+            pool,
+            waiting,
+            oldest_wait,
+            arrived,
+            ended,
+            abandoned: _,
+            active: _,
+            spooled,
+        } = load;
+        if ended > arrived {
+            return Err(ApiError::invalid(
+                "ended",
+                "more conversations ended than arrived",
+            ));
+        }
+        let pool = PoolId::parse(pool)?;
+        Ok(Self {
+            sequence,
+            pool,
+            waiting,
+            oldest_wait: duration_from_wire(oldest_wait),
+            arrived,
+            ended,
+            spooled,
+        })
+    }
+}
+
+fn bounded(field: &'static str, text: String, most: usize) -> Result<String, ApiError> {
+    if text.len() <= most {
+        Ok(text)
+    } else {
+        Err(ApiError::invalid(
+            field,
+            format!("{field} has more than {most} bytes"),
+        ))
+    }
+}

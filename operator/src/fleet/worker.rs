@@ -1,0 +1,141 @@
+//! One worker, as the leader knows it.
+
+use springtide_proto::epoch::Epoch;
+use springtide_proto::fleet::worker_command::Command;
+use springtide_proto::fleet::{Cordon, Uncordon, Welcome, WorkerCommand};
+use springtide_proto::time::duration_to_wire;
+use tokio::sync::mpsc;
+
+use crate::autoscale::Moment;
+
+use super::{SILENCE, WorkerFacts, WorkerReport};
+
+/// Number of a stream; a later stream of the same worker has a higher one.
+pub(super) type Attachment = u64;
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) facts: WorkerFacts,
+    pub(super) report: Option<WorkerReport>,
+    pub(super) heard: Moment,
+    pub(super) attachment: Option<(Attachment, mpsc::Sender<WorkerCommand>)>,
+    pub(super) probing: bool,
+    pub(super) answered: Option<Moment>,
+    pub(super) cordon: Option<CordonState>,
+    pub(super) terminating: bool,
+    pub(super) epoch: Epoch,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CordonState {
+    pub(super) epoch: Epoch,
+    pub(super) since: Moment,
+    pub(super) deadline: std::time::Duration,
+    pub(super) acknowledged: bool,
+    /// A report came after the acknowledgement: its count of conversations can only fall.
+    pub(super) settled: bool,
+}
+
+impl Worker {
+    pub(super) fn new(facts: WorkerFacts, term: u64, now: Moment) -> Self {
+        Self {
+            facts,
+            report: None,
+            heard: now,
+            attachment: None,
+            probing: false,
+            answered: None,
+            cordon: None,
+            terminating: false,
+            epoch: Epoch {
+                transitions: term,
+                sequence: 0,
+            },
+        }
+    }
+
+    /// A new stream, perhaps of a new boot, of which nothing is known yet.
+    pub(super) fn attach(
+        &mut self,
+        facts: WorkerFacts,
+        attachment: Attachment,
+        sender: mpsc::Sender<WorkerCommand>,
+        now: Moment,
+    ) {
+        if facts.boot_id != self.facts.boot_id {
+            self.report = None;
+            self.probing = false;
+            self.answered = None;
+        }
+        self.facts = facts;
+        self.heard = now;
+        self.attachment = Some((attachment, sender));
+        let epoch = self.next_epoch();
+        self.send(Command::Welcome(Welcome {
+            epoch: Some(epoch.into()),
+        }));
+        if let Some(CordonState { deadline, since, .. }) = self.cordon {
+            self.cordon(deadline, since);
+        }
+    }
+
+    pub(super) fn cordon(&mut self, deadline: std::time::Duration, since: Moment) {
+        let epoch = self.next_epoch();
+        self.cordon = Some(CordonState {
+            epoch,
+            since,
+            deadline,
+            acknowledged: false,
+            settled: false,
+        });
+        self.send(Command::Cordon(Cordon {
+            epoch: Some(epoch.into()),
+            drain_deadline: Some(duration_to_wire(deadline)),
+        }));
+    }
+
+    pub(super) fn uncordon(&mut self) {
+        let epoch = self.next_epoch();
+        self.cordon = None;
+        if let Some(report) = &mut self.report {
+            // Until it says so itself again.
+            report.accepting = false;
+            report.draining = false;
+        }
+        self.send(Command::Uncordon(Uncordon {
+            epoch: Some(epoch.into()),
+        }));
+    }
+
+    pub(super) fn is_silent(&self, now: Moment) -> bool {
+        self.attachment.is_none() || self.heard + SILENCE < now
+    }
+
+    /// It may be given conversations.
+    pub(super) fn is_available(&self) -> bool {
+        let reports = self
+            .report
+            .as_ref()
+            .is_some_and(|report| report.accepting && !report.draining);
+        reports && self.answered.is_some() && self.cordon.is_none() && !self.terminating
+    }
+
+    fn next_epoch(&mut self) -> Epoch {
+        self.epoch = self.epoch.next();
+        self.epoch
+    }
+
+    /// A stream that does not take its commands is ended: the worker attaches again.
+    fn send(&mut self, command: Command) {
+        let full = self.attachment.as_ref().is_some_and(|(_, sender)| {
+            sender
+                .try_send(WorkerCommand {
+                    command: Some(command),
+                })
+                .is_err()
+        });
+        if full {
+            self.attachment = None;
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What the leading replica runs: watches, controllers, and the housekeeping of one term. All of it ends with the term.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _, future::join};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::controller::{Action, Controller};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, watcher};
+use kube::runtime::{WatchStreamExt as _, predicates};
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use springtide_runtime::authority::Authority;
+use springtide_runtime::clock::Clock;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::api::{BotPool, Promotion, RatePlan, Tenant};
+use crate::controllers::billing::Billing;
+use crate::controllers::context::{Context, Installation, Random, Stores};
+use crate::controllers::events::EventSink;
+use crate::controllers::live::LiveBoard;
+use crate::controllers::metrics::{Metrics, StreamLabels};
+use crate::controllers::pods::{PodIndex, PodOwner};
+use crate::controllers::{identities, pool, promotion, rateplan, tenant};
+use crate::election::Standing;
+use crate::fleet::{Fleet, PoolKey};
+use crate::names::{TENANT_LABEL, tenant_namespace};
+
+/// Reconciles of one kind at once.
+const CONCURRENCY: u16 = 32;
+/// Gateways are told of changed counts this often.
+const COUNTS_PERIOD: Duration = Duration::from_secs(1);
+/// Billing's certificate is looked at this often.
+const IDENTITY_PERIOD: Duration = Duration::from_secs(3_600);
+
+/// What a leader needs.
+pub struct Leader {
+    /// The API server.
+    pub client: Client,
+    /// Workers and gateways.
+    pub fleet: Fleet,
+    /// Accounts and plans.
+    pub billing: Arc<dyn Billing>,
+    /// Issues identities.
+    pub authority: Arc<Authority>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Random,
+    /// Name of this Pod, the reporter of Events.
+    pub instance: String,
+    /// What the installation chose.
+    pub installation: Installation,
+    /// What is true now.
+    pub live: LiveBoard,
+    /// Counts.
+    pub metrics: Metrics,
+}
+
+/// Leads whenever elected, for as long as the term lasts.
+pub async fn lead_when_elected(
+    leader: Leader,
+    mut standing: Standing,
+    mut steps: mpsc::UnboundedReceiver<PoolKey>,
+) {
+    loop {
+        let Ok(term) = standing.term.wait_for(Option::is_some).await.map(|term| *term) else {
+            return;
+        };
+        let Some(term) = term else { continue };
+        let writing = standing.writers.clone().lock_owned().await;
+        leader.fleet.begin(term);
+        leader.metrics.leading.set(1);
+        tokio::select! {
+            () = lead(&leader, &mut steps) => {}
+            changed = standing.term.wait_for(|now| *now != Some(term)) => if changed.is_err() { return },
+        }
+        leader.metrics.leading.set(0);
+        leader.fleet.end();
+        leader.live.clear();
+        drop(writing);
+    }
+}
+
+/// One term.
+async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
+    let client = &leader.client;
+    let (pool_triggers, pool_queue) = mpsc::unbounded_channel();
+    let (tenant_triggers, tenant_queue) = mpsc::unbounded_channel();
+    let (tenants, tenant_store) = controller::<Tenant>(Api::all(client.clone()));
+    let (pools, pool_store) = controller::<BotPool>(Api::all(client.clone()));
+    let (promotions, promotion_store) = controller::<Promotion>(Api::all(client.clone()));
+    let (plans, plan_store) = controller::<RatePlan>(Api::all(client.clone()));
+    let (events, publisher) = EventSink::new(client.clone(), leader.instance.clone());
+    let publisher = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(publisher));
+    let context = Arc::new(Context {
+        client: client.clone(),
+        stores: Stores {
+            tenants: tenant_store,
+            pools: pool_store,
+            promotions: promotion_store,
+            plans: plan_store,
+            pods: PodIndex::default(),
+        },
+        fleet: leader.fleet.clone(),
+        billing: leader.billing.clone(),
+        authority: leader.authority.clone(),
+        clock: leader.clock.clone(),
+        random: leader.random.clone(),
+        installation: leader.installation.clone(),
+        events,
+        metrics: leader.metrics.clone(),
+        live: leader.live.clone(),
+        memories: Mutex::new(HashMap::new()),
+        grants: Mutex::new(HashMap::new()),
+        failures: Mutex::new(HashMap::new()),
+    });
+    let pods = watch_pods(
+        client.clone(),
+        context.stores.pods.clone(),
+        pool_triggers.clone(),
+        tenant_triggers,
+    );
+    let promotions = promotions.run(promotion::reconcile, promotion::error_policy, context.clone());
+    let plans = plans.run(rateplan::reconcile, rateplan::error_policy, context.clone());
+    let tenants = tenants
+        .reconcile_on(UnboundedReceiverStream::new(tenant_queue))
+        .run(tenant::reconcile, tenant::error_policy, context.clone());
+    let pools = pools.reconcile_on(UnboundedReceiverStream::new(pool_queue));
+    // A pool is decided only when all that it is decided from has been listed.
+    let ready = until_listed(&context);
+    let pools = async {
+        ready.await;
+        drain(pools.run(pool::reconcile, pool::error_policy, context.clone())).await;
+    };
+    let controllers = join(join(drain(tenants), drain(promotions)), join(drain(plans), pools));
+    tokio::select! {
+        _ = controllers => {}
+        () = pods => {}
+        () = forward(steps, &pool_triggers) => {}
+        () = housekeeping(leader) => {}
+        _ = publisher => {}
+    }
+}
+
+fn controller<K>(api: Api<K>) -> (Controller<K>, Store<K>)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (reader, writer) = reflector::store();
+    let changes = watcher(api, watcher::Config::default())
+        .default_backoff()
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(
+            kube::runtime::Predicate::combine(predicates::generation, predicates::finalizers),
+            kube::runtime::PredicateConfig::default(),
+        );
+    let config = kube::runtime::controller::Config::default().concurrency(CONCURRENCY);
+    (
+        Controller::for_stream(changes, reader.clone()).with_config(config),
+        reader,
+    )
+}
+
+async fn drain<K, E>(reconciled: impl Stream<Item = Result<(ObjectRef<K>, Action), E>>)
+where
+    K: reflector::Lookup,
+    K::DynamicType: Clone + Eq + std::hash::Hash,
+    E: std::fmt::Display,
+{
+    reconciled
+        .for_each(|outcome| async move {
+            // Failed reconciles were logged by their error policy; what is left is the plumbing's.
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "controller");
+            }
+        })
+        .await;
+}
+
+async fn until_listed(context: &Context) {
+    context.stores.pods.until_complete().await;
+    // A store whose writer is gone means that the term ends.
+    drop(context.stores.tenants.wait_until_ready().await);
+    drop(context.stores.promotions.wait_until_ready().await);
+}
+
+async fn watch_pods(
+    client: Client,
+    index: PodIndex,
+    pools: mpsc::UnboundedSender<ObjectRef<BotPool>>,
+    tenants: mpsc::UnboundedSender<ObjectRef<Tenant>>,
+) {
+    let config = watcher::Config::default().labels(TENANT_LABEL);
+    let mut events = std::pin::pin!(watcher(Api::<Pod>::all(client), config).default_backoff());
+    let mut fresh = Vec::new();
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(%error, "watch of pods interrupted");
+                continue;
+            }
+        };
+        for owner in index.take(event, &mut fresh) {
+            // Closed channels mean that the term ends.
+            match owner {
+                PodOwner::Pool { namespace, pool } => {
+                    drop(pools.send(ObjectRef::new(&pool).within(&namespace)))
+                }
+                PodOwner::Tenant(tenant) => drop(tenants.send(ObjectRef::new(&tenant))),
+            }
+        }
+    }
+}
+
+async fn forward(
+    steps: &mut mpsc::UnboundedReceiver<PoolKey>,
+    pools: &mpsc::UnboundedSender<ObjectRef<BotPool>>,
+) {
+    while let Some(key) = steps.recv().await {
+        let pool = ObjectRef::new(key.pool.as_str()).within(&tenant_namespace(key.tenant.as_str()));
+        drop(pools.send(pool));
+    }
+}
+
+async fn housekeeping(leader: &Leader) {
+    let mut counts = tokio::time::interval(COUNTS_PERIOD);
+    let mut certificates = tokio::time::interval(IDENTITY_PERIOD);
+    loop {
+        tokio::select! {
+            _ = counts.tick() => {
+                if let Some((workers, gateways)) = leader.fleet.with_book(|book| {
+                    book.push_counts();
+                    book.attached()
+                }) {
+                    let set = |peer, count: usize| {
+                        let count = i64::try_from(count).unwrap_or(i64::MAX);
+                        leader.metrics.streams.get_or_create(&StreamLabels { peer }).set(count);
+                    };
+                    set("worker", workers);
+                    set("gateway", gateways);
+                }
+            }
+            _ = certificates.tick() => {
+                let namespace = &leader.installation.system_namespace;
+                let now = leader.clock.now();
+                if let Err(error) = identities::billing(&leader.client, namespace, &leader.authority, now).await {
+                    tracing::warn!(%error, "billing's certificate not looked at");
+                }
+            }
+        }
+    }
+}

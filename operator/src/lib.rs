@@ -1,0 +1,24 @@
+//! Springtide's operator: controller of the four resources, autoscaler, and fleet service for workers and gateways.
+//!
+//! - [`api`]: the four custom resources.
+//! - [`autoscale`]: how a pool's size is decided; pure.
+//! - [`election`]: which replica leads.
+//! - [`fleet`]: what workers and gateways report, and what they are told.
+//! - [`controllers`]: makes the cluster and billing agree with the resources.
+//! - [`admin`]: what the admin port shows beyond health and metrics.
+//! - [`lead`]: what the leading replica runs.
+//! - [`run`]: the process.
+//!
+//! Every replica serves the fleet service, and turns workers and gateways to the leader. Only the leader writes; when it
+//! cannot renew its lease it stops before another may begin.
+
+pub mod admin;
+pub mod api;
+pub mod autoscale;
+pub mod cli;
+pub mod controllers;
+pub mod election;
+pub mod fleet;
+pub mod lead;
+pub mod names;
+pub mod run;

@@ -1,0 +1,73 @@
+//! Names that more than one part relies on (see ARCHITECTURE.md, "Wiring").
+
+/// Label of everything that belongs to a tenant; its value is the tenant's name.
+pub const TENANT_LABEL: &str = "springtide.dev/tenant";
+/// Label of a pool's workers; its value is the pool's name.
+pub const POOL_LABEL: &str = "springtide.dev/pool";
+/// Label of a worker's Pod: digest of the template it was made from.
+pub const TEMPLATE_LABEL: &str = "springtide.dev/template";
+/// The recommended label that names an application.
+pub const NAME_LABEL: &str = "app.kubernetes.io/name";
+/// Annotation of a Secret with a certificate: until when it is valid.
+pub const NOT_AFTER_ANNOTATION: &str = "springtide.dev/not-after";
+/// Finalizer of tenants: their account is outside the cluster.
+pub const TENANT_FINALIZER: &str = "springtide.dev/close-account";
+/// The one field manager, and the reporter of Events.
+pub const FIELD_MANAGER: &str = "springtide-operator";
+
+/// The Lease of the leader.
+pub const LEASE: &str = "springtide-operator";
+/// Secret of the CA.
+pub const CA_SECRET: &str = "springtide-ca";
+/// Secret of billing's identity.
+pub const BILLING_TLS_SECRET: &str = "springtide-billing-tls";
+/// Secret of a tenant's workers' identity.
+pub const WORKER_TLS_SECRET: &str = "springtide-worker-tls";
+/// Secret of a tenant's gateways' identity.
+pub const GATEWAY_TLS_SECRET: &str = "springtide-gateway-tls";
+/// Secret of the keys that seal resume tokens.
+pub const TOKEN_KEYS_SECRET: &str = "springtide-token-keys";
+/// Secret of the portal's access token.
+pub const PORTAL_TOKEN_SECRET: &str = "springtide-portal-token";
+/// Gateways: their Deployment, Service, ServiceAccount and budget.
+pub const GATEWAY: &str = "gateway";
+/// Workers' ServiceAccount.
+pub const WORKER: &str = "worker";
+
+/// Conversations (workers, gRPC).
+pub const CONVERSATION_PORT: u16 = 7443;
+/// Fleet service (operator, gRPC).
+pub const FLEET_PORT: u16 = 7444;
+/// Metering and tenancy (billing, gRPC).
+pub const BILLING_PORT: u16 = 7445;
+/// Customers' door (gateways, HTTP).
+pub const GATEWAY_PORT: u16 = 8080;
+/// Admin port of every part.
+pub const ADMIN_PORT: u16 = 9090;
+
+/// The namespace of a tenant.
+pub fn tenant_namespace(tenant: &str) -> String {
+    format!("tenant-{tenant}")
+}
+
+/// The tenant whose namespace this is.
+pub fn tenant_of_namespace(namespace: &str) -> Option<&str> {
+    namespace
+        .strip_prefix("tenant-")
+        .filter(|tenant| !tenant.is_empty())
+}
+
+/// The headless Service of a pool.
+pub fn pool_service(pool: &str) -> String {
+    format!("pool-{pool}")
+}
+
+/// The worker of a pool with that ordinal.
+pub fn worker_pod(pool: &str, ordinal: u32) -> String {
+    format!("{pool}-{ordinal}")
+}
+
+/// The ordinal in a worker's name.
+pub fn worker_ordinal(pool: &str, pod: &str) -> Option<u32> {
+    pod.strip_prefix(pool)?.strip_prefix('-')?.parse().ok()
+}
