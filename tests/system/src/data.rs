@@ -50,7 +50,11 @@ enum QuestionLine {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum KnowledgeLine {
-    Faq { question: String, answer_id: String, answer: String },
+    Faq {
+        question: String,
+        answer_id: String,
+        answer: String,
+    },
     Ours(Entry),
 }
 
@@ -61,18 +65,32 @@ pub fn shipped(name: &str) -> PathBuf {
 
 impl TenantData {
     /// Reads the three files.
-    pub fn read(knowledge_file: PathBuf, questions_file: PathBuf, trace_file: PathBuf) -> anyhow::Result<Self> {
+    pub fn read(
+        knowledge_file: PathBuf,
+        questions_file: PathBuf,
+        trace_file: PathBuf,
+    ) -> anyhow::Result<Self> {
         let entries = read_knowledge(&knowledge_file)?;
         let questions = read_questions(&questions_file)?;
         if !trace_file.is_file() {
             bail!("there is no trace at {}", trace_file.display());
         }
-        Ok(Self { knowledge_file, questions_file, trace_file, entries, questions })
+        Ok(Self {
+            knowledge_file,
+            questions_file,
+            trace_file,
+            entries,
+            questions,
+        })
     }
 
     /// What the project ships.
     pub fn shipped(trace: &str) -> anyhow::Result<Self> {
-        Self::read(shipped("knowledge.jsonl"), shipped("questions.jsonl"), shipped(trace))
+        Self::read(
+            shipped("knowledge.jsonl"),
+            shipped("questions.jsonl"),
+            shipped(trace),
+        )
     }
 
     /// The knowledge as JSON lines, in parts that each fit a ConfigMap.
@@ -80,7 +98,10 @@ impl TenantData {
         let mut parts = vec![String::new()];
         for entry in &self.entries {
             let line = serde_json::to_string(entry)? + "\n";
-            if parts.last().is_some_and(|part| part.len() + line.len() > PART_BYTES) {
+            if parts
+                .last()
+                .is_some_and(|part| part.len() + line.len() > PART_BYTES)
+            {
                 parts.push(String::new());
             }
             if let Some(part) = parts.last_mut() {
@@ -97,11 +118,17 @@ fn is_held_out(line: usize) -> bool {
 
 fn lines_of<T: for<'a> Deserialize<'a>>(file: &Path) -> anyhow::Result<Vec<(usize, T)>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(number, line)| {
             let parsed = serde_json::from_str(line);
-            Ok((number, parsed.with_context(|| format!("{}, line {} (counted from 0)", file.display(), number))?))
+            Ok((
+                number,
+                parsed.with_context(|| format!("{}, line {} (counted from 0)", file.display(), number))?,
+            ))
         })
         .collect()
 }
@@ -113,10 +140,19 @@ fn read_knowledge(file: &Path) -> anyhow::Result<Vec<Entry>> {
         match line {
             KnowledgeLine::Ours(entry) => entries.push(entry),
             KnowledgeLine::Faq { .. } if is_held_out(number) => {}
-            KnowledgeLine::Faq { question, answer_id, answer } => {
+            KnowledgeLine::Faq {
+                question,
+                answer_id,
+                answer,
+            } => {
                 faq.entry(answer_id.clone())
                     .and_modify(|entry| entry.similar.push(question.clone()))
-                    .or_insert_with(|| Entry { id: answer_id, question, similar: Vec::new(), answer });
+                    .or_insert_with(|| Entry {
+                        id: answer_id,
+                        question,
+                        similar: Vec::new(),
+                        answer,
+                    });
             }
         }
     }
@@ -130,9 +166,11 @@ fn read_questions(file: &Path) -> anyhow::Result<Vec<Question>> {
         .into_iter()
         .filter_map(|(id, line)| match line {
             QuestionLine::Ours { text, id: answer_id } => Some(Question { id, text, answer_id }),
-            QuestionLine::Faq { question, answer_id } => {
-                is_held_out(id).then_some(Question { id, text: question, answer_id: Some(answer_id) })
-            }
+            QuestionLine::Faq { question, answer_id } => is_held_out(id).then_some(Question {
+                id,
+                text: question,
+                answer_id: Some(answer_id),
+            }),
         })
         .collect();
     if questions.is_empty() {
@@ -161,7 +199,12 @@ pub struct DataArgs {
 impl DataArgs {
     /// Data of the first tenant and of the second.
     pub fn read(&self) -> anyhow::Result<[TenantData; 2]> {
-        let in_folder = |name: &str| self.data.as_ref().map(|folder| folder.join(name)).filter(|file| file.is_file());
+        let in_folder = |name: &str| {
+            self.data
+                .as_ref()
+                .map(|folder| folder.join(name))
+                .filter(|file| file.is_file())
+        };
         let faq = in_folder("unionpay_faq/questions.jsonl");
         let ours_or = |named: &Option<PathBuf>, found: Option<PathBuf>, ours: &str| {
             named.clone().or(found).unwrap_or_else(|| shipped(ours))
@@ -169,7 +212,11 @@ impl DataArgs {
         let first = TenantData::read(
             ours_or(&self.knowledge, faq.clone(), "knowledge.jsonl"),
             ours_or(&self.questions, faq, "questions.jsonl"),
-            ours_or(&self.trace, in_folder("traces/bank_calls_5min.csv"), "arrivals_evening.csv"),
+            ours_or(
+                &self.trace,
+                in_folder("traces/bank_calls_5min.csv"),
+                "arrivals_evening.csv",
+            ),
         )?;
         Ok([first, TenantData::shipped("arrivals_promotion.csv")?])
     }
@@ -183,13 +230,24 @@ mod tests {
     fn faq_lines_are_entries_by_answer_and_every_fifth_is_asked_only() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("faq.jsonl");
-        let line = |number: usize| format!("{{\"question\":\"q{number}\",\"answer_id\":\"{}\",\"answer\":\"a\",\"subject\":\"s\"}}\n", number % 2);
+        let line = |number: usize| {
+            format!(
+                "{{\"question\":\"q{number}\",\"answer_id\":\"{}\",\"answer\":\"a\",\"subject\":\"s\"}}\n",
+                number % 2
+            )
+        };
         std::fs::write(&file, (0..10).map(line).collect::<String>()).unwrap();
         let entries = read_knowledge(&file).unwrap();
         assert_eq!(entries.len(), 2);
-        assert_eq!(entries.iter().map(|entry| 1 + entry.similar.len()).sum::<usize>(), 8);
+        assert_eq!(
+            entries.iter().map(|entry| 1 + entry.similar.len()).sum::<usize>(),
+            8
+        );
         let questions = read_questions(&file).unwrap();
-        assert_eq!(questions.iter().map(|question| question.id).collect::<Vec<_>>(), [4, 9]);
+        assert_eq!(
+            questions.iter().map(|question| question.id).collect::<Vec<_>>(),
+            [4, 9]
+        );
         assert_eq!(questions[1].answer_id.as_deref(), Some("1"));
     }
 
@@ -199,8 +257,17 @@ mod tests {
         assert!(data.entries.len() >= 60 && data.entries.iter().all(|entry| entry.similar.len() >= 5));
         assert!(data.questions.len() >= 200);
         let bundle = springtide_engine::Bundle::compile(data.entries.clone()).unwrap();
-        let known: Vec<_> = data.questions.iter().filter(|question| bundle.exact(&question.text).is_some()).collect();
+        let known: Vec<_> = data
+            .questions
+            .iter()
+            .filter(|question| bundle.exact(&question.text).is_some())
+            .collect();
         assert!(known.is_empty(), "{known:?}");
-        assert!(data.knowledge_parts().unwrap().iter().all(|part| part.len() <= PART_BYTES));
+        assert!(
+            data.knowledge_parts()
+                .unwrap()
+                .iter()
+                .all(|part| part.len() <= PART_BYTES)
+        );
     }
 }

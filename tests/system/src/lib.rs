@@ -8,10 +8,10 @@
 //! - [`course`]: the demo: its load, its faults, its promotion, its bills.
 //! - [`report`]: every figure of a course, computed from the files that it left.
 
-// pub mod cluster;
-// pub mod course;
+pub mod cluster;
+pub mod course;
 pub mod data;
 pub mod load;
-// pub mod manifests;
-// pub mod report;
+pub mod manifests;
+pub mod report;
 pub mod trace;

@@ -15,14 +15,27 @@ use rand::rngs::StdRng;
 pub fn first_day(file: &Path) -> anyhow::Result<Vec<f64>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut lines = text.lines().enumerate();
-    lines.next().with_context(|| format!("{} is empty", file.display()))?;
+    lines
+        .next()
+        .with_context(|| format!("{} is empty", file.display()))?;
     let mut day = None;
     let mut values = Vec::new();
     for (number, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
-        let wrong = || format!("{}, line {}: {line:?} is not \"time,value\"", file.display(), number + 1);
+        let wrong = || {
+            format!(
+                "{}, line {}: {line:?} is not \"time,value\"",
+                file.display(),
+                number + 1
+            )
+        };
         let (time, value) = line.split_once(',').with_context(wrong)?;
         let value: f64 = value.trim().parse().with_context(wrong)?;
-        ensure!(value.is_finite() && value >= 0.0, "{}, line {}: {value} is not a number of arrivals", file.display(), number + 1);
+        ensure!(
+            value.is_finite() && value >= 0.0,
+            "{}, line {}: {value} is not a number of arrivals",
+            file.display(),
+            number + 1
+        );
         // A day of rows in 24 hours of whatever zone the file is in: as many rows as share the first row's span.
         let date = time.trim().get(..10).with_context(wrong)?.to_owned();
         if values.len() >= 288 || (day.as_ref().is_some_and(|day| *day != date) && values.len() >= 100) {
@@ -53,7 +66,9 @@ pub fn arrivals(values: &[f64], conversations: usize, span: Duration, random: &m
         .map(|number| {
             // Stratified over the curve: every course has the same curve, whatever the seed.
             let quantile = (number as f64 + random.random::<f64>()) / conversations as f64;
-            let place = bounds.partition_point(|bound| *bound < quantile).min(values.len() - 1);
+            let place = bounds
+                .partition_point(|bound| *bound < quantile)
+                .min(values.len() - 1);
             Duration::from_secs_f64((place as f64 + random.random::<f64>()) * step)
         })
         .collect();
@@ -70,7 +85,12 @@ mod tests {
     fn arrivals_follow_the_curve() {
         let mut random = StdRng::seed_from_u64(1);
         let instants = arrivals(&[1.0, 0.0, 3.0], 400, Duration::from_secs(30), &mut random);
-        let within = |from: u64, to: u64| instants.iter().filter(|at| (from..to).contains(&at.as_secs())).count();
+        let within = |from: u64, to: u64| {
+            instants
+                .iter()
+                .filter(|at| (from..to).contains(&at.as_secs()))
+                .count()
+        };
         assert_eq!((within(0, 10), within(10, 20), within(20, 30)), (100, 0, 300));
     }
 
@@ -78,7 +98,11 @@ mod tests {
     fn a_wrong_line_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("trace.csv");
-        std::fs::write(&file, "time,value\n2026-11-11T00:00:00,5\n2026-11-11T00:05:00,NaN\n").unwrap();
+        std::fs::write(
+            &file,
+            "time,value\n2026-11-11T00:00:00,5\n2026-11-11T00:05:00,NaN\n",
+        )
+        .unwrap();
         assert!(first_day(&file).unwrap_err().to_string().contains("line 3"));
     }
 }

@@ -53,18 +53,31 @@ pub enum Sent {
 impl Client {
     /// To the gateway at "http://HOST:PORT".
     pub fn new(base: &str) -> anyhow::Result<Self> {
-        base.parse::<http::Uri>().with_context(|| format!("{base:?} is not a URL"))?;
+        base.parse::<http::Uri>()
+            .with_context(|| format!("{base:?} is not a URL"))?;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT));
-        let inner = HyperClient::builder(TokioExecutor::new()).pool_idle_timeout(Duration::from_secs(5)).build(connector);
-        Ok(Self { inner, base: base.trim_end_matches('/').to_owned() })
+        let inner = HyperClient::builder(TokioExecutor::new())
+            .pool_idle_timeout(Duration::from_secs(5))
+            .build(connector);
+        Ok(Self {
+            inner,
+            base: base.trim_end_matches('/').to_owned(),
+        })
     }
 
     /// Sends a turn once.
     pub async fn turn(&self, conversation: &str, turn: &str, text: &str, token: &str) -> Sent {
         let body = serde_json::json!({"turn_id": turn, "text": text, "resume_token": token});
-        match self.request(Method::POST, &format!("/v1/conversations/{conversation}/turns"), body.to_string()).await {
+        match self
+            .request(
+                Method::POST,
+                &format!("/v1/conversations/{conversation}/turns"),
+                body.to_string(),
+            )
+            .await
+        {
             Err(error) => Sent::Again(format!("{error:#}")),
             Ok((StatusCode::OK, body)) => match serde_json::from_slice(&body) {
                 Ok(reply) => Sent::Reply(reply),
@@ -81,11 +94,22 @@ impl Client {
     /// Ends a conversation; an error means that silence will end it.
     pub async fn close(&self, conversation: &str, token: &str) -> anyhow::Result<()> {
         let body = serde_json::json!({"resume_token": token}).to_string();
-        self.request(Method::POST, &format!("/v1/conversations/{conversation}/close"), body).await.map(drop)
+        self.request(
+            Method::POST,
+            &format!("/v1/conversations/{conversation}/close"),
+            body,
+        )
+        .await
+        .map(drop)
     }
 
     /// Any request: status and body.
-    pub async fn request(&self, method: Method, path: &str, body: String) -> anyhow::Result<(StatusCode, Bytes)> {
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         self.request_with(method, path, body, None).await
     }
 
@@ -97,7 +121,10 @@ impl Client {
         body: String,
         bearer: Option<&str>,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base)).header("content-type", "application/json");
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header("content-type", "application/json");
         if let Some(bearer) = bearer {
             request = request.header("authorization", format!("Bearer {bearer}"));
         }
@@ -107,6 +134,8 @@ impl Client {
             let status = response.status();
             anyhow::Ok((status, response.into_body().collect().await?.to_bytes()))
         };
-        tokio::time::timeout(RESPONSE, exchange).await.context("no response in time")?
+        tokio::time::timeout(RESPONSE, exchange)
+            .await
+            .context("no response in time")?
     }
 }

@@ -18,7 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Pause before a message is sent again after a failure, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-
 /// See the module.
 pub struct Customer {
     /// Whose customer.
@@ -46,7 +45,12 @@ impl Customer {
         self.converse(questions, think, Some(until)).await;
     }
 
-    async fn converse(mut self, questions: Vec<Question>, think: (Duration, Duration), until: Option<Instant>) {
+    async fn converse(
+        mut self,
+        questions: Vec<Question>,
+        think: (Duration, Duration),
+        until: Option<Instant>,
+    ) {
         self.counts.begun.fetch_add(1, Ordering::Relaxed);
         let mut token = String::new();
         let last = questions.len().saturating_sub(1);
@@ -59,7 +63,9 @@ impl Customer {
             }
             if number < last {
                 let pause = self.random.random_range(think.0..=think.1);
-                let pause = until.map_or(pause, |until| pause.min(until.saturating_duration_since(Instant::now())));
+                let pause = until.map_or(pause, |until| {
+                    pause.min(until.saturating_duration_since(Instant::now()))
+                });
                 tokio::time::sleep(pause).await;
             }
         }
@@ -76,7 +82,11 @@ impl Customer {
         let (mut attempts, mut pause) = (0, RETRY.0);
         let reply = loop {
             attempts += 1;
-            match self.client.turn(&self.conversation, turn, &question.text, token).await {
+            match self
+                .client
+                .turn(&self.conversation, turn, &question.text, token)
+                .await
+            {
                 Sent::Reply(reply) => break Some(reply),
                 Sent::Waiting => {
                     self.counts.waiting.fetch_add(1, Ordering::Relaxed);
@@ -96,9 +106,14 @@ impl Customer {
                 break None;
             }
         };
-        let counter = if reply.is_some() { &self.counts.answered } else { &self.counts.lost };
+        let counter = if reply.is_some() {
+            &self.counts.answered
+        } else {
+            &self.counts.lost
+        };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.ledger.line(self.line(turn, question, sent, attempts, reply.as_ref()));
+        self.ledger
+            .line(self.line(turn, question, sent, attempts, reply.as_ref()));
         let answered = reply.is_some();
         if let Some(reply) = reply {
             *token = reply.resume_token;
@@ -106,7 +121,14 @@ impl Customer {
         answered
     }
 
-    fn line(&self, turn: &str, question: &Question, sent: jiff::Timestamp, attempts: u32, reply: Option<&Reply>) -> LedgerLine {
+    fn line(
+        &self,
+        turn: &str,
+        question: &Question,
+        sent: jiff::Timestamp,
+        attempts: u32,
+        reply: Option<&Reply>,
+    ) -> LedgerLine {
         LedgerLine {
             tenant: self.tenant.clone(),
             conversation: self.conversation.clone(),

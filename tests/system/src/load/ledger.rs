@@ -73,7 +73,10 @@ impl Ledger {
         let bursts = tokio::fs::File::create(folder.join(BURSTS)).await?;
         let (sender, receiver) = mpsc::unbounded_channel();
         let writer = tokio::spawn(write(lines, bursts, receiver));
-        Ok(Self { sender: Arc::new(Mutex::new(Some(sender))), writer: Arc::new(Mutex::new(Some(writer))) })
+        Ok(Self {
+            sender: Arc::new(Mutex::new(Some(sender))),
+            writer: Arc::new(Mutex::new(Some(writer))),
+        })
     }
 
     /// The client's clock.
@@ -101,18 +104,36 @@ impl Ledger {
         self.sender.lock().take();
         let writer = self.writer.lock().take();
         match writer {
-            Some(writer) => writer.await.context("the ledger's writer panicked")?.context("the ledger could not be written"),
+            Some(writer) => writer
+                .await
+                .context("the ledger's writer panicked")?
+                .context("the ledger could not be written"),
             None => Ok(()),
         }
     }
 }
 
-async fn write(lines: tokio::fs::File, bursts: tokio::fs::File, mut receiver: mpsc::UnboundedReceiver<Written>) -> std::io::Result<()> {
-    let (mut lines, mut bursts) = (tokio::io::BufWriter::new(lines), tokio::io::BufWriter::new(bursts));
+async fn write(
+    lines: tokio::fs::File,
+    bursts: tokio::fs::File,
+    mut receiver: mpsc::UnboundedReceiver<Written>,
+) -> std::io::Result<()> {
+    let (mut lines, mut bursts) = (
+        tokio::io::BufWriter::new(lines),
+        tokio::io::BufWriter::new(bursts),
+    );
     while let Some(written) = receiver.recv().await {
         match written {
-            Written::Line(line) => lines.write_all(format!("{}\n", serde_json::to_string(&line)?).as_bytes()).await?,
-            Written::Burst(burst) => bursts.write_all(format!("{}\n", serde_json::to_string(&burst)?).as_bytes()).await?,
+            Written::Line(line) => {
+                lines
+                    .write_all(format!("{}\n", serde_json::to_string(&line)?).as_bytes())
+                    .await?
+            }
+            Written::Burst(burst) => {
+                bursts
+                    .write_all(format!("{}\n", serde_json::to_string(&burst)?).as_bytes())
+                    .await?
+            }
         }
     }
     lines.flush().await?;

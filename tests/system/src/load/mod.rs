@@ -6,12 +6,10 @@ mod client;
 mod customer;
 pub mod ledger;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::Instant;
@@ -68,7 +66,9 @@ pub struct LoadCounts {
 impl LoadCounts {
     /// Conversations that are open.
     pub fn open(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed).saturating_sub(self.finished.load(Ordering::Relaxed))
+        self.begun
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.finished.load(Ordering::Relaxed))
     }
 }
 
@@ -79,24 +79,41 @@ pub struct Load {
     /// When it began.
     pub started: Instant,
     tracker: TaskTracker,
-    ledger: Ledger,
 }
 
 impl Load {
-    /// Begins; the ledger and the bursts are written to `folder` as they happen.
-    pub async fn start(tenants: Vec<TenantLoad>, seed: u64, folder: &Path) -> anyhow::Result<Self> {
-        let ledger = Ledger::create(folder).await.context("cannot write the ledger")?;
+    /// Begins; turns and bursts are written to `ledger` as they happen.
+    pub fn start(tenants: Vec<TenantLoad>, seed: u64, ledger: &Ledger) -> anyhow::Result<Self> {
         let (tracker, started) = (TaskTracker::new(), Instant::now());
         let mut counts = Vec::new();
         for (place, tenant) in (0_u64..).zip(tenants) {
             let tenant_counts = Arc::new(LoadCounts::default());
             counts.push(tenant_counts.clone());
-            let shared = Arc::new(Shared { client: Client::new(&tenant.gateway)?, counts: tenant_counts, ledger: ledger.clone(), tenant });
+            let shared = Arc::new(Shared {
+                client: Client::new(&tenant.gateway)?,
+                counts: tenant_counts,
+                ledger: ledger.clone(),
+                tenant,
+            });
             let random = StdRng::seed_from_u64(seed.wrapping_add(place));
-            tracker.spawn(begin_conversations(shared.clone(), started, random, tracker.clone()));
-            tracker.spawn(begin_bursts(shared, started, StdRng::seed_from_u64(!seed.wrapping_add(place)), tracker.clone()));
+            tracker.spawn(begin_conversations(
+                shared.clone(),
+                started,
+                random,
+                tracker.clone(),
+            ));
+            tracker.spawn(begin_bursts(
+                shared,
+                started,
+                StdRng::seed_from_u64(!seed.wrapping_add(place)),
+                tracker.clone(),
+            ));
         }
-        Ok(Self { counts, started, tracker, ledger })
+        Ok(Self {
+            counts,
+            started,
+            tracker,
+        })
     }
 
     /// Conversations that are open now, of all tenants.
@@ -104,11 +121,10 @@ impl Load {
         self.counts.iter().map(|counts| counts.open()).sum()
     }
 
-    /// Waits until every conversation has ended and the ledger is written.
-    pub async fn finish(self) -> anyhow::Result<()> {
+    /// Waits until every conversation has ended.
+    pub async fn finish(self) {
         self.tracker.close();
         self.tracker.wait().await;
-        self.ledger.close().await
     }
 }
 
@@ -140,11 +156,20 @@ fn questions(asked: &mut usize, all: &[Question], count: u32) -> Vec<Question> {
         .collect()
 }
 
-async fn begin_conversations(shared: Arc<Shared>, started: Instant, mut random: StdRng, tracker: TaskTracker) {
+async fn begin_conversations(
+    shared: Arc<Shared>,
+    started: Instant,
+    mut random: StdRng,
+    tracker: TaskTracker,
+) {
     let mut asked = 0;
     for (number, at) in shared.tenant.arrivals.iter().enumerate() {
         tokio::time::sleep_until(started + *at).await;
-        let customer = customer(&shared, format!("{}-{number}-{:08x}", shared.tenant.tenant, random.random::<u32>()), &mut random);
+        let customer = customer(
+            &shared,
+            format!("{}-{number}-{:08x}", shared.tenant.tenant, random.random::<u32>()),
+            &mut random,
+        );
         let questions = questions(&mut asked, &shared.tenant.questions, shared.tenant.turns);
         let think = shared.tenant.think;
         tracker.spawn(customer.ask_each(questions, think));
@@ -156,9 +181,17 @@ async fn begin_bursts(shared: Arc<Shared>, started: Instant, mut random: StdRng,
     for (number, at) in shared.tenant.bursts.iter().enumerate() {
         tokio::time::sleep_until(started + *at).await;
         let conversations = shared.tenant.burst_conversations;
-        shared.ledger.burst(Burst { tenant: shared.tenant.tenant.clone(), at: shared.ledger.now(), conversations });
+        shared.ledger.burst(Burst {
+            tenant: shared.tenant.tenant.clone(),
+            at: shared.ledger.now(),
+            conversations,
+        });
         for place in 0..conversations {
-            let name = format!("{}-burst-{number}-{place}-{:08x}", shared.tenant.tenant, random.random::<u32>());
+            let name = format!(
+                "{}-burst-{number}-{place}-{:08x}",
+                shared.tenant.tenant,
+                random.random::<u32>()
+            );
             let customer = customer(&shared, name, &mut random);
             let questions = questions(&mut asked, &shared.tenant.questions, 200);
             let (think, until) = (shared.tenant.burst_think, started + shared.tenant.burst_until);

@@ -1,0 +1,102 @@
+//! `springtide-course`: the demo's course on a running cluster, and its figures. `cargo xtask demo` calls it.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use springtide_runtime::telemetry::{self, TelemetryArgs};
+use springtide_tests::cluster::Cluster;
+use springtide_tests::course::{Course, Database, Scale};
+use springtide_tests::data::DataArgs;
+
+/// Plays the demo on a running cluster: two client firms, customers, faults, a promotion, and the bills.
+///
+/// Runs inside a node's network namespace; `cargo xtask demo` does all of that for you.
+#[derive(Parser, Debug)]
+#[command(name = "springtide-course", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    telemetry: TelemetryArgs,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Play the course and leave its files in a folder
+    Run(Box<RunArgs>),
+    /// Compute the figures of a course again, from the files it left
+    Report {
+        /// Folder of the course
+        folder: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    /// State folder of the running cluster
+    #[arg(long, value_name = "FOLDER")]
+    state: PathBuf,
+    /// Where the course leaves its files
+    #[arg(long, value_name = "FOLDER")]
+    report: PathBuf,
+    /// Folder of the Helm charts
+    #[arg(long, value_name = "FOLDER")]
+    charts: PathBuf,
+    /// Seconds of earlier phases, as NAME=SECONDS
+    #[arg(long = "phase", value_name = "NAME=SECONDS", value_parser = phase)]
+    phases: Vec<(String, f64)>,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+fn phase(text: &str) -> Result<(String, f64), String> {
+    let (name, seconds) = text.split_once('=').ok_or("NAME=SECONDS is needed")?;
+    Ok((
+        name.to_owned(),
+        seconds.parse().map_err(|error| format!("{seconds:?}: {error}"))?,
+    ))
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let _telemetry = telemetry::init("springtide-course", &arguments.telemetry)?;
+    match arguments.command {
+        Command::Run(run) => {
+            let course = Course {
+                cluster: Cluster::read(&run.state)?,
+                report: run.report.clone(),
+                data: run.data.read()?,
+                scale: Scale::demo(),
+                phases: run.phases,
+                charts: run.charts,
+                database: Database::Sqlite,
+            };
+            let report = course.run().await?;
+            println!("{}", serde_json::to_string_pretty(&report)?);
+            let broken = report.broken_promises();
+            anyhow::ensure!(
+                broken.is_empty(),
+                "the course broke its promises: {}",
+                broken.join("; ")
+            );
+        }
+        Command::Report { folder } => {
+            let before: serde_json::Value = serde_json::from_str(
+                &std::fs::read_to_string(folder.join(springtide_tests::report::REPORT))
+                    .context("the folder has no report")?,
+            )?;
+            let phases = before["phases_s"].as_object().cloned().unwrap_or_default();
+            let phases: Vec<_> = phases
+                .into_iter()
+                .filter_map(|(name, seconds)| Some((name, seconds.as_f64()?)))
+                .collect();
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&springtide_tests::report::compute(&folder, &phases)?)?
+            );
+        }
+    }
+    Ok(())
+}
