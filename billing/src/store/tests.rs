@@ -1,1 +1,57 @@
+//! One suite for both databases. SQLite always; PostgreSQL where `SPRINGTIDE_TEST_POSTGRES` names a server.
 
+mod bills;
+mod books;
+mod ingest;
+mod support;
+
+/// Makes a test of `$suite::$name` on SQLite and one on PostgreSQL.
+macro_rules! on_both_databases {
+    ($($suite:ident::$name:ident,)+) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$suite::$name(super::support::Bench::sqlite().await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let Some(bench) = super::support::Bench::postgres().await else { return };
+                super::$suite::$name(bench).await;
+            })+
+        }
+    };
+}
+
+on_both_databases! {
+    ingest::two_witnesses_of_one_interaction_are_one_event_with_two_provenances,
+    ingest::what_was_accepted_is_a_duplicate_for_ever_also_after_a_restart,
+    ingest::an_undelivered_report_takes_it_off_and_a_delivered_one_brings_it_back,
+    ingest::variants_conflicts_and_rejections_are_kept_and_not_counted,
+    ingest::a_reversal_subtracts_once,
+    ingest::the_largest_quantities_add_up_exactly,
+    ingest::usage_before_registration_is_on_the_bill_after_it,
+    ingest::a_uid_of_another_name_reaches_nobodys_bill,
+    ingest::concurrent_reports_of_the_same_records_count_each_once,
+    ingest::events_equal_buckets_after_any_history,
+    ingest::the_export_is_what_is_billed_in_the_order_of_time,
+    ingest::a_batch_of_ten_thousand_with_long_dimensions_is_taken,
+    ingest::concurrent_batches_through_the_writer_each_hear_their_own_verdicts,
+    ingest::a_database_that_is_away_acknowledges_nothing,
+    bills::a_bill_is_issued_once_however_often_and_from_wherever_it_is_asked_for,
+    bills::numbers_have_no_gap_and_each_bill_is_chained_to_the_one_before,
+    bills::the_database_itself_refuses_to_change_an_issued_bill,
+    bills::late_usage_keeps_its_period_and_lands_in_a_later_statement,
+    bills::undelivered_after_the_close_leaves_the_bill_and_lands_below_zero,
+    bills::nothing_is_lost_or_doubled_when_closing_while_reports_come,
+    bills::a_bill_reads_back_with_the_digest_of_its_text,
+    bills::a_draft_is_what_the_bill_will_be,
+    bills::without_a_plan_there_is_no_bill_and_no_number_is_used,
+    books::a_plan_version_that_a_bill_used_never_changes,
+    books::the_newest_generation_of_the_newest_object_is_the_plan,
+    books::registering_is_idempotent_and_a_uid_keeps_its_name,
+    books::a_closed_account_still_takes_usage_and_an_old_name_is_another_account,
+    books::a_session_opens_until_it_lapses_or_is_closed,
+    books::migrating_twice_changes_nothing_and_an_empty_database_says_so,
+}

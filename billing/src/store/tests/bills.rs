@@ -1,0 +1,238 @@
+//! Closing, issuing, and what comes after.
+
+use std::collections::BTreeSet;
+
+use springtide_proto::metering::Delivery;
+
+use super::support::*;
+use crate::bill::{BillError, bill, draft, issue, read};
+use crate::digest::Digest;
+use crate::rating::number::Exact;
+use crate::store::{Store, in_transaction};
+
+pub(super) async fn a_bill_is_issued_once_however_often_and_from_wherever_it_is_asked_for(bench: Bench) {
+    let account = bench.account("acme").await;
+    bench.report(vec![by_worker(&interaction("acme", "t1"))]).await;
+    let stores = [bench.store.clone(), bench.again().await];
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..8_usize {
+        let (store, account) = (stores[task % 2].clone(), account.clone());
+        tasks.spawn(async move { issue(&store, &account, november_period(), now()).await.unwrap() });
+    }
+    let issued = tasks.join_all().await;
+    assert_eq!(issued.iter().filter(|(_, is_new)| *is_new).count(), 1);
+    let numbers: BTreeSet<_> = issued
+        .iter()
+        .map(|(document, _)| document.number.clone())
+        .collect();
+    assert_eq!(numbers, BTreeSet::from([Some("SPT-2026-000001".to_owned())]));
+    assert_eq!(bench.store.invoices(account.ledger).await.unwrap().len(), 1);
+}
+
+pub(super) async fn numbers_have_no_gap_and_each_bill_is_chained_to_the_one_before(bench: Bench) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for tenant in 0..12 {
+        let account = bench.account(&format!("tenant-{tenant}")).await;
+        let store = bench.store.clone();
+        tasks.spawn(async move { issue(&store, &account, november_period(), now()).await.unwrap().0 });
+    }
+    let mut documents = tasks.join_all().await;
+    documents.sort_by(|one, two| one.number.cmp(&two.number));
+    let mut before = String::new();
+    for (position, document) in documents.iter().enumerate() {
+        assert_eq!(document.number, Some(format!("SPT-2026-{:06}", position + 1)));
+        assert_eq!(document.previous_digest.as_ref(), Some(&before));
+        before = document.digest.clone().unwrap();
+    }
+    assert_eq!(bench.store.number_of_invoices().await.unwrap(), 12);
+}
+
+async fn change(store: &Store, text: &'static str) -> Result<(), sqlx::Error> {
+    in_transaction!(store, transaction => {
+        sqlx::query(text).execute(&mut *transaction).await?;
+        transaction.commit().await
+    })
+}
+
+pub(super) async fn the_database_itself_refuses_to_change_an_issued_bill(bench: Bench) {
+    let account = bench.account("acme").await;
+    let (before, _) = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    for text in [
+        "UPDATE invoice SET document = '{}'",
+        "UPDATE invoice SET digest = digest",
+        "DELETE FROM invoice",
+    ] {
+        let refusal = change(&bench.store, text).await.unwrap_err().to_string();
+        assert!(
+            refusal.contains("an issued invoice never changes"),
+            "{text}: {refusal}"
+        );
+    }
+    if matches!(bench.store, Store::Postgres(_)) {
+        assert!(change(&bench.store, "TRUNCATE invoice").await.is_err());
+    }
+    assert_eq!(
+        bill(&bench.store, &account, november_period()).await.unwrap(),
+        before
+    );
+}
+
+pub(super) async fn late_usage_keeps_its_period_and_lands_in_a_later_statement(bench: Bench) {
+    let account = bench.account("acme").await;
+    bench.report(vec![by_worker(&interaction("acme", "t1"))]).await;
+    let (before, _) = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    bench.report(vec![by_worker(&interaction("acme", "late"))]).await;
+    let (after, is_new) = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    assert_eq!((after, is_new), (before.clone(), false));
+    assert_eq!(before.total, "0.10");
+    assert_eq!(bench.sum("acme", "interactions", Some(1)).await, count(1));
+    assert_eq!(
+        bench.sum("acme", "interactions", Some(2)).await,
+        count(1),
+        "in November, but in the next statement"
+    );
+    let usage = bench.store.usage(account.ledger, &november()).await.unwrap();
+    let sums = crate::bill::summary::by_meter(&usage, Some(before.statement)).unwrap();
+    assert_eq!((sums[0].quantity, sums[0].late), (count(2), count(1)));
+}
+
+pub(super) async fn undelivered_after_the_close_leaves_the_bill_and_lands_below_zero(bench: Bench) {
+    let account = bench.account("acme").await;
+    let turn = interaction("acme", "t1");
+    bench.report(vec![by_worker(&turn)]).await;
+    let (document, _) = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    bench.report(vec![by_gateway(&turn, Delivery::Undelivered)]).await;
+    assert_eq!(
+        bench.sum("acme", "interactions", Some(2)).await,
+        Exact::new(-1, 0)
+    );
+    assert_eq!(bench.interactions("acme").await, Exact::ZERO);
+    bench.report(vec![by_gateway(&turn, Delivery::Delivered)]).await;
+    assert_eq!(bench.sum("acme", "interactions", Some(2)).await, Exact::ZERO);
+    assert_eq!(
+        bill(&bench.store, &account, november_period()).await.unwrap(),
+        document
+    );
+}
+
+pub(super) async fn nothing_is_lost_or_doubled_when_closing_while_reports_come(bench: Bench) {
+    let account = bench.account("acme").await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..4 {
+        let store = if task % 2 == 0 {
+            bench.store.clone()
+        } else {
+            bench.again().await
+        };
+        tasks.spawn(async move {
+            for batch in 0..15 {
+                let records = (0..10)
+                    .map(|turn| by_worker(&interaction("acme", &format!("{task}-{batch}-{turn}"))))
+                    .collect();
+                store.ingest(records, now()).await.unwrap();
+            }
+        });
+    }
+    // While they come.
+    tokio::task::yield_now().await;
+    let (document, _) = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    tasks.join_all().await;
+    let billed = document.lines[0].line.counted;
+    let late = bench
+        .sum("acme", "interactions", Some(document.statement + 1))
+        .await;
+    assert_eq!(
+        bench.sum("acme", "interactions", Some(document.statement)).await,
+        billed,
+        "the bill has all of its statement"
+    );
+    assert_eq!(billed.plus(late).unwrap(), count(600));
+}
+
+pub(super) async fn a_bill_reads_back_with_the_digest_of_its_text(bench: Bench) {
+    let account = bench.account("acme").await;
+    bench
+        .report(
+            (0..5)
+                .map(|turn| by_worker(&interaction("acme", &format!("t{turn}"))))
+                .collect(),
+        )
+        .await;
+    let (document, _) = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    let stored = bench
+        .store
+        .invoice_numbered(account.ledger, "SPT-2026-000001")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(stored.digest, Digest::of(stored.document.as_bytes()).to_string());
+    assert_eq!(read(&stored).unwrap(), document);
+    assert_eq!(
+        document.sealed(),
+        (stored.document.clone(), stored.digest.clone())
+    );
+    assert_eq!(document.total, "0.50");
+    assert_eq!(document.due_on, Some(jiff::civil::date(2026, 12, 31)));
+    assert!(
+        document.lines[0].explanation.contains("5 × 0.10 = 0.50 CNY"),
+        "{}",
+        document.lines[0].explanation
+    );
+    let other = bench.register("other").await;
+    assert_eq!(
+        bench
+            .store
+            .invoice_numbered(other.ledger, "SPT-2026-000001")
+            .await
+            .unwrap(),
+        None,
+        "of another tenant"
+    );
+}
+
+pub(super) async fn a_draft_is_what_the_bill_will_be(bench: Bench) {
+    let account = bench.account("acme").await;
+    bench.report(vec![by_worker(&interaction("acme", "t1"))]).await;
+    let draft = draft(&bench.store, &account, november_period()).await.unwrap();
+    assert_eq!(
+        bench.store.invoices(account.ledger).await.unwrap(),
+        [],
+        "a draft is not stored"
+    );
+    let (document, _) = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    let issued = draft.issued(
+        document.number.clone().unwrap(),
+        document.issued_at.unwrap(),
+        document.due_on,
+        document.previous_digest.clone().unwrap(),
+    );
+    assert_eq!(issued.sealed().1, document.digest.unwrap());
+}
+
+pub(super) async fn without_a_plan_there_is_no_bill_and_no_number_is_used(bench: Bench) {
+    let account = bench.register("acme").await;
+    let refused = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, BillError::NoPlan { .. }));
+    assert_eq!(bench.store.number_of_invoices().await.unwrap(), 0);
+    let account = bench.account("acme").await;
+    let (document, _) = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    assert_eq!(document.number.as_deref(), Some("SPT-2026-000001"));
+}
