@@ -2,3 +2,6 @@
 
 pub mod metering;
 pub mod tenancy;
+
+#[cfg(test)]
+mod tests;

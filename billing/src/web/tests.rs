@@ -1,1 +1,424 @@
+//! REST and portal over a store of its own, one request after the other.
 
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use jiff::Timestamp;
+use serde_json::Value;
+use springtide_proto::event::{Interaction, InteractionKind};
+use springtide_proto::ids::{ConversationId, PoolId, TenantId, TenantUid, TurnId};
+use springtide_proto::metering::{Delivery, Record, Witness};
+use springtide_runtime::clock::ManualClock;
+use springtide_runtime::identity::TenantRole;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::bill::issue;
+use crate::digest::Digest;
+use crate::locale::Locale;
+use crate::metering::examine::{Reporter, examine};
+use crate::metering::report::Party;
+use crate::store::{AccountDetails, PlanVersion};
+
+struct Counted;
+
+impl Secrets for Counted {
+    fn next(&self) -> Result<[u8; 32], ApiError> {
+        Ok([5; 32])
+    }
+}
+
+struct Bench {
+    routes: Router,
+    store: Store,
+    _folder: tempfile::TempDir,
+}
+
+fn now() -> Timestamp {
+    "2026-11-12T00:00:00Z".parse().unwrap()
+}
+
+/// Two tenants, "acme" and "other", with tokens "token-acme" and "token-other"; acme has ten answers and one bill.
+async fn bench() -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::connect(&format!("sqlite://{}/billing.db", folder.path().display()), true)
+        .await
+        .unwrap();
+    store.migrate().await.unwrap();
+    let spec = r#"{"charges":[{"meter":"interactions","model":"PerUnit","name":"<answers>","unitPrice":"0.10"}],"currency":"CNY","timeZone":"Asia/Shanghai"}"#;
+    let digest = Digest::of(spec.as_bytes());
+    let plan = PlanVersion {
+        name: "standard".into(),
+        uid: "u".into(),
+        generation: 1,
+        spec: spec.into(),
+        digest,
+    };
+    store.put_plan(&plan, now()).await.unwrap();
+    for tenant in ["acme", "other"] {
+        store.register(&details(tenant), now()).await.unwrap();
+    }
+    let records = (0..10).map(|turn| answered(&format!("t{turn}"))).collect();
+    store.ingest(records, now()).await.unwrap();
+    let account = store.account_of_uid("uid-acme").await.unwrap().unwrap();
+    issue(&store, &account, "2026-10".parse().unwrap(), now())
+        .await
+        .unwrap();
+    let state = WebState::new(
+        store.clone(),
+        Arc::new(ManualClock::new(now())),
+        Arc::new(Counted),
+    );
+    Bench {
+        routes: router(state),
+        store,
+        _folder: folder,
+    }
+}
+
+fn details(tenant: &str) -> AccountDetails {
+    let tenant_uid = TenantUid::parse(format!("uid-{tenant}")).unwrap();
+    AccountDetails {
+        party: Party {
+            tenant_uid,
+            tenant: TenantId::parse(tenant).unwrap(),
+        },
+        display_name: format!("<b>{tenant}</b>"),
+        time_zone: "Asia/Shanghai".into(),
+        rate_plan: "standard".into(),
+        legal_name: "安可商城有限公司".into(),
+        tax_id: String::new(),
+        billing_email: String::new(),
+        payment_days: 30,
+        portal_token: Digest::of(format!("token-{tenant}").as_bytes()),
+        locale: Locale::ZhCn,
+    }
+}
+
+fn answered(turn: &str) -> crate::metering::writer::Examined {
+    let event = Interaction {
+        tenant: TenantId::parse("acme").unwrap(),
+        tenant_uid: TenantUid::parse("uid-acme").unwrap(),
+        pool: PoolId::parse("web").unwrap(),
+        conversation: ConversationId::parse("c").unwrap(),
+        turn: TurnId::parse(turn).unwrap(),
+        channel: "web".into(),
+        arrived_at: "2026-11-10T16:00:00Z".parse().unwrap(),
+        kind: InteractionKind::Answer,
+        answer_id: None,
+    };
+    let record = Record {
+        usage_event: event.encode().into(),
+        witness: Witness::Gateway.into(),
+        delivery: Delivery::Delivered.into(),
+        reporter: "pod".into(),
+        boot_id: "boot".into(),
+    };
+    examine(
+        record,
+        &Reporter {
+            tenant: event.tenant,
+            role: TenantRole::Gateway,
+        },
+        now(),
+    )
+}
+
+impl Bench {
+    async fn send(&self, request: Request<Body>) -> (StatusCode, header::HeaderMap, String) {
+        let response: Response<Body> = self.routes.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        (
+            parts.status,
+            parts.headers,
+            String::from_utf8(bytes.to_vec()).unwrap(),
+        )
+    }
+
+    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> (StatusCode, header::HeaderMap, String) {
+        let request = headers.iter().fold(Request::get(path), |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn api(&self, path: &str, token: &str) -> (StatusCode, Value) {
+        let (status, _, body) = self
+            .get(path, &[("authorization", &format!("Bearer {token}"))])
+            .await;
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    async fn sign_in(
+        &self,
+        token: &str,
+        headers: &[(&str, &str)],
+    ) -> (StatusCode, header::HeaderMap, String) {
+        let request = headers
+            .iter()
+            .fold(Request::post("/sign-in"), |request, (name, value)| {
+                request.header(*name, *value)
+            });
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        self.send(request.body(Body::from(format!("token={token}"))).unwrap())
+            .await
+    }
+
+    /// The session's cookie as a browser sends it back.
+    async fn session(&self) -> String {
+        let (status, headers, _) = self.sign_in("token-acme", &[]).await;
+        assert_eq!(status, StatusCode::SEE_OTHER);
+        headers["set-cookie"]
+            .to_str()
+            .unwrap()
+            .split(';')
+            .next()
+            .unwrap()
+            .to_owned()
+    }
+}
+
+const ROUTES: [&str; 5] = [
+    "usage",
+    "invoices",
+    "invoices/SPT-2026-000001",
+    "preview",
+    "interactions",
+];
+
+#[tokio::test]
+async fn a_token_opens_its_own_tenant_alone_and_says_nothing_of_others() {
+    let bench = bench().await;
+    for route in ROUTES {
+        let path = |tenant: &str| format!("/api/v1/tenants/{tenant}/{route}");
+        let (status, _, _) = bench
+            .get(&path("acme"), &[("authorization", "Bearer token-acme")])
+            .await;
+        assert_eq!(status, StatusCode::OK, "{route}");
+        let other = [("authorization", "Bearer token-other")];
+        let (existing, absent) = (
+            bench.get(&path("acme"), &other).await,
+            bench.get(&path("nobody"), &other).await,
+        );
+        assert_eq!(existing.0, StatusCode::NOT_FOUND, "{route}");
+        assert_eq!(existing, absent, "{route}");
+        for headers in [
+            vec![],
+            vec![("authorization", "Bearer wrong")],
+            vec![("authorization", "Basic token-acme")],
+        ] {
+            let (existing, absent) = (
+                bench.get(&path("acme"), &headers).await,
+                bench.get(&path("nobody"), &headers).await,
+            );
+            assert_eq!(existing.0, StatusCode::UNAUTHORIZED, "{route}");
+            assert_eq!(existing, absent, "{route} {headers:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn usage_and_preview_and_bills_are_json_with_decimal_strings() {
+    let bench = bench().await;
+    let (_, usage) = bench
+        .api("/api/v1/tenants/acme/usage?period=2026-11", "token-acme")
+        .await;
+    assert_eq!(
+        usage["meters"][0],
+        serde_json::json!({"meter": "interactions", "quantity": "10", "late": "0"})
+    );
+    assert_eq!(
+        usage["days"][10],
+        serde_json::json!({"date": "2026-11-11", "quantities": {"interactions": "10"}})
+    );
+    assert_eq!(
+        (&usage["timeZone"], &usage["invoice"]),
+        (&"Asia/Shanghai".into(), &Value::Null)
+    );
+    let (_, preview) = bench.api("/api/v1/tenants/acme/preview", "token-acme").await;
+    assert_eq!(
+        (&preview["period"], &preview["total"], &preview["state"]),
+        (&"2026-11".into(), &"1.00".into(), &"draft".into())
+    );
+    let (_, bills) = bench.api("/api/v1/tenants/acme/invoices", "token-acme").await;
+    assert_eq!(bills["invoices"][0]["number"], "SPT-2026-000001");
+    let (_, bill) = bench
+        .api("/api/v1/tenants/acme/invoices/SPT-2026-000001", "token-acme")
+        .await;
+    assert_eq!(
+        (&bill["period"], &bill["total"]),
+        (&"2026-10".into(), &"0.00".into())
+    );
+    let (status, none) = bench
+        .api("/api/v1/tenants/acme/invoices/SPT-2026-000002", "token-acme")
+        .await;
+    assert_eq!(
+        (status, &none["error"]["reason"]),
+        (StatusCode::NOT_FOUND, &"NOT_FOUND".into())
+    );
+    let (status, wrong) = bench
+        .api("/api/v1/tenants/acme/usage?period=November", "token-acme")
+        .await;
+    assert_eq!(
+        (status, &wrong["error"]["field"]),
+        (StatusCode::BAD_REQUEST, &"period".into())
+    );
+}
+
+#[tokio::test]
+async fn interactions_are_streamed_as_json_lines() {
+    let bench = bench().await;
+    let path = "/api/v1/tenants/acme/interactions?period=2026-11";
+    let (status, headers, body) = bench.get(path, &[("authorization", "Bearer token-acme")]).await;
+    assert_eq!(
+        (status, headers["content-type"].to_str().unwrap()),
+        (StatusCode::OK, "application/x-ndjson; charset=utf-8")
+    );
+    assert_eq!(body.lines().count(), 10);
+    let first: Value = serde_json::from_str(body.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["turn"], &first["witnesses"]),
+        (&"t0".into(), &serde_json::json!(["gateway"]))
+    );
+}
+
+#[tokio::test]
+async fn signing_in_opens_a_session_that_scripts_and_other_sites_cannot_use() {
+    let bench = bench().await;
+    let (_, headers, _) = bench
+        .sign_in("token-acme", &[("x-forwarded-proto", "https")])
+        .await;
+    let cookie = headers["set-cookie"].to_str().unwrap();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Secure"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let secret = cookie.split(['=', ';']).nth(1).unwrap();
+    assert_eq!(
+        bench
+            .store
+            .session(Digest::of(secret.as_bytes()), now())
+            .await
+            .unwrap(),
+        Some(1),
+        "kept as a digest"
+    );
+    let cookie = bench.session_of(cookie);
+    let (status, _, page) = bench.get("/portal", &[("cookie", &cookie)]).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(
+        page.contains("&lt;b&gt;acme&lt;/b&gt;") && !page.contains("<b>acme"),
+        "what is shown is escaped"
+    );
+    let request = Request::post("/sign-out")
+        .header("cookie", &cookie)
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(bench.send(request).await.0, StatusCode::SEE_OTHER);
+    let (status, headers, _) = bench.get("/portal", &[("cookie", &cookie)]).await;
+    assert_eq!(
+        (status, headers["location"].to_str().unwrap()),
+        (StatusCode::SEE_OTHER, "/")
+    );
+}
+
+impl Bench {
+    #[expect(clippy::unused_self, reason = "reads as a browser's step")]
+    fn session_of(&self, set_cookie: &str) -> String {
+        set_cookie.split(';').next().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_or_a_form_of_another_site_opens_nothing() {
+    let bench = bench().await;
+    let (status, headers, page) = bench.sign_in("wrong", &[("accept-language", "en")]).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    assert!(!headers.contains_key("set-cookie") && page.contains("This token is not known"));
+    for forged in [
+        vec![("sec-fetch-site", "cross-site")],
+        vec![("sec-fetch-site", "same-site")],
+        vec![("origin", "https://evil.example"), ("host", "billing.example")],
+        vec![("origin", "null"), ("host", "billing.example")],
+    ] {
+        let (status, headers, _) = bench.sign_in("token-acme", &forged).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{forged:?}");
+        assert!(!headers.contains_key("set-cookie"));
+    }
+    let own = [("origin", "https://billing.example"), ("host", "billing.example")];
+    assert_eq!(bench.sign_in("token-acme", &own).await.0, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn the_portal_speaks_the_language_that_was_chosen_or_is_preferred() {
+    let bench = bench().await;
+    let cookie = bench.session().await;
+    let (_, _, chinese) = bench
+        .get(
+            "/portal",
+            &[("cookie", &cookie), ("accept-language", "zh-CN,en;q=0.5")],
+        )
+        .await;
+    assert!(chinese.contains(r#"<html lang="zh-CN">"#) && chinese.contains("本期至今费用"));
+    let (_, headers, english) = bench
+        .get(
+            "/portal?lang=en",
+            &[("cookie", &cookie), ("accept-language", "zh-CN")],
+        )
+        .await;
+    assert!(english.contains("Money so far"));
+    let language = bench.session_of(headers["set-cookie"].to_str().unwrap());
+    let both = format!("{cookie}; {language}");
+    let (_, _, kept) = bench
+        .get("/portal", &[("cookie", &both), ("accept-language", "zh-CN")])
+        .await;
+    assert!(kept.contains("Money so far"), "the choice is kept");
+    let (_, _, bill) = bench
+        .get("/portal/invoices/SPT-2026-000001?lang=en", &[("cookie", &cookie)])
+        .await;
+    assert!(
+        bill.contains("Nothing is left to be priced"),
+        "a Chinese bill is explained in English too"
+    );
+}
+
+#[tokio::test]
+async fn no_page_loads_anything_from_elsewhere_or_runs_a_script() {
+    let bench = bench().await;
+    let cookie = bench.session().await;
+    for path in [
+        "/",
+        "/portal",
+        "/portal?period=2026-11&day=2026-11-11",
+        "/portal/invoices/SPT-2026-000001",
+        "/portal/invoices/x",
+        "/nothing",
+    ] {
+        let (_, headers, page) = bench.get(path, &[("cookie", &cookie)]).await;
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        assert_eq!(headers["cache-control"], "no-store", "{path}");
+        for forbidden in ["<script", "http://", "https://", "style=", "onclick"] {
+            assert!(!page.contains(forbidden), "{path} contains {forbidden}");
+        }
+    }
+    let (status, headers, _) = bench.get("/assets/style.css", &[]).await;
+    assert_eq!(
+        (status, headers["content-type"].to_str().unwrap()),
+        (StatusCode::OK, "text/css; charset=utf-8")
+    );
+}
+
+#[tokio::test]
+async fn another_tenants_bill_is_not_found_in_the_portal() {
+    let bench = bench().await;
+    let (_, headers, _) = bench.sign_in("token-other", &[]).await;
+    let cookie = bench.session_of(headers["set-cookie"].to_str().unwrap());
+    let (status, _, _) = bench
+        .get("/portal/invoices/SPT-2026-000001", &[("cookie", &cookie)])
+        .await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
