@@ -7,6 +7,7 @@
 mod clock;
 mod cluster;
 mod command;
+mod demo;
 mod forward;
 mod guard;
 mod images;
@@ -23,7 +24,7 @@ use clap::{Parser, Subcommand};
 
 /// Springtide's developer command.
 ///
-/// Start with `cargo xtask test` (all that CI runs) or `cargo xtask cluster up` (a real two-node Kubernetes on this
+/// Start with `cargo xtask demo` (the whole system at work), `cargo xtask test` (all that CI runs) or `cargo xtask cluster up` (a real two-node Kubernetes on this
 /// machine, in network namespaces without a way out). Both need root on Debian or Ubuntu and Go 1.24 or newer for the
 /// cluster; what else is missing they install or build themselves.
 #[derive(Parser)]
@@ -35,6 +36,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// The whole system on this machine: a real cluster, two client firms, a day of customers in minutes, their bills.
+    Demo(demo::Options),
     /// Run every check and test of the project, as CI does; ends with a table of what ran and how long it took.
     Test(test::Options),
     /// A real two-node Kubernetes cluster on this machine.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
+        Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Cluster(options) => cluster::run(options),
         Task::Images(options) => images::run(&options),

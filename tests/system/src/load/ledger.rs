@@ -127,12 +127,12 @@ async fn write(
             Written::Line(line) => {
                 lines
                     .write_all(format!("{}\n", serde_json::to_string(&line)?).as_bytes())
-                    .await?
+                    .await?;
             }
             Written::Burst(burst) => {
                 bursts
                     .write_all(format!("{}\n", serde_json::to_string(&burst)?).as_bytes())
-                    .await?
+                    .await?;
             }
         }
     }
