@@ -1,5 +1,6 @@
 //! `invoice` and `invoices`.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anyhow::{Context as _, bail};
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use springtide_runtime::clock::{Clock as _, SystemClock};
 
 use super::select::TenantArgs;
-use crate::bill::document::{Document, State};
+use crate::bill::document::{Document, DocumentLine, State};
 use crate::bill::{bill, issue, zone_of};
 use crate::rating::period::{Bounds, Period};
 use crate::store::{Account, Store, with_causes};
@@ -92,9 +93,13 @@ impl WhatArgs {
     async fn bill_of(&self, store: &Store, account: &Account, now: Timestamp) -> anyhow::Result<Document> {
         let tenant = &account.details.party.tenant;
         if !self.issue {
-            return bill(store, account, self.period).await.map_err(plain);
+            return bill(store, account, self.period)
+                .await
+                .map_err(|error| plain(&error));
         }
-        let (document, is_new) = issue(store, account, self.period, now).await.map_err(plain)?;
+        let (document, is_new) = issue(store, account, self.period, now)
+            .await
+            .map_err(|error| plain(&error))?;
         if is_new && now < document.period_end {
             let end = document.period_end;
             tracing::warn!(%tenant, period = %self.period, %end, "issued before the period's end: usage that comes from now on waits for a correction");
@@ -109,7 +114,7 @@ impl WhatArgs {
         account: &Account,
         now: Timestamp,
     ) -> anyhow::Result<Option<Document>> {
-        let zone = zone_of(store, account).await.map_err(plain)?;
+        let zone = zone_of(store, account).await.map_err(|error| plain(&error))?;
         let bounds = self.period.bounds(&zone)?;
         if is_open_in(account, &bounds) || !store.usage(account.ledger, &bounds).await?.is_empty() {
             return self.bill_of(store, account, now).await.map(Some);
@@ -123,8 +128,8 @@ fn is_open_in(account: &Account, bounds: &Bounds) -> bool {
 }
 
 /// Keeps the causes, in one line.
-fn plain(error: crate::bill::BillError) -> anyhow::Error {
-    anyhow::anyhow!(with_causes(&error))
+fn plain(error: &crate::bill::BillError) -> anyhow::Error {
+    anyhow::anyhow!(with_causes(error))
 }
 
 fn text_of(document: &Document) -> String {
@@ -136,19 +141,18 @@ fn text_of(document: &Document) -> String {
         "{state}: {} ({}), {}, {}\n",
         document.legal_name, document.tenant, document.period, document.time_zone
     );
-    for line in &document.lines {
-        let amount = document.amount_for_people(&line.line.amount);
-        text.push_str(&format!(
-            "  {:<24} {amount:>16} {}\n    {}\n",
-            line.line.charge, document.currency, line.explanation
-        ));
+    let currency = &document.currency;
+    for DocumentLine { line, explanation } in &document.lines {
+        let amount = document.amount_for_people(&line.amount);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "  {:<24} {amount:>16} {currency}\n    {explanation}",
+            line.charge
+        );
     }
-    text.push_str(&format!(
-        "  {:<24} {:>16} {}\n",
-        "Total",
-        document.amount_for_people(&document.total),
-        document.currency
-    ));
+    let total = document.amount_for_people(&document.total);
+    let _ = writeln!(text, "  {:<24} {total:>16} {currency}", "Total");
     text
 }
 

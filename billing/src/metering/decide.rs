@@ -51,13 +51,16 @@ pub struct Tracked {
     pub known: Option<(Event, Standing)>,
 }
 
+/// All that a batch may touch.
+pub type TrackedEvents = HashMap<Identity, Tracked>;
+
 /// What was reported, with its ledger; or why it is no report.
 #[derive(Clone, Debug)]
 pub enum Candidate {
     /// To be decided.
-    Report(OpenLedger, Report),
+    Report(OpenLedger, Box<Report>),
     /// Wrong in itself.
-    Rejection(Rejection),
+    Rejection(Box<Rejection>),
 }
 
 /// A report's provenance with the event it belongs to; of several by one reporter the one that says most.
@@ -122,6 +125,8 @@ pub struct Changes {
     pub buckets: BTreeMap<(LedgerId, i64, BucketKey), i128>,
 }
 
+const UNKNOWN_TARGET: &str = "reversal_of names an event that is not known";
+
 /// The identities of a batch with the hash of their first report: what the store claims.
 pub fn claims(candidates: &[Candidate]) -> BTreeMap<Identity, Digest> {
     let mut claims = BTreeMap::new();
@@ -137,24 +142,16 @@ pub fn claims(candidates: &[Candidate]) -> BTreeMap<Identity, Digest> {
 
 /// The identities, besides the batch's own, that it refers to: what its reversals undo.
 pub fn referred(candidates: &[Candidate]) -> Vec<Identity> {
-    let target = |candidate: &Candidate| match candidate {
-        Candidate::Report(
-            ledger,
-            Report {
-                event:
-                    Event {
-                        source,
-                        reversal_of: Some(id),
-                        ..
-                    },
-                ..
-            },
-        ) => Some(Identity {
+    let target = |candidate: &Candidate| {
+        let Candidate::Report(ledger, report) = candidate else {
+            return None;
+        };
+        let id = report.event.reversal_of.clone()?;
+        Some(Identity {
             ledger: ledger.id,
-            source: source.clone(),
-            id: id.clone(),
-        }),
-        _ => None,
+            source: report.event.source.clone(),
+            id,
+        })
     };
     candidates.iter().filter_map(target).collect()
 }
@@ -162,7 +159,7 @@ pub fn referred(candidates: &[Candidate]) -> Vec<Identity> {
 /// Decides a batch. `tracked` holds every identity of [`claims`] and those of [`referred`] that exist.
 pub fn decide(
     candidates: Vec<Candidate>,
-    tracked: HashMap<Identity, Tracked>,
+    tracked: TrackedEvents,
 ) -> Result<(Vec<Verdict>, Changes), Overflow> {
     let events = tracked
         .into_iter()
@@ -220,8 +217,8 @@ impl Working {
 impl Batch {
     fn take(&mut self, candidate: Candidate) -> Verdict {
         match candidate {
-            Candidate::Rejection(rejection) => self.reject(rejection),
-            Candidate::Report(ledger, report) => self.take_report(ledger, report),
+            Candidate::Rejection(rejection) => self.reject(*rejection),
+            Candidate::Report(ledger, report) => self.take_report(ledger, *report),
         }
     }
 
@@ -331,9 +328,8 @@ impl Batch {
             source: event.source.clone(),
             id,
         };
-        const UNKNOWN: &str = "reversal_of names an event that is not known";
-        let working = self.events.get_mut(&target).ok_or(UNKNOWN)?;
-        let undone = working.event.as_ref().ok_or(UNKNOWN)?;
+        let working = self.events.get_mut(&target).ok_or(UNKNOWN_TARGET)?;
+        let undone = working.event.as_ref().ok_or(UNKNOWN_TARGET)?;
         if working.standing.is_reversal() {
             return Err("reversal_of names an event that undoes another");
         }

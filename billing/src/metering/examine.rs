@@ -11,7 +11,7 @@ use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witnes
 use springtide_proto::time::timestamp_from_wire;
 use springtide_runtime::identity::TenantRole;
 
-use super::report::{Event, Party, Provenance, Rejection, Report};
+use super::report::{Event, Examined, Party, Provenance, Rejection, Report};
 use crate::digest::Digest;
 use crate::rating::number::Exact;
 
@@ -34,7 +34,7 @@ pub struct Reporter {
 }
 
 /// Checks everything about a record that can be known without the store.
-pub fn examine(record: Record, peer: &Reporter, now: Timestamp) -> Result<Report, Rejection> {
+pub fn examine(record: Record, peer: &Reporter, now: Timestamp) -> Examined {
     let Record {
         usage_event,
         witness,
@@ -47,14 +47,14 @@ pub fn examine(record: Record, peer: &Reporter, now: Timestamp) -> Result<Report
     let checked = provenance_of(witness, delivery, &reporter, &boot_id, peer)
         .and_then(|provenance| Ok((provenance, event_of(&payload, peer, now)?)));
     match checked {
-        Ok((provenance, (party, event))) => Ok(Report {
+        Ok((provenance, (party, event))) => Ok(Box::new(Report {
             party,
             event,
             hash,
             payload,
             provenance,
-        }),
-        Err(error) => Err(rejection(payload, hash, &reporter, peer, error)),
+        })),
+        Err(error) => Err(Box::new(rejection(payload, hash, &reporter, peer, error))),
     }
 }
 

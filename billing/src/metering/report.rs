@@ -85,6 +85,9 @@ pub struct Rejection {
     pub message: String,
 }
 
+/// A record after its examination.
+pub type Examined = Result<Box<Report>, Box<Rejection>>;
+
 /// What becomes of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {

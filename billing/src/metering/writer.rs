@@ -8,7 +8,7 @@ use springtide_runtime::clock::Clock;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::report::{Rejection, Report, Verdict};
+use super::report::{Examined, Verdict};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
@@ -17,8 +17,6 @@ const QUEUE: usize = 64;
 /// Records after which no further batch is merged into a transaction.
 const ENOUGH: usize = 20_000;
 
-/// An examined record.
-pub type Examined = Result<Report, Rejection>;
 type Answer = Result<Vec<Verdict>, ApiError>;
 
 struct Submission {

@@ -9,7 +9,7 @@ use super::plan::PlanError;
 /// The fields of one object that nobody took yet.
 pub(super) struct Fields<'a> {
     place: String,
-    fields: &'a Map<String, Value>,
+    all: &'a Map<String, Value>,
     taken: Vec<&'static str>,
 }
 
@@ -20,7 +20,7 @@ impl<'a> Fields<'a> {
         match value {
             Value::Object(fields) => Ok(Self {
                 place,
-                fields,
+                all: fields,
                 taken: Vec::new(),
             }),
             _ => Err(PlanError::wrong(
@@ -42,7 +42,7 @@ impl<'a> Fields<'a> {
     /// Takes a field; `None` if it is absent.
     pub(super) fn optional(&mut self, name: &'static str) -> Option<&'a Value> {
         self.taken.push(name);
-        self.fields.get(name).filter(|value| !value.is_null())
+        self.all.get(name).filter(|value| !value.is_null())
     }
 
     /// Takes a field that must be there.
@@ -100,7 +100,7 @@ impl<'a> Fields<'a> {
     /// Refuses what nobody took.
     pub(super) fn finish(self) -> Result<(), PlanError> {
         let left = self
-            .fields
+            .all
             .iter()
             .find(|(name, value)| !value.is_null() && !self.taken.contains(&name.as_str()));
         match left {

@@ -53,12 +53,11 @@ impl StoreError {
     /// The records are at fault and not the database: others would be taken.
     pub fn is_about_the_data(&self) -> bool {
         match self {
-            Self::Overflow(_) | Self::Unreadable { .. } => true,
+            Self::Overflow(_) | Self::Unreadable { .. } | Self::Database(sqlx::Error::Encode(_)) => true,
             // Class 22: data exceptions, as of a text that the server's encoding does not have.
             Self::Database(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| code.starts_with("22"))
             }
-            Self::Database(sqlx::Error::Encode(_)) => true,
             _ => false,
         }
     }

@@ -12,9 +12,10 @@ use super::error::SCHEMA_VERSION;
 use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::metering::decide::{
-    Candidate, Changes, Identity, LedgerId, NewEvent, OpenLedger, Sequence, Tracked, claims, decide, referred,
+    Candidate, Changes, Identity, LedgerId, NewEvent, OpenLedger, Sequence, Tracked, TrackedEvents, claims,
+    decide, referred,
 };
-use crate::metering::report::{Event, Party, Rejection, Report, Verdict, dimensions_to_json};
+use crate::metering::report::{Event, Examined, Party, Rejection, Report, Verdict, dimensions_to_json};
 use crate::metering::standing::Standing;
 use crate::rating::number::Exact;
 
@@ -69,11 +70,7 @@ pub(super) fn migrations(text: &'static str) -> Migrator {
 
 impl Store {
     /// Takes examined records; when it returns, what is accepted is durable. A verdict for each, in order.
-    pub async fn ingest(
-        &self,
-        records: Vec<Result<Report, Rejection>>,
-        now: Timestamp,
-    ) -> Result<Vec<Verdict>, StoreError> {
+    pub async fn ingest(&self, records: Vec<Examined>, now: Timestamp) -> Result<Vec<Verdict>, StoreError> {
         match self {
             Self::Sqlite(database) => ingest(database.begin().await?, records, now).await,
             Self::Postgres(database) => ingest(database.begin().await?, records, now).await,
@@ -83,7 +80,7 @@ impl Store {
 
 async fn ingest<T: IngestTransaction>(
     mut transaction: T,
-    records: Vec<Result<Report, Rejection>>,
+    records: Vec<Examined>,
     now: Timestamp,
 ) -> Result<Vec<Verdict>, StoreError> {
     let candidates = assign_ledgers(&mut transaction, records).await?;
@@ -99,7 +96,7 @@ async fn ingest<T: IngestTransaction>(
 /// same words as any other tenant's: the answer does not say that the UID exists.
 async fn assign_ledgers<T: IngestTransaction>(
     transaction: &mut T,
-    records: Vec<Result<Report, Rejection>>,
+    records: Vec<Examined>,
 ) -> Result<Vec<Candidate>, StoreError> {
     let parties: BTreeSet<Party> = records
         .iter()
@@ -123,7 +120,7 @@ async fn assign_ledgers<T: IngestTransaction>(
         .into_iter()
         .map(|(uid, tenant, id, statement)| ((uid, tenant), OpenLedger { id, statement }))
         .collect();
-    let candidate = |record: Result<Report, Rejection>| {
+    let candidate = |record: Examined| {
         let report = match record {
             Ok(report) => report,
             Err(rejection) => return Candidate::Rejection(rejection),
@@ -134,7 +131,7 @@ async fn assign_ledgers<T: IngestTransaction>(
         );
         match ledgers.get(&key) {
             Some(ledger) => Candidate::Report(*ledger, report),
-            None => Candidate::Rejection(foreign(report)),
+            None => Candidate::Rejection(Box::new(foreign(*report))),
         }
     };
     Ok(records.into_iter().map(candidate).collect())
@@ -162,7 +159,7 @@ async fn track<T: IngestTransaction>(
     transaction: &mut T,
     claims: &BTreeMap<Identity, Digest>,
     referred: Vec<Identity>,
-) -> Result<HashMap<Identity, Tracked>, StoreError> {
+) -> Result<TrackedEvents, StoreError> {
     if claims.is_empty() {
         return Ok(HashMap::new());
     }

@@ -40,6 +40,7 @@ pub struct Kept {
 }
 
 type Row = (i64, i64, String, String, String);
+type KeptRow = (String, String, String, String, String, i64, i64);
 
 /// Lower and upper start of the buckets of a period.
 pub(super) fn bucket_range(bounds: &Bounds) -> (i64, i64) {
@@ -89,7 +90,6 @@ impl Store {
             FROM rival r JOIN event e ON e.sequence = r.sequence JOIN ledger l ON l.id = e.ledger_id
             WHERE $1 = '' OR l.tenant = $1
             ORDER BY 7 DESC, 4";
-        type KeptRow = (String, String, String, String, String, i64, i64);
         let tenant = tenant.unwrap_or_default();
         let rows: Vec<KeptRow> =
             on_readers!(self, pool => sqlx::query_as(text).bind(tenant).fetch_all(pool).await)?;

@@ -49,7 +49,7 @@ pub async fn sign_in_form(
     let view = view(&headers, &query, "/");
     let account = account_of_session(&state, &headers)
         .await
-        .map_err(|error| failed(&view, error.into()))?;
+        .map_err(|error| failed(&view, &error.into()))?;
     if account.is_some() {
         return Ok(Redirect::to("/portal").into_response());
     }
@@ -65,10 +65,10 @@ pub async fn sign_in_form(
 pub async fn sign_in(State(state): State<WebState>, headers: HeaderMap, Form(form): Form<SignIn>) -> Page {
     let query = PortalQuery::default();
     let view = view(&headers, &query, "/");
-    require_own_form(&headers).map_err(|error| failed(&view, error))?;
+    require_own_form(&headers).map_err(|error| failed(&view, &error))?;
     let account = account_of_token(&state, form.token.trim())
         .await
-        .map_err(|error| failed(&view, error.into()))?;
+        .map_err(|error| failed(&view, &error.into()))?;
     let Some(account) = account else {
         return Ok(respond(
             &headers,
@@ -79,17 +79,17 @@ pub async fn sign_in(State(state): State<WebState>, headers: HeaderMap, Form(for
     };
     let cookie = open_session(&state, &headers, &account)
         .await
-        .map_err(|error| failed(&view, error))?;
+        .map_err(|error| failed(&view, &error))?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/portal")).into_response())
 }
 
 /// Ends the session.
 pub async fn sign_out(State(state): State<WebState>, headers: HeaderMap) -> Page {
     let view = view(&headers, &PortalQuery::default(), "/");
-    require_own_form(&headers).map_err(|error| failed(&view, error))?;
+    require_own_form(&headers).map_err(|error| failed(&view, &error))?;
     let cookie = close_session(&state, &headers)
         .await
-        .map_err(|error| failed(&view, error))?;
+        .map_err(|error| failed(&view, &error))?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
 }
 
@@ -102,13 +102,13 @@ pub async fn overview(
     let view = view(&headers, &query, "/portal");
     let Some(account) = account_of_session(&state, &headers)
         .await
-        .map_err(|error| failed(&view, error.into()))?
+        .map_err(|error| failed(&view, &error.into()))?
     else {
         return Ok(Redirect::to("/").into_response());
     };
     let page = overview_of(&state, account, &query)
         .await
-        .map_err(|error| failed(&view, error))?;
+        .map_err(|error| failed(&view, &error))?;
     Ok(respond(
         &headers,
         &query,
@@ -127,7 +127,7 @@ pub async fn invoice(
     let view = view(&headers, &query, "");
     let Some(account) = account_of_session(&state, &headers)
         .await
-        .map_err(|error| failed(&view, error.into()))?
+        .map_err(|error| failed(&view, &error.into()))?
     else {
         return Ok(Redirect::to("/").into_response());
     };
@@ -135,11 +135,11 @@ pub async fn invoice(
         .store
         .invoice_numbered(account.ledger, &number)
         .await
-        .map_err(|error| failed(&view, error.into()))?;
+        .map_err(|error| failed(&view, &error.into()))?;
     let Some(stored) = stored else {
-        return Err(failed(&view, super::auth::not_found()));
+        return Err(failed(&view, &super::auth::not_found()));
     };
-    let document = read(&stored).map_err(|error| failed(&view, Failure::from(error).0))?;
+    let document = read(&stored).map_err(|error| failed(&view, &Failure::from(error).0))?;
     let page = invoice_page(&view, &account, &document);
     Ok(respond(&headers, &query, StatusCode::OK, page))
 }
@@ -237,7 +237,7 @@ fn respond(headers: &HeaderMap, query: &PortalQuery, status: StatusCode, page: m
     response
 }
 
-fn failed(view: &View, error: ApiError) -> Response {
+fn failed(view: &View, error: &ApiError) -> Response {
     let texts = super::texts::texts(view.locale);
     let words = if error.reason == Reason::NotFound {
         texts.not_found

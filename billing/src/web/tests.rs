@@ -95,7 +95,7 @@ fn details(tenant: &str) -> AccountDetails {
     }
 }
 
-fn answered(turn: &str) -> crate::metering::writer::Examined {
+fn answered(turn: &str) -> crate::metering::report::Examined {
     let event = Interaction {
         tenant: TenantId::parse("acme").unwrap(),
         tenant_uid: TenantUid::parse("uid-acme").unwrap(),

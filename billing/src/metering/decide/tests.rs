@@ -22,7 +22,7 @@ impl Memory {
     fn ingest(&mut self, reports: Vec<Report>) -> Vec<Verdict> {
         let candidates: Vec<_> = reports
             .into_iter()
-            .map(|report| Candidate::Report(LEDGER, report))
+            .map(|report| Candidate::Report(LEDGER, Box::new(report)))
             .collect();
         let mut tracked = HashMap::new();
         for (identity, hash) in claims(&candidates) {

@@ -126,7 +126,7 @@ fn every_wrong_part_of_an_event_is_named() {
                 event.event_time = Some(prost_types::Timestamp {
                     seconds: -1,
                     nanos: 0,
-                })
+                });
             }),
         ),
         (

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::digest::Digest;
 use crate::locale::Locale;
 use crate::metering::examine::{Reporter, examine};
-use crate::metering::report::{Party, Rejection, Report, Verdict};
+use crate::metering::report::{Examined, Party, Verdict};
 use crate::rating::number::Exact;
 use crate::rating::period::{Bounds, Period, zone_named};
 use crate::rating::plan::RatePlan;
@@ -108,8 +108,6 @@ impl Bench {
         self.sum(tenant, "interactions", None).await
     }
 }
-
-pub(in crate::store) type Examined = Result<Report, Rejection>;
 
 #[expect(
     clippy::disallowed_methods,
