@@ -164,6 +164,13 @@ impl Pool {
         self.suspects.remove(pod);
     }
 
+    /// The conversation did not begin there after all.
+    pub fn release(&mut self, pod: &PodUid) {
+        if let Some(worker) = self.workers.get_mut(pod) {
+            worker.active = worker.active.saturating_sub(1);
+        }
+    }
+
     /// The worker has no room after all.
     pub fn full(&mut self, pod: &PodUid) {
         if let Some(worker) = self.workers.get_mut(pod) {

@@ -256,8 +256,7 @@ impl Relay {
         let result = self
             .relay_in_session(&turn, pool, &mut session, place, done)
             .await;
-        if matches!(&result, Err(error) if error.reason == Reason::WaitingRoomFull) && session.token.is_none()
-        {
+        if result.is_err() && session.worker.is_none() {
             self.sessions.leave(&turn.conversation);
         }
         result
@@ -285,6 +284,7 @@ impl Relay {
                 ));
             }
             let known = known_worker(pool, session, &refused, now);
+            let is_new_there = known.is_none();
             let assignment = known.map_or_else(
                 || pool.change_quietly(&turn.conversation, &refused, now),
                 Assignment::Worker,
@@ -315,10 +315,16 @@ impl Relay {
                     refused.clear();
                     tokio::time::sleep(RETRY).await;
                 }
-                Assignment::Worker(worker) => match self.ask(turn, pool, session, &worker).await? {
-                    Next::Done(witnessed) => return Ok(Relayed::Replied(witnessed)),
-                    Next::Another => {
+                Assignment::Worker(worker) => match self.ask(turn, pool, session, &worker).await {
+                    Ok(Next::Done(witnessed)) => return Ok(Relayed::Replied(witnessed)),
+                    Ok(Next::Another) => {
                         refused.insert(worker.pod);
+                    }
+                    Err(error) => {
+                        if is_new_there {
+                            pool.change(|pool| pool.release(&worker.pod));
+                        }
+                        return Err(error);
                     }
                 },
             }

@@ -15,7 +15,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-pub use client::{Client, Sent};
+pub use client::{Client, Reply, Sent};
 pub use customer::Customer;
 use ledger::{Burst, Ledger};
 

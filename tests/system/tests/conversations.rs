@@ -1,0 +1,318 @@
+//! Conversations through a real gateway and real workers, with what can go wrong on the way.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where it cannot go on")]
+mod parts;
+
+use std::time::Duration;
+
+use futures::{SinkExt as _, StreamExt as _};
+use http::{Method, StatusCode};
+use parts::{Gateway, Tenant};
+use serde_json::{Value, json};
+use springtide_proto::metering::Delivery;
+use springtide_tests::load::{Client, Sent};
+use springtide_worker::conversations::Intake;
+use tokio_tungstenite::tungstenite::Message;
+
+const REFUND: &str = "退款多久到账";
+const INVOICE: &str = "怎么开发票";
+
+fn client(gateway: &Gateway) -> Client {
+    Client::new(&gateway.url).unwrap()
+}
+
+async fn ask(
+    client: &Client,
+    conversation: &str,
+    turn: &str,
+    text: &str,
+    token: &str,
+) -> springtide_tests::load::Reply {
+    match client.turn(conversation, turn, text, token).await {
+        Sent::Reply(reply) => reply,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits for a level, at most five seconds.
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(Duration::from_secs(5), wait).await.is_ok(),
+        "{what}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_witnesses_hold_the_same_bytes_and_a_repeated_turn_is_one_event() {
+    let tenant = Tenant::new();
+    let worker = tenant.worker("one", 1).await;
+    let gateway = tenant.gateway(&[&worker]).await;
+    let client = client(&gateway);
+    let first = ask(&client, "c1", "t1", REFUND, "").await;
+    let again = ask(&client, "c1", "t1", REFUND, "").await;
+    assert_eq!(
+        (first.kind.as_str(), first.answer_id.as_deref()),
+        ("unique", Some("refund"))
+    );
+    assert_eq!(
+        (first.text, first.turn_sequence),
+        (again.text, again.turn_sequence)
+    );
+    eventually("both deliveries are settled", async || {
+        gateway.relay.spool.oldest(9).await.unwrap().len() == 2
+    })
+    .await;
+    let of_gateway = gateway.relay.spool.oldest(9).await.unwrap();
+    let of_worker = worker.answering.spool.oldest(9).await.unwrap();
+    assert_eq!(of_worker.len(), 1);
+    assert!(
+        of_gateway
+            .iter()
+            .all(|record| record.event == of_worker[0].event && record.delivery == Delivery::Delivered)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_goes_on_at_another_worker_when_its_own_is_killed() {
+    let tenant = Tenant::new();
+    let one = tenant.worker("one", 1).await;
+    let gateway = tenant.gateway(&[&one]).await;
+    let client = client(&gateway);
+    let first = ask(&client, "c1", "t1", REFUND, "").await;
+    let two = tenant.worker("two", 1).await;
+    gateway.know(&[&one, &two]);
+    one.kill();
+    let second = ask(&client, "c1", "t2", INVOICE, &first.resume_token).await;
+    assert_eq!(
+        (second.turn_sequence, second.answer_id.as_deref()),
+        (2, Some("invoice"))
+    );
+    assert_eq!(two.answering.spool.depth(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_goes_on_at_another_worker_when_its_own_hands_off() {
+    let tenant = Tenant::new();
+    let (one, two) = (tenant.worker("one", 1).await, tenant.worker("two", 1).await);
+    let gateway = tenant.gateway(&[&one]).await;
+    let client = client(&gateway);
+    let first = ask(&client, "c1", "t1", REFUND, "").await;
+    one.answering.conversations.set_intake(Intake::HandingOff);
+    gateway.know(&[&one, &two]);
+    let second = ask(&client, "c1", "t2", INVOICE, &first.resume_token).await;
+    assert_eq!(second.turn_sequence, 2);
+    assert_eq!(two.answering.conversations.active(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_gateway_goes_on_from_the_clients_token() {
+    let tenant = Tenant::new();
+    let worker = tenant.worker("one", 1).await;
+    let (first, second) = (tenant.gateway(&[&worker]).await, tenant.gateway(&[&worker]).await);
+    let reply = ask(&client(&first), "c1", "t1", REFUND, "").await;
+    let next = ask(&client(&second), "c1", "t2", INVOICE, &reply.resume_token).await;
+    assert_eq!(
+        next.turn_sequence, 2,
+        "the worker that has it is found by the token's hint, though it is full"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_finds_no_room_waits_with_a_position_and_is_served_when_there_is() {
+    let tenant = Tenant::new();
+    let worker = tenant.worker("one", 1).await;
+    let gateway = tenant.gateway(&[&worker]).await;
+    let client = client(&gateway);
+    let first = ask(&client, "c1", "t1", REFUND, "").await;
+    let body =
+        |turn: &str, wait: u64| json!({"turn_id": turn, "text": INVOICE, "wait_seconds": wait}).to_string();
+    let path = |conversation: &str| format!("/v1/conversations/{conversation}/turns");
+    for (conversation, position) in [("c2", 1), ("c3", 2)] {
+        let (status, answer) = client
+            .request(Method::POST, &path(conversation), body("t1", 0))
+            .await
+            .unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(
+            (status, &answer["position"]),
+            (StatusCode::ACCEPTED, &json!(position))
+        );
+    }
+    let (status, answer) = client
+        .request(Method::POST, &path("c4"), body("t1", 0))
+        .await
+        .unwrap();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(String::from_utf8_lossy(&answer).contains("WAITING_ROOM_FULL"));
+    let waiting = tokio::spawn({
+        let (client, path, body) = (client.clone(), path("c2"), body("t1", 5));
+        async move { client.request(Method::POST, &path, body).await.unwrap().0 }
+    });
+    client.close("c1", &first.resume_token).await.unwrap();
+    assert_eq!(waiting.await.unwrap(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_refused_by_name() {
+    let tenant = Tenant::new();
+    let worker = tenant.worker("one", 1).await;
+    let gateway = tenant.gateway(&[&worker]).await;
+    let client = client(&gateway);
+    let turns = "/v1/conversations/c1/turns";
+    for (path, body, status, reason, field) in [
+        (turns, "{".to_owned(), 400, "INVALID_ARGUMENT", json!("body")),
+        (
+            turns,
+            json!({"text": "x"}).to_string(),
+            400,
+            "INVALID_ARGUMENT",
+            json!("body"),
+        ),
+        (
+            turns,
+            json!({"turn_id": "a b", "text": "x"}).to_string(),
+            400,
+            "INVALID_ARGUMENT",
+            json!("turn_id"),
+        ),
+        (
+            turns,
+            json!({"turn_id": "t", "text": " "}).to_string(),
+            400,
+            "INVALID_ARGUMENT",
+            json!("text"),
+        ),
+        (
+            turns,
+            json!({"turn_id": "t", "text": "x", "channel": "fax"}).to_string(),
+            400,
+            "INVALID_ARGUMENT",
+            json!("channel"),
+        ),
+        (
+            turns,
+            json!({"turn_id": "t", "text": "x", "resume_token": "1.1.p.AAAA"}).to_string(),
+            403,
+            "RESUME_TOKEN_REFUSED",
+            json!(null),
+        ),
+        (
+            "/v1/conversations/a%20b/turns",
+            json!({"turn_id": "t", "text": "x"}).to_string(),
+            400,
+            "INVALID_ARGUMENT",
+            json!("conversation_id"),
+        ),
+        ("/v2", String::new(), 404, "NOT_FOUND", json!(null)),
+    ] {
+        let (got, answer) = client.request(Method::POST, path, body.clone()).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(
+            (
+                got.as_u16(),
+                &answer["error"]["reason"],
+                &answer["error"]["field"]
+            ),
+            (status, &json!(reason), &field),
+            "{path} {body}"
+        );
+    }
+    let (status, _) = client
+        .request(Method::POST, turns, "x".repeat(20_000))
+        .await
+        .unwrap();
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    ask(&client, "c1", "t1", REFUND, "").await;
+    let (status, _) = client
+        .request(
+            Method::POST,
+            turns,
+            json!({"turn_id": "t1", "text": INVOICE}).to_string(),
+        )
+        .await
+        .unwrap();
+    assert_eq!(status, StatusCode::CONFLICT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_gets_replies_places_and_errors_and_lives_on() {
+    let tenant = Tenant::new();
+    let worker = tenant.worker("one", 1).await;
+    let gateway = tenant.gateway(&[&worker]).await;
+    let client = client(&gateway);
+    let first = ask(&client, "c1", "t1", REFUND, "").await;
+    let url = format!("{}/v1/conversations/c2/ws", gateway.url.replace("http", "ws"));
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    let mut next = async |text: Option<Value>| -> Value {
+        if let Some(text) = text {
+            socket.send(Message::text(text.to_string())).await.unwrap();
+        }
+        serde_json::from_str(socket.next().await.unwrap().unwrap().to_text().unwrap()).unwrap()
+    };
+    let wrong = next(Some(json!({"type": "turn", "turn_id": "", "text": "x"}))).await;
+    assert_eq!(
+        (&wrong["type"], &wrong["error"]["field"]),
+        (&json!("error"), &json!("turn_id"))
+    );
+    let place = next(Some(json!({"type": "turn", "turn_id": "t1", "text": INVOICE}))).await;
+    assert_eq!(
+        (&place["type"], &place["position"]),
+        (&json!("waiting"), &json!(1))
+    );
+    client.close("c1", &first.resume_token).await.unwrap();
+    let mut reply = next(None).await;
+    while reply["type"] == "waiting" {
+        reply = next(None).await;
+    }
+    assert_eq!(
+        (&reply["type"], &reply["answer_id"]),
+        (&json!("reply"), &json!("invoice"))
+    );
+    let second = next(Some(json!({"type": "turn", "turn_id": "t2", "text": REFUND}))).await;
+    assert_eq!(second["turn_sequence"], 2, "the gateway holds the token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_whose_customer_has_gone_is_reported_as_undelivered() {
+    let tenant = Tenant::new();
+    let worker = tenant.worker("one", 1).await;
+    let gateway = tenant.gateway(&[&worker]).await;
+    let turn = springtide_gateway::relay::CustomerTurn {
+        conversation: springtide_proto::ids::ConversationId::parse("c1").unwrap(),
+        turn: springtide_proto::ids::TurnId::parse("t1").unwrap(),
+        text: REFUND.into(),
+        channel: "web".into(),
+        token: None,
+        arrived_at: "2026-11-11T00:00:00Z".parse().unwrap(),
+        wait: Duration::ZERO,
+    };
+    drop(gateway.relay.take(turn));
+    eventually("the reply is settled", async || {
+        let spooled = gateway.relay.spool.oldest(9).await.unwrap();
+        spooled.len() == 1 && spooled[0].delivery == Delivery::Undelivered
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chat_page_and_its_parts_come_from_the_gateway_alone() {
+    let tenant = Tenant::new();
+    let worker = tenant.worker("one", 1).await;
+    let gateway = tenant.gateway(&[&worker]).await;
+    for path in ["/", "/chat.js", "/chat.css"] {
+        let (status, body) = client(&gateway)
+            .request(Method::GET, path, String::new())
+            .await
+            .unwrap();
+        assert_eq!(status, StatusCode::OK, "{path}");
+        let text = String::from_utf8_lossy(&body);
+        assert!(
+            !text.contains("https://") && !text.contains("http://"),
+            "{path} names a third party"
+        );
+    }
+}
