@@ -1,10 +1,13 @@
 //! What the admin port shows beyond health and metrics: `/debug/pools`, the decision of each pool with all its terms, and
-//! `/debug/live`, a line of numbers per pool. Both are empty on a follower.
+//! `/debug/live`, a line of numbers per pool. A follower answers 503.
 
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
+use springtide_proto::error::{ApiError, Reason};
 
 use crate::controllers::live::{LiveBoard, LivePool};
 
@@ -16,12 +19,23 @@ pub fn routes(live: LiveBoard) -> Router {
         .with_state(live)
 }
 
-async fn live_pools(State(live): State<LiveBoard>) -> Json<Vec<LivePool>> {
-    Json(live.pools())
+async fn live_pools(State(live): State<LiveBoard>) -> Response {
+    match live.pools() {
+        Some(pools) => Json(pools).into_response(),
+        None => not_leading(),
+    }
 }
 
-async fn pools(State(live): State<LiveBoard>) -> Json<Vec<Value>> {
-    Json(live.pools().iter().map(explained).collect())
+async fn pools(State(live): State<LiveBoard>) -> Response {
+    match live.pools() {
+        Some(pools) => Json(pools.iter().map(explained).collect::<Vec<_>>()).into_response(),
+        None => not_leading(),
+    }
+}
+
+fn not_leading() -> Response {
+    let error = ApiError::new(Reason::NotLeader, "this replica does not lead; ask another");
+    (StatusCode::SERVICE_UNAVAILABLE, Json(error.http_body())).into_response()
 }
 
 fn explained(live: &LivePool) -> Value {

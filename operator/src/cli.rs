@@ -32,7 +32,11 @@ pub enum Command {
     /// Print the custom resource definitions as YAML
     ///
     /// For example: springtide-operator crds | kubectl apply --server-side -f -
-    Crds,
+    Crds {
+        /// Write one file per definition into this folder instead
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<std::path::PathBuf>,
+    },
 }
 
 /// How to run.

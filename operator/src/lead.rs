@@ -74,6 +74,7 @@ pub async fn lead_when_elected(
         let Some(term) = term else { continue };
         let writing = standing.writers.clone().lock_owned().await;
         leader.fleet.begin(term);
+        leader.live.begin();
         leader.metrics.leading.set(1);
         tokio::select! {
             () = lead(&leader, &mut steps) => {}
@@ -81,7 +82,7 @@ pub async fn lead_when_elected(
         }
         leader.metrics.leading.set(0);
         leader.fleet.end();
-        leader.live.clear();
+        leader.live.end();
         drop(writing);
     }
 }

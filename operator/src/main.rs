@@ -1,9 +1,11 @@
 //! The operator's process.
 
 use std::io::Write as _;
+use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use springtide_operator::api::{all_crds, crds_yaml};
 use springtide_operator::cli::{Arguments, Command};
 
 #[tokio::main]
@@ -16,13 +18,21 @@ async fn main() -> anyhow::Result<()> {
                 springtide_runtime::telemetry::init("springtide-operator", &arguments.telemetry)?;
             springtide_operator::run::run(*run).await
         }
-        Command::Crds => {
-            let mut out = std::io::stdout().lock();
-            for crd in springtide_operator::api::all_crds() {
-                write!(out, "---\n{}", springtide_operator::api::crds_yaml(&crd)?)
-                    .context("writing to standard output")?;
+        Command::Crds { folder } => write_crds(folder.as_deref()),
+    }
+}
+
+fn write_crds(folder: Option<&Path>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for crd in all_crds() {
+        let yaml = crds_yaml(&crd)?;
+        match folder {
+            Some(folder) => {
+                let file = folder.join(format!("{}.yaml", crd.spec.names.plural));
+                std::fs::write(&file, yaml).with_context(|| format!("writing {}", file.display()))?;
             }
-            Ok(())
+            None => write!(out, "---\n{yaml}").context("writing to standard output")?,
         }
     }
+    Ok(())
 }

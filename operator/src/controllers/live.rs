@@ -60,6 +60,7 @@ pub struct LiveBoard(Arc<Mutex<Boards>>);
 
 #[derive(Debug, Default)]
 struct Boards {
+    leading: bool,
     pools: BTreeMap<PoolKey, LivePool>,
     plans: BTreeMap<(PoolKey, String), Plan>,
 }
@@ -80,9 +81,15 @@ impl LiveBoard {
         self.0.lock().pools.get(key).cloned()
     }
 
-    /// All pools.
-    pub fn pools(&self) -> Vec<LivePool> {
-        self.0.lock().pools.values().cloned().collect()
+    /// All pools; none at all while we do not lead.
+    pub fn pools(&self) -> Option<Vec<LivePool>> {
+        let boards = self.0.lock();
+        boards.leading.then(|| boards.pools.values().cloned().collect())
+    }
+
+    /// Forgets everything; from now on we lead.
+    pub fn begin(&self) {
+        *self.0.lock() = Boards { leading: true, ..Boards::default() };
     }
 
     /// What was decided for a pool last.
@@ -111,8 +118,8 @@ impl LiveBoard {
             .collect()
     }
 
-    /// Forgets everything: another leads now.
-    pub fn clear(&self) {
+    /// Forgets everything: we do not lead any more.
+    pub fn end(&self) {
         *self.0.lock() = Boards::default();
     }
 }

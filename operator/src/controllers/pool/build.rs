@@ -201,7 +201,7 @@ fn grow(
         .workers
         .draining
         .iter()
-        .filter(|worker| can_stay(worker, digest, &going))
+        .filter(|worker| can_stay(worker, digest, &going, seen))
         .collect();
     staying.sort_by_key(|worker| std::cmp::Reverse(worker.active()));
     prepared.uncordon = staying
@@ -231,12 +231,10 @@ fn grow(
         .collect();
 }
 
-fn can_stay(worker: &Worker, digest: &str, going: &BTreeSet<String>) -> bool {
-    let told_by_us = worker
-        .view
-        .as_ref()
-        .is_some_and(|view| view.cordon.is_some() && !view.silent);
-    told_by_us && worker.pod.template == digest && !going.contains(&worker.pod.uid)
+fn can_stay(worker: &Worker, digest: &str, going: &BTreeSet<String>, seen: &Seen) -> bool {
+    let Some(view) = worker.view.as_ref().filter(|view| !view.silent) else { return false };
+    let in_time = view.cordon.is_some_and(|cordon| cordon.since + cordon.deadline > seen.now);
+    in_time && worker.pod.template == digest && !going.contains(&worker.pod.uid)
 }
 
 fn shrink(prepared: &mut Prepared<'_>, digest: &str, excess: usize) {
