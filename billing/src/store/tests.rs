@@ -39,6 +39,7 @@ on_both_databases! {
     ingest::a_batch_of_ten_thousand_with_long_dimensions_is_taken,
     ingest::concurrent_batches_through_the_writer_each_hear_their_own_verdicts,
     ingest::a_database_that_is_away_acknowledges_nothing,
+    ingest::a_full_disk_acknowledges_nothing_and_loses_nothing_that_was,
     bills::a_bill_is_issued_once_however_often_and_from_wherever_it_is_asked_for,
     bills::numbers_have_no_gap_and_each_bill_is_chained_to_the_one_before,
     bills::the_database_itself_refuses_to_change_an_issued_bill,

@@ -19,7 +19,7 @@ use crate::bill::summary::{by_day, by_hour, by_meter};
 use crate::bill::{BillError, bill, read, zone_of};
 use crate::locale::Locale;
 use crate::rating::period::Period;
-use crate::store::{Account, StoreError, with_causes};
+use crate::store::{Account, StatementUsage, StoreError, with_causes};
 
 const LANGUAGE_SECONDS: i64 = 31_536_000;
 
@@ -180,8 +180,12 @@ async fn overview_of(
         .invoice_of_period(account.ledger, &period.to_string())
         .await?
         .map(|invoice| invoice.statement);
-    let meters = by_meter(&usage, closed).map_err(StoreError::from)?;
     let day = query.day.as_deref().and_then(|text| text.parse::<Date>().ok());
+    let of_day = |usage: &StatementUsage| {
+        day.is_none_or(|day| zone.to_datetime(usage.usage.bucket_start).date() == day)
+    };
+    let shown: Vec<_> = usage.iter().filter(|usage| of_day(usage)).cloned().collect();
+    let meters = by_meter(&shown, closed).map_err(StoreError::from)?;
     let slots = match day {
         Some(day) => by_hour(&usage, day, &zone),
         None => by_day(&usage, &bounds, &zone),
@@ -201,7 +205,7 @@ async fn overview_of(
     })
 }
 
-fn view(headers: &HeaderMap, query: &PortalQuery, path: &'static str) -> View {
+fn view(headers: &HeaderMap, query: &PortalQuery, path: &str) -> View {
     let chosen = query
         .lang
         .as_deref()
@@ -214,9 +218,20 @@ fn view(headers: &HeaderMap, query: &PortalQuery, path: &'static str) -> View {
             .ok()
             .and_then(Locale::negotiate)
     };
+    // Only what was understood is written into links.
+    let period = query
+        .period
+        .as_deref()
+        .and_then(|text| text.parse::<Period>().ok());
+    let day = query.day.as_deref().and_then(|text| text.parse::<Date>().ok());
+    let address = match (period, day) {
+        (None, _) => path.to_owned(),
+        (Some(period), None) => format!("{path}?period={period}"),
+        (Some(period), Some(day)) => format!("{path}?period={period}&day={day}"),
+    };
     View {
         locale: chosen.or_else(asked).unwrap_or_default(),
-        path,
+        address,
     }
 }
 

@@ -402,3 +402,40 @@ pub(super) async fn a_database_that_is_away_acknowledges_nothing(bench: Bench) {
         [Verdict::Accepted]
     );
 }
+
+pub(super) async fn a_full_disk_acknowledges_nothing_and_loses_nothing_that_was(bench: Bench) {
+    let Store::Sqlite(database) = &bench.store else {
+        return;
+    };
+    bench
+        .report(vec![by_worker(&interaction("acme", "before"))])
+        .await;
+    let limit = async |text: &'static str| {
+        let mut transaction = database.begin().await.unwrap();
+        sqlx::query(text).execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    };
+    limit("PRAGMA max_page_count = 1").await;
+    let clock = Arc::new(ManualClock::new(now()));
+    let (writer, _task) = UsageWriter::start(bench.store.clone(), clock, Metrics::default());
+    let records = || {
+        (0..5_000)
+            .map(|turn| by_worker(&interaction("acme", &format!("t{turn}"))))
+            .collect()
+    };
+    assert_eq!(
+        writer.write(records()).await.unwrap_err().reason,
+        Reason::Unavailable
+    );
+    assert_eq!(bench.interactions("acme").await, count(1));
+    limit("PRAGMA max_page_count = 1000000").await;
+    assert!(
+        writer
+            .write(records())
+            .await
+            .unwrap()
+            .iter()
+            .all(|verdict| *verdict == Verdict::Accepted)
+    );
+    assert_eq!(bench.interactions("acme").await, count(5_001));
+}

@@ -7,6 +7,7 @@ use super::super::texts::{Texts, texts};
 use super::{View, layout};
 use crate::bill::document::{Document, DocumentLine};
 use crate::rating::period::zone_named;
+use crate::rating::rate::{Line, LinePrice};
 use crate::store::Account;
 
 pub(in crate::web) fn invoice_page(view: &View, account: &Account, document: &Document) -> Markup {
@@ -37,7 +38,7 @@ pub(in crate::web) fn invoice_page(view: &View, account: &Account, document: &Do
     layout(
         view,
         &format!("{} {number}", texts.invoice),
-        Some(&account.details.display_name),
+        Some(account.details.party.tenant.as_str()),
         &content,
     )
 }
@@ -89,7 +90,7 @@ fn one_line(view: &View, document: &Document, DocumentLine { line, explanation }
     html! {
         li {
             div.line-head {
-                h3 { (line.charge) }
+                h3 { (line.charge) (tier_of(texts, line)) }
                 span.money { (document.amount_for_people(&line.amount)) }
             }
             @if let Some(words) = document.explain(line, view.locale) {
@@ -102,5 +103,12 @@ fn one_line(view: &View, document: &Document, DocumentLine { line, explanation }
                 p { (explanation) }
             }
         }
+    }
+}
+
+/// Which tier a line prices, if it is one of several.
+pub(super) fn tier_of(texts: &Texts, line: &Line) -> Markup {
+    html! {
+        @if let LinePrice::Graduated { tier, .. } = &line.price { " " span.muted { (texts.tier) " " (tier) } }
     }
 }

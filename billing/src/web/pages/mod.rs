@@ -12,8 +12,8 @@ use crate::locale::Locale;
 /// Who looks, in which language, and at which address.
 pub(in crate::web) struct View {
     pub(in crate::web) locale: Locale,
-    /// The page's address; "" is the address it was asked by.
-    pub(in crate::web) path: &'static str,
+    /// The page's address, with what it shows; "" is the address it was asked by.
+    pub(in crate::web) address: String,
 }
 
 /// The frame of every page. `who`: who is signed in.
@@ -64,7 +64,7 @@ fn languages(view: &View) -> Markup {
                 @if locale == view.locale {
                     span aria-current="true" lang=(locale.tag()) { (name) }
                 } @else {
-                    a href={ (view.path) "?lang=" (locale.tag()) } lang=(locale.tag()) hreflang=(locale.tag()) { (name) }
+                    a href={ (view.address) (if view.address.contains('?') { "&" } else { "?" }) "lang=" (locale.tag()) } lang=(locale.tag()) hreflang=(locale.tag()) { (name) }
                 }
             }
         }

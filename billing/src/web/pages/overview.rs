@@ -8,9 +8,9 @@ use maud::{Markup, html};
 
 use super::super::chart::{Bar, PART_CLASSES, chart};
 use super::super::texts::{Texts, texts};
-use super::invoice::lines;
+use super::invoice::{lines, tier_of};
 use super::{View, layout};
-use crate::bill::document::{Document, State};
+use crate::bill::document::{Document, DocumentLine, State};
 use crate::bill::summary::{MeterSum, Slot};
 use crate::rating::explain::meter_name;
 use crate::rating::number::Exact;
@@ -43,9 +43,11 @@ pub(in crate::web) fn overview_page(view: &View, page: &OverviewPage) -> Markup 
         }
         div.columns {
             (money(view, page))
-            (usage(view, page))
+            div.stack {
+                (usage(view, page))
+                (bills(texts, page))
+            }
         }
-        (bills(texts, page))
     };
     layout(
         view,
@@ -82,6 +84,7 @@ fn money(view: &View, page: &OverviewPage) -> Markup {
                         (if is_issued { texts.issued_note } else { texts.draft_note }) " "
                         @if let Some(number) = &document.number { a href={ "/portal/invoices/" (number) } { (number) } }
                     }
+                    (line_sums(view, document))
                     details {
                         summary { (texts.lines) }
                         (lines(view, document))
@@ -90,6 +93,24 @@ fn money(view: &View, page: &OverviewPage) -> Markup {
                 Err(has_plan) => {
                     h2 #money { (texts.money_so_far) }
                     p.notice { (if *has_plan { texts.not_rated } else { texts.no_plan }) }
+                }
+            }
+        }
+    }
+}
+
+/// The lines in short: what is charged, and the sum.
+fn line_sums(view: &View, document: &Document) -> Markup {
+    let texts = texts(view.locale);
+    html! {
+        ul.sums {
+            @for DocumentLine { line, .. } in &document.lines {
+                li {
+                    span {
+                        (line.charge) (tier_of(texts, line))
+                        @if let Some(words) = document.explain(line, view.locale) { span.under { (words.arithmetic) } }
+                    }
+                    span.money { (document.amount_for_people(&line.amount)) }
                 }
             }
         }
@@ -257,16 +278,17 @@ fn bills(texts: &Texts, page: &OverviewPage) -> Markup {
                         thead { tr {
                             th scope="col" { (texts.period) }
                             th scope="col" { (texts.number) }
-                            th scope="col" { (texts.due) }
                             th.number scope="col" { (texts.amount) }
                         } }
                         tbody {
                             @for bill in &page.bills { tr {
                                 th scope="row" { (bill.period) }
-                                td { a href={ "/portal/invoices/" (bill.number.as_deref().unwrap_or_default()) } {
-                                    (bill.number.as_deref().unwrap_or_default())
-                                } }
-                                td { (bill.due_on.map(|date| date.to_string()).unwrap_or_default()) }
+                                td {
+                                    a href={ "/portal/invoices/" (bill.number.as_deref().unwrap_or_default()) } {
+                                        (bill.number.as_deref().unwrap_or_default())
+                                    }
+                                    @if let Some(due) = bill.due_on { span.under { (texts.due) " " (due) } }
+                                }
                                 td.number { (bill.amount_for_people(&bill.total)) " " (bill.currency) }
                             } }
                         }
