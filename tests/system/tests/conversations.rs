@@ -1,5 +1,9 @@
 //! Conversations through a real gateway and real workers, with what can go wrong on the way.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where it cannot go on")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends where it cannot go on"
+)]
 mod parts;
 
 use std::time::Duration;

@@ -85,26 +85,42 @@ pub(super) async fn issue_invoices(cluster: &Cluster, period: &str) -> anyhow::R
     .await
 }
 
-/// The running bill's total of each tenant; those that cannot be read now are left out.
-pub(super) async fn money_so_far(cluster: &Cluster) -> BTreeMap<&'static str, String> {
-    let mut money = BTreeMap::new();
-    let Ok(address) = cluster.service_address(SYSTEM, "springtide-billing").await else {
-        return money;
-    };
-    for (tenant, _) in TENANTS {
-        if let Ok(total) = preview(cluster, &address, tenant).await {
-            money.insert(tenant, total);
-        }
-    }
-    money
+/// Reads the running bills; address and tokens are looked up once.
+#[derive(Default)]
+pub(super) struct Purse {
+    doors: Vec<(&'static str, Client, String)>,
 }
 
-async fn preview(cluster: &Cluster, address: &str, tenant: &str) -> anyhow::Result<String> {
-    let token = portal_token(cluster, tenant).await?;
-    let client = Client::new(&format!("http://{address}:8081"))?;
+impl Purse {
+    /// Each tenant's total; those that cannot be read now are left out.
+    pub(super) async fn so_far(&mut self, cluster: &Cluster) -> BTreeMap<&'static str, String> {
+        if self.doors.is_empty() {
+            self.doors = doors(cluster).await.unwrap_or_default();
+        }
+        let mut money = BTreeMap::new();
+        for (tenant, client, token) in &self.doors {
+            if let Ok(total) = preview(client, tenant, token).await {
+                money.insert(*tenant, total);
+            }
+        }
+        money
+    }
+}
+
+async fn doors(cluster: &Cluster) -> anyhow::Result<Vec<(&'static str, Client, String)>> {
+    let address = cluster.service_address(SYSTEM, "springtide-billing").await?;
+    let mut doors = Vec::new();
+    for (tenant, _) in TENANTS {
+        let client = Client::new(&format!("http://{address}:8081"))?;
+        doors.push((tenant, client, portal_token(cluster, tenant).await?));
+    }
+    Ok(doors)
+}
+
+async fn preview(client: &Client, tenant: &str, token: &str) -> anyhow::Result<String> {
     let path = format!("/api/v1/tenants/{tenant}/preview");
     let (status, body) = client
-        .request_with(http::Method::GET, &path, String::new(), Some(&token))
+        .request_with(http::Method::GET, &path, String::new(), Some(token))
         .await?;
     if !status.is_success() {
         bail!("{status}");

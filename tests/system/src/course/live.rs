@@ -30,15 +30,31 @@ pub(super) struct LivePool {
 
 /// Asks all replicas; the leader answers.
 pub(super) async fn live_pools(cluster: &Cluster) -> anyhow::Result<Vec<LivePool>> {
-    for pod in cluster
-        .pods(SYSTEM, "app.kubernetes.io/name=springtide-operator")
-        .await?
-    {
-        if let Ok(pools) = live_of(&pod.ip).await {
-            return Ok(pools);
+    Operators::default().live_pools(cluster).await
+}
+
+/// Addresses of the operator's replicas, looked up again when none of them leads.
+#[derive(Default)]
+struct Operators(Vec<String>);
+
+impl Operators {
+    async fn live_pools(&mut self, cluster: &Cluster) -> anyhow::Result<Vec<LivePool>> {
+        for address in &self.0 {
+            if let Ok(pools) = live_of(address).await {
+                return Ok(pools);
+            }
         }
+        let pods = cluster
+            .pods(SYSTEM, "app.kubernetes.io/name=springtide-operator")
+            .await?;
+        self.0 = pods.into_iter().map(|pod| pod.ip).collect();
+        for address in &self.0 {
+            if let Ok(pools) = live_of(address).await {
+                return Ok(pools);
+            }
+        }
+        bail!("no operator leads")
     }
-    bail!("no operator leads")
 }
 
 async fn live_of(address: &str) -> anyhow::Result<Vec<LivePool>> {
@@ -57,6 +73,7 @@ pub(super) async fn show(cluster: Cluster, load: Arc<Load>, file: PathBuf) {
     let terminal = std::io::stderr().is_terminal();
     let every = Duration::from_secs(if terminal { 1 } else { 10 });
     let mut tick = tokio::time::interval(every);
+    let (mut purse, mut operators) = (billing::Purse::default(), Operators::default());
     let mut answered_before = vec![0; load.counts.len()];
     let mut written = std::fs::OpenOptions::new()
         .create(true)
@@ -66,8 +83,8 @@ pub(super) async fn show(cluster: Cluster, load: Arc<Load>, file: PathBuf) {
     let mut lines_shown = 0;
     loop {
         tick.tick().await;
-        let pools = live_pools(&cluster).await.unwrap_or_default();
-        let money = billing::money_so_far(&cluster).await;
+        let pools = operators.live_pools(&cluster).await.unwrap_or_default();
+        let money = purse.so_far(&cluster).await;
         let seconds = load.started.elapsed().as_secs();
         let mut lines = vec![format!(
             "{seconds:>4} s  {:<8}{:>6}{:>8}{:>9}{:>7}{:>9}{:>9}{:>9}  {:<14}{:>12}",

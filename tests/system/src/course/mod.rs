@@ -52,11 +52,11 @@ impl Scale {
     /// The demo's: more than 5,000 conversations, 15,000 turns and 50 steps.
     pub fn demo() -> Self {
         Self {
-            conversations: 5_000,
+            conversations: 4_700,
             turns: 3,
             capacity: 8,
             bursts: [36, 18],
-            burst_every: Duration::from_secs(2),
+            burst_every: Duration::from_millis(2_700),
         }
     }
 }
