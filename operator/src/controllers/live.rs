@@ -89,7 +89,10 @@ impl LiveBoard {
 
     /// Forgets everything; from now on we lead.
     pub fn begin(&self) {
-        *self.0.lock() = Boards { leading: true, ..Boards::default() };
+        *self.0.lock() = Boards {
+            leading: true,
+            ..Boards::default()
+        };
     }
 
     /// What was decided for a pool last.

@@ -18,4 +18,4 @@ pub mod promotion;
 pub mod rateplan;
 pub mod tenant;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

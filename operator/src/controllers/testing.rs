@@ -1,1 +1,397 @@
+//! A cluster for tests: an API server in memory, billing that answers as it is told, and a context over both.
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::client::Body;
+use kube::runtime::reflector::{self, Lookup, Store};
+use kube::runtime::watcher;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use springtide_proto::error::{ApiError, Reason};
+use springtide_proto::ids::{PoolId, TenantId};
+use springtide_proto::tenancy::{PutRatePlanRequest, RegisterTenantRequest};
+use springtide_runtime::authority::Authority;
+use springtide_runtime::clock::ManualClock;
+use tokio::sync::{mpsc, watch};
+
+use crate::api::{BotPool, Promotion, RatePlan, Tenant};
+use crate::election::LeaderHint;
+use crate::fleet::{Fleet, FleetMetrics, FleetSettings, PoolKey};
+
+use super::billing::Billing;
+use super::context::{Context, Installation, Stores};
+use super::events::EventSink;
+use super::live::LiveBoard;
+use super::metrics::Metrics;
+use super::pods::PodIndex;
+
+/// The time in all scenarios.
+pub(crate) const NOW: &str = "2026-11-10T12:00:00Z";
+
+/// A write that the API server was asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) body: Value,
+}
+
+/// An API server in memory.
+#[derive(Clone, Default)]
+pub(crate) struct FakeApi(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Value>,
+    calls: Vec<Call>,
+    version: u64,
+    unreachable: bool,
+}
+
+impl FakeApi {
+    pub(crate) fn client(&self) -> Client {
+        let api = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let api = api.clone();
+            async move {
+                if api.0.lock().unreachable {
+                    std::future::pending::<()>().await;
+                }
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await?;
+                let (status, answer) = api.answer(&parts.method, parts.uri.path(), &body);
+                let response = Response::builder()
+                    .status(status)
+                    .body(Body::from(serde_json::to_vec(&answer)?))?;
+                Ok::<_, tower::BoxError>(response)
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    pub(crate) fn put(&self, path: &str, object: Value) {
+        let version = object["metadata"]["resourceVersion"].clone();
+        let mut state = self.0.lock();
+        state.store(path, object);
+        if !version.is_null() {
+            state.objects.get_mut(path).unwrap()["metadata"]["resourceVersion"] = version;
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        self.0.lock().objects.get(path).cloned()
+    }
+
+    pub(crate) fn set_unreachable(&self, unreachable: bool) {
+        self.0.lock().unreachable = unreachable;
+    }
+
+    /// Writes of that method to paths that contain `part`.
+    pub(crate) fn calls(&self, method: &Method, part: &str) -> Vec<Call> {
+        let state = self.0.lock();
+        state
+            .calls
+            .iter()
+            .filter(|call| call.method == *method && call.path.contains(part))
+            .cloned()
+            .collect()
+    }
+
+    fn answer(&self, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Value) {
+        let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let mut state = self.0.lock();
+        if *method != Method::GET {
+            state.calls.push(Call {
+                method: method.clone(),
+                path: path.to_owned(),
+                body: body.clone(),
+            });
+        }
+        let object = path.trim_end_matches("/status").to_owned();
+        let exists = state.objects.contains_key(&object);
+        match method.as_str() {
+            "GET" => state
+                .objects
+                .get(&object)
+                .map_or_else(|| failure(404), |found| (StatusCode::OK, found.clone())),
+            "POST" => {
+                let name = body["metadata"]["name"].as_str().unwrap_or_default();
+                let object = format!("{path}/{name}");
+                if state.objects.contains_key(&object) {
+                    failure(409)
+                } else {
+                    (StatusCode::CREATED, state.store(&object, body))
+                }
+            }
+            "PUT" | "PATCH" if state.is_outdated(&object, &body) => failure(409),
+            "PUT" if !exists => failure(404),
+            "PUT" => (StatusCode::OK, state.store(&object, body)),
+            "PATCH" => {
+                let mut merged = state.objects.get(&object).cloned().unwrap_or_else(|| json!({}));
+                merge(&mut merged, &body);
+                (StatusCode::OK, state.store(&object, merged))
+            }
+            "DELETE" => match state.objects.remove(&object) {
+                Some(found) => (StatusCode::OK, found),
+                None => failure(404),
+            },
+            _ => failure(405),
+        }
+    }
+}
+
+impl State {
+    fn store(&mut self, path: &str, mut object: Value) -> Value {
+        self.version += 1;
+        let known = self
+            .objects
+            .get(path)
+            .and_then(|known| known["metadata"]["uid"].as_str().map(str::to_owned));
+        object["metadata"]["name"] = path.rsplit('/').next().unwrap_or_default().into();
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        object["metadata"]["uid"] = known.unwrap_or_else(|| format!("uid-{}", self.version)).into();
+        self.objects.insert(path.to_owned(), object.clone());
+        object
+    }
+
+    fn is_outdated(&self, path: &str, body: &Value) -> bool {
+        let Some(version) = body["metadata"]["resourceVersion"].as_str() else {
+            return false;
+        };
+        self.objects
+            .get(path)
+            .is_none_or(|known| known["metadata"]["resourceVersion"] != version)
+    }
+}
+
+fn failure(code: u16) -> (StatusCode, Value) {
+    let reason = match code {
+        404 => "NotFound",
+        409 => "AlreadyExists",
+        _ => "MethodNotAllowed",
+    };
+    let status =
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code});
+    (StatusCode::from_u16(code).unwrap(), status)
+}
+
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (into, from) => *into = from.clone(),
+    }
+}
+
+/// Billing that answers as it is told.
+#[derive(Default)]
+pub(crate) struct FakeBilling {
+    pub(crate) error: Mutex<Option<ApiError>>,
+    pub(crate) registered: Mutex<Vec<RegisterTenantRequest>>,
+    pub(crate) closed: Mutex<Vec<String>>,
+    pub(crate) plans: Mutex<Vec<PutRatePlanRequest>>,
+}
+
+impl FakeBilling {
+    pub(crate) fn fail(&self, reason: Reason, message: &str) {
+        *self.error.lock() = Some(ApiError::new(reason, message));
+    }
+
+    fn answer(&self) -> Result<(), ApiError> {
+        self.error.lock().clone().map_or(Ok(()), Err)
+    }
+}
+
+#[tonic::async_trait]
+impl Billing for FakeBilling {
+    async fn register_tenant(&self, request: RegisterTenantRequest) -> Result<bool, ApiError> {
+        self.registered.lock().push(request);
+        self.answer().map(|()| true)
+    }
+
+    async fn close_tenant(&self, tenant_uid: &str) -> Result<(), ApiError> {
+        self.answer()?;
+        self.closed.lock().push(tenant_uid.to_owned());
+        Ok(())
+    }
+
+    async fn put_rate_plan(&self, request: PutRatePlanRequest) -> Result<String, ApiError> {
+        self.plans.lock().push(request);
+        self.answer().map(|()| "digest".to_owned())
+    }
+}
+
+/// A cluster with a leader.
+pub(crate) struct Scenario {
+    pub(crate) api: FakeApi,
+    pub(crate) billing: Arc<FakeBilling>,
+    pub(crate) context: Arc<Context>,
+    pub(crate) clock: ManualClock,
+    _term: watch::Sender<Option<u64>>,
+    _steps: mpsc::UnboundedReceiver<PoolKey>,
+}
+
+/// What is in the caches of a scenario.
+#[derive(Default)]
+pub(crate) struct Cached {
+    pub(crate) tenants: Vec<Tenant>,
+    pub(crate) pools: Vec<BotPool>,
+    pub(crate) plans: Vec<RatePlan>,
+    pub(crate) promotions: Vec<Promotion>,
+}
+
+impl Scenario {
+    pub(crate) fn new(cached: Cached) -> Self {
+        springtide_runtime::install_crypto_provider();
+        let (api, billing) = (FakeApi::default(), Arc::new(FakeBilling::default()));
+        let clock = ManualClock::new(NOW.parse().unwrap());
+        let (term, term_receiver) = watch::channel(Some(7));
+        let (steps, step_queue) = mpsc::unbounded_channel();
+        let settings = FleetSettings {
+            term: term_receiver,
+            leader: watch::channel(LeaderHint::default()).1,
+            prober: None,
+            steps,
+        };
+        let fleet = Fleet::new(settings, FleetMetrics::default());
+        fleet.begin(7);
+        let ca = Authority::generate(NOW.parse().unwrap()).unwrap();
+        let live = LiveBoard::default();
+        live.begin();
+        let context = Arc::new(Context {
+            client: api.client(),
+            stores: Stores {
+                tenants: store(cached.tenants),
+                pools: store(cached.pools),
+                promotions: store(cached.promotions),
+                plans: store(cached.plans),
+                pods: PodIndex::default(),
+            },
+            fleet,
+            billing: billing.clone(),
+            authority: Arc::new(Authority::from_pem(&ca.certificate, &ca.key).unwrap()),
+            clock: Arc::new(clock.clone()),
+            random: Arc::new(|bytes| {
+                bytes.fill(7);
+                Ok(())
+            }),
+            installation: Installation {
+                system_namespace: "springtide-system".to_owned(),
+                gateway_image: "springtide.dev/gateway:0.1.0".to_owned(),
+                gateway_replicas: 2,
+                image_pull_policy: "IfNotPresent".to_owned(),
+                fleet: "springtide-fleet.springtide-system.svc:7444".to_owned(),
+                billing: "springtide-billing.springtide-system.svc:7445".to_owned(),
+            },
+            events: EventSink::new(api.client(), "test".to_owned()).0,
+            metrics: Metrics::default(),
+            live,
+            memories: Mutex::new(HashMap::new()),
+            grants: Mutex::new(HashMap::new()),
+            failures: Mutex::new(HashMap::new()),
+        });
+        Self {
+            api,
+            billing,
+            context,
+            clock,
+            _term: term,
+            _steps: step_queue,
+        }
+    }
+
+    /// The watch shows a Pod of the pool web of acme.
+    pub(crate) fn show_worker(&self, name: &str, uid: &str, ready: bool, template: &str) {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": name, "namespace": "tenant-acme", "uid": uid, "creationTimestamp": NOW,
+                "labels": {
+                    "springtide.dev/tenant": "acme", "springtide.dev/pool": "web", "springtide.dev/template": template,
+                },
+            },
+            "status": {"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
+        });
+        self.api.put(
+            &format!("/api/v1/namespaces/tenant-acme/pods/{name}"),
+            pod.clone(),
+        );
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        self.context.stores.pods.insert(&pod);
+    }
+
+    /// The API server knows the object, as the caches do.
+    pub(crate) fn know<K>(&self, object: &K)
+    where
+        K: kube::Resource<DynamicType = ()> + serde::Serialize,
+    {
+        let collection = K::url_path(&(), object.meta().namespace.as_deref());
+        let path = format!("{collection}/{}", object.meta().name.clone().unwrap_or_default());
+        if self.api.get(&path).is_none() {
+            self.api.put(&path, serde_json::to_value(object).unwrap());
+        }
+    }
+
+    pub(crate) fn condition(&self, path: &str, type_: &str) -> Value {
+        let object = self.api.get(path).unwrap_or_default();
+        let conditions = object["status"]["conditions"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        conditions
+            .into_iter()
+            .find(|condition| condition["type"] == type_)
+            .unwrap_or_default()
+    }
+}
+
+pub(crate) fn key() -> PoolKey {
+    PoolKey {
+        tenant: TenantId::parse("acme").unwrap(),
+        pool: PoolId::parse("web").unwrap(),
+    }
+}
+
+pub(crate) fn acme() -> Tenant {
+    let tenant = json!({
+        "apiVersion": "springtide.dev/v1alpha1", "kind": "Tenant",
+        "metadata": {"name": "acme", "uid": "tenant-uid", "generation": 1, "finalizers": [crate::names::TENANT_FINALIZER]},
+        "spec": {
+            "displayName": "安可商城", "timeZone": "Asia/Shanghai", "ratePlan": "standard",
+            "capacity": {"limit": 20}, "channels": {"web": {"pool": "web"}},
+        },
+    });
+    serde_json::from_value(tenant).unwrap()
+}
+
+pub(crate) fn web(scaling: Value) -> BotPool {
+    let pool = json!({
+        "apiVersion": "springtide.dev/v1alpha1", "kind": "BotPool",
+        "metadata": {"name": "web", "namespace": "tenant-acme", "uid": "pool-uid", "generation": 1, "resourceVersion": "1"},
+        "spec": {
+            "worker": {"image": "springtide.dev/worker:0.1.0", "conversations": 20},
+            "scaling": scaling,
+        },
+    });
+    serde_json::from_value(pool).unwrap()
+}
+
+fn store<K>(objects: Vec<K>) -> Store<K>
+where
+    K: Lookup<DynamicType = ()> + Clone + 'static,
+{
+    let (reader, mut writer) = reflector::store();
+    writer.apply_watcher_event(&watcher::Event::Init);
+    for object in objects {
+        writer.apply_watcher_event(&watcher::Event::InitApply(object));
+    }
+    writer.apply_watcher_event(&watcher::Event::InitDone);
+    reader
+}

@@ -11,6 +11,8 @@ mod gateway;
 mod gateway_stream;
 mod probe;
 mod service;
+#[cfg(test)]
+pub(crate) mod testing;
 mod view;
 mod wire;
 mod worker;

@@ -232,8 +232,12 @@ fn grow(
 }
 
 fn can_stay(worker: &Worker, digest: &str, going: &BTreeSet<String>, seen: &Seen) -> bool {
-    let Some(view) = worker.view.as_ref().filter(|view| !view.silent) else { return false };
-    let in_time = view.cordon.is_some_and(|cordon| cordon.since + cordon.deadline > seen.now);
+    let Some(view) = worker.view.as_ref().filter(|view| !view.silent) else {
+        return false;
+    };
+    let in_time = view
+        .cordon
+        .is_some_and(|cordon| cordon.since + cordon.deadline > seen.now);
     in_time && worker.pod.template == digest && !going.contains(&worker.pod.uid)
 }
 

@@ -165,7 +165,8 @@ fn container(valid: &ValidPool<'_>) -> Container {
             limits: Some(worker.resources.limits.clone()),
             ..ResourceRequirements::default()
         }),
-        readiness_probe: Some(readiness()),
+        // Gateways go by the operator's word; readiness is for people and for rollouts.
+        readiness_probe: Some(readiness(5)),
         security_context: Some(container_security()),
         volume_mounts: Some(mounts),
         ..Container::default()
@@ -267,16 +268,17 @@ pub(in crate::controllers) fn container_security() -> SecurityContext {
 }
 
 /// Ready when the admin port says so.
-pub(in crate::controllers) fn readiness() -> Probe {
+pub(in crate::controllers) fn readiness(period_seconds: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some("/readyz".to_owned()),
             port: IntOrString::Int(i32::from(ADMIN_PORT)),
             ..HTTPGetAction::default()
         }),
-        period_seconds: Some(1),
-        timeout_seconds: Some(1),
-        failure_threshold: Some(3),
+        period_seconds: Some(period_seconds),
+        // A busy machine answers late: that is no reason to take a part out of service.
+        timeout_seconds: Some(4),
+        failure_threshold: Some(4),
         ..Probe::default()
     }
 }

@@ -1,1 +1,328 @@
+use http::Method;
+use serde_json::{Value, json};
 
+use super::*;
+use crate::controllers::testing::{Cached, Scenario, acme, key, web};
+use crate::fleet::testing::{TestWorker, gateway};
+
+const POOL: &str = "/apis/springtide.dev/v1alpha1/namespaces/tenant-acme/botpools/web";
+const PODS: &str = "/namespaces/tenant-acme/pods";
+
+/// Scales in at once, so that a test need not wait.
+fn at_once(min: u32) -> Value {
+    json!({"min": min, "max": 10, "downWindow": "0s", "maxDownPercentPerMinute": 100})
+}
+
+fn scenario() -> Scenario {
+    Scenario::new(Cached {
+        tenants: vec![acme()],
+        ..Cached::default()
+    })
+}
+
+async fn reconciled(scenario: &Scenario, pool: &BotPool) -> Action {
+    scenario.know(pool);
+    reconcile(Arc::new(pool.clone()), scenario.context.clone())
+        .await
+        .unwrap()
+}
+
+fn created(scenario: &Scenario) -> Vec<String> {
+    let calls = scenario.api.calls(&Method::POST, PODS);
+    calls
+        .iter()
+        .map(|call| call.body["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// What the pool's workers run now.
+async fn template_of(pool: &BotPool) -> String {
+    let scratch = scenario();
+    reconciled(&scratch, pool).await;
+    let call = scratch.api.calls(&Method::POST, PODS)[0].clone();
+    call.body["metadata"]["labels"]["springtide.dev/template"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_pool_makes_its_minimum_under_deterministic_names() {
+    let scenario = scenario();
+    reconciled(&scenario, &web(at_once(2))).await;
+    assert_eq!(created(&scenario), ["web-0", "web-1"]);
+    assert_eq!(scenario.api.calls(&Method::PATCH, "/services/pool-web").len(), 1);
+    assert_eq!(scenario.api.get(POOL).unwrap()["status"]["startingReplicas"], 2);
+}
+
+#[tokio::test]
+async fn what_was_created_is_not_created_again_while_the_watch_lags() {
+    let scenario = scenario();
+    for _ in 0..3 {
+        reconciled(&scenario, &web(at_once(2))).await;
+    }
+    assert_eq!(created(&scenario).len(), 2);
+}
+
+#[tokio::test]
+async fn a_name_that_another_leader_took_counts_as_created() {
+    let scenario = scenario();
+    scenario.api.put(
+        "/api/v1/namespaces/tenant-acme/pods/web-0",
+        json!({"metadata": {}}),
+    );
+    for _ in 0..2 {
+        reconciled(&scenario, &web(at_once(1))).await;
+    }
+    assert_eq!(
+        created(&scenario),
+        ["web-0"],
+        "tried once, refused, and no other name is tried"
+    );
+}
+
+#[tokio::test]
+async fn waiting_conversations_start_workers_in_the_same_reconcile() {
+    let scenario = scenario();
+    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 50);
+    reconciled(&scenario, &web(at_once(1))).await;
+    assert_eq!(created(&scenario).len(), 3);
+    assert_eq!(scenario.context.live.pool(&key()).unwrap().binding, "Load");
+}
+
+#[tokio::test]
+async fn nothing_exceeds_the_tenants_limit() {
+    let mut tenant = acme();
+    tenant.spec.capacity.limit = 4;
+    let other = {
+        let mut other = web(at_once(2));
+        other.metadata.name = Some("voice".to_owned());
+        other
+    };
+    let scenario = Scenario::new(Cached {
+        tenants: vec![tenant],
+        pools: vec![other],
+        ..Cached::default()
+    });
+    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 500);
+    reconciled(&scenario, &web(at_once(1))).await;
+    assert_eq!(created(&scenario).len(), 2, "two are kept for the other pool");
+    assert_eq!(scenario.context.live.pool(&key()).unwrap().binding, "TenantLimit");
+}
+
+#[tokio::test]
+async fn a_missing_config_map_keeps_workers_from_being_started_and_is_named() {
+    let scenario = scenario();
+    let mut pool = web(at_once(1));
+    pool.spec.knowledge.config_maps = vec!["faq".to_owned()];
+    reconciled(&scenario, &pool).await;
+    assert!(created(&scenario).is_empty());
+    let condition = scenario.condition(POOL, "KnowledgeReady");
+    assert_eq!(
+        (&condition["status"], &condition["reason"]),
+        (&json!("False"), &json!("ConfigMapMissing"))
+    );
+    assert!(condition["message"].as_str().unwrap().contains("faq"));
+    scenario.api.put(
+        "/api/v1/namespaces/tenant-acme/configmaps/faq",
+        json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata"}),
+    );
+    reconciled(&scenario, &pool).await;
+    assert_eq!(created(&scenario), ["web-0"]);
+}
+
+#[tokio::test]
+async fn a_pool_without_its_tenant_starts_nothing_and_says_so() {
+    let scenario = Scenario::new(Cached::default());
+    reconciled(&scenario, &web(at_once(1))).await;
+    assert!(created(&scenario).is_empty());
+    assert_eq!(scenario.condition(POOL, "Available")["reason"], "TenantMissing");
+}
+
+#[tokio::test]
+async fn a_worker_leaves_only_after_it_acknowledged_and_is_empty() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let template = template_of(&pool).await;
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", true, &template);
+    scenario.show_worker("web-1", "u1", true, &template);
+    let mut stays = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    let mut leaves = TestWorker::attach(fleet, &key(), "web-1", "u1");
+    stays.report(fleet, 9, 0, true);
+    leaves.report(fleet, 1, 0, true);
+
+    reconciled(&scenario, &pool).await;
+    let epoch = leaves.cordoned().expect("the less busy one is told to leave");
+    assert_eq!(stays.cordoned(), None);
+    let deleted = || scenario.api.calls(&Method::DELETE, PODS);
+    leaves.report(fleet, 0, 0, false);
+    reconciled(&scenario, &pool).await;
+    assert!(deleted().is_empty(), "it has not acknowledged");
+    leaves.acknowledge(fleet, epoch);
+    leaves.report(fleet, 0, 2, false);
+    reconciled(&scenario, &pool).await;
+    assert!(deleted().is_empty(), "two usage records are in its spool");
+    leaves.report(fleet, 0, 0, false);
+    reconciled(&scenario, &pool).await;
+    assert_eq!(deleted().len(), 1);
+    assert!(deleted()[0].path.ends_with("/web-1"));
+    assert_eq!(deleted()[0].body["preconditions"]["uid"], "u1");
+    reconciled(&scenario, &pool).await;
+    assert_eq!(deleted().len(), 1, "and only once");
+}
+
+#[tokio::test]
+async fn a_worker_that_leaves_is_kept_when_it_is_needed_again() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let template = template_of(&pool).await;
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", true, &template);
+    scenario.show_worker("web-1", "u1", true, &template);
+    let mut stays = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    let mut leaves = TestWorker::attach(fleet, &key(), "web-1", "u1");
+    stays.report(fleet, 5, 0, true);
+    leaves.report(fleet, 1, 0, true);
+    reconciled(&scenario, &pool).await;
+    assert!(leaves.cordoned().is_some());
+    stays.report(fleet, 20, 0, true);
+    reconciled(&scenario, &pool).await;
+    assert!(created(&scenario).is_empty(), "no new one is started");
+    assert_eq!(
+        fleet.with_book(|book| book.view(&key(), fleet.now()).worker("u1").unwrap().cordon),
+        Some(None)
+    );
+}
+
+#[tokio::test]
+async fn nothing_leaves_while_a_worker_is_not_heard() {
+    let scenario = scenario();
+    let pool = web(at_once(0));
+    let template = template_of(&web(at_once(1))).await;
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", true, &template);
+    scenario.show_worker("web-1", "u1", true, &template);
+    let mut heard = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    reconciled(&scenario, &pool).await;
+    assert_eq!(heard.cordoned(), None);
+    assert!(scenario.api.calls(&Method::DELETE, PODS).is_empty());
+    assert!(created(&scenario).is_empty());
+    assert_eq!(scenario.condition(POOL, "ScalingActive")["status"], "False");
+}
+
+#[tokio::test]
+async fn a_lost_worker_is_replaced_and_its_load_is_no_demand() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let template = template_of(&pool).await;
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", false, &template);
+    let mut lost = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    lost.report(fleet, 20, 0, true);
+    lost.detach(fleet);
+    reconciled(&scenario, &pool).await;
+    assert_eq!(created(&scenario), ["web-1"]);
+}
+
+#[tokio::test]
+async fn a_lapsed_override_is_set_back_to_zero_and_guarded() {
+    let scenario = scenario();
+    let mut pool = web(at_once(1));
+    pool.spec.replicas = 5;
+    pool.metadata.managed_fields = serde_json::from_value(json!([{
+        "manager": "kubectl", "operation": "Update", "subresource": "scale", "time": "2026-11-10T09:00:00Z",
+        "fieldsV1": {"f:spec": {"f:replicas": {}}},
+    }]))
+    .unwrap();
+    reconciled(&scenario, &pool).await;
+    assert_eq!(created(&scenario).len(), 1, "it lapsed an hour ago");
+    let patches = scenario.api.calls(&Method::PATCH, "/botpools/web");
+    let patch = patches
+        .iter()
+        .find(|call| call.body["spec"]["replicas"] == 0)
+        .expect("set back");
+    assert_eq!(patch.body["metadata"]["resourceVersion"], "1");
+}
+
+#[tokio::test]
+async fn a_manual_floor_is_kept_and_shown_with_its_author() {
+    let scenario = scenario();
+    let mut pool = web(at_once(1));
+    pool.spec.replicas = 3;
+    pool.metadata.managed_fields = serde_json::from_value(json!([{
+        "manager": "kubectl", "operation": "Update", "subresource": "scale",
+        "fieldsV1": {"f:spec": {"f:replicas": {}}},
+    }]))
+    .unwrap();
+    reconciled(&scenario, &pool).await;
+    assert_eq!(created(&scenario).len(), 3);
+    let status = scenario.api.get(POOL).unwrap()["status"].clone();
+    assert_eq!(status["override"]["setBy"], "kubectl");
+    assert_eq!(status["override"]["lapsesAt"], "2026-11-10T14:00:00Z");
+    assert_eq!(status["decision"]["binding"], "Override");
+}
+
+#[tokio::test]
+async fn outdated_workers_are_replaced_one_by_one() {
+    let scenario = scenario();
+    let pool = web(at_once(2));
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", true, "old");
+    scenario.show_worker("web-1", "u1", true, "old");
+    let mut first = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    let mut second = TestWorker::attach(fleet, &key(), "web-1", "u1");
+    for _ in 0..2 {
+        reconciled(&scenario, &pool).await;
+    }
+    assert_eq!(created(&scenario), ["web-2"], "one more than desired, no more");
+    assert_eq!((first.cordoned(), second.cordoned()), (None, None));
+    scenario.show_worker("web-2", "u2", true, &template_of(&pool).await);
+    let mut third = TestWorker::attach(fleet, &key(), "web-2", "u2");
+    reconciled(&scenario, &pool).await;
+    let told = [first.cordoned(), second.cordoned()].iter().flatten().count();
+    assert_eq!((told, third.cordoned()), (1, None));
+}
+
+#[tokio::test]
+async fn a_suspended_pool_is_emptied() {
+    let scenario = scenario();
+    let mut pool = web(at_once(1));
+    pool.spec.suspend = true;
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", true, "any");
+    let mut worker = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    worker.report(fleet, 4, 0, true);
+    reconciled(&scenario, &pool).await;
+    assert!(worker.cordoned().is_some());
+}
+
+#[tokio::test]
+async fn a_status_that_has_not_changed_is_not_written() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    reconciled(&scenario, &pool).await;
+    let written = scenario.api.get(POOL).unwrap();
+    let mut known = pool.clone();
+    known.status = serde_json::from_value(written["status"].clone()).unwrap();
+    reconciled(&scenario, &known).await;
+    assert_eq!(
+        scenario.api.calls(&Method::PATCH, "/botpools/web/status").len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_pool_outside_a_tenants_namespace_waits_for_an_edit() {
+    let scenario = scenario();
+    let mut pool = web(at_once(1));
+    pool.metadata.namespace = Some("default".to_owned());
+    let error = reconcile(Arc::new(pool.clone()), scenario.context.clone())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, PoolError::Invalid(_)));
+    assert_eq!(
+        error_policy(Arc::new(pool), &error, scenario.context.clone()),
+        Action::await_change()
+    );
+}

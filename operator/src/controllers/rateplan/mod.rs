@@ -1,5 +1,8 @@
 //! RatePlan: handed to billing, which says whether it takes it.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

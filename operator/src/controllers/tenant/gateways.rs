@@ -126,7 +126,7 @@ fn pod_spec(tenant: &Tenant, installation: &Installation) -> PodSpec {
             image_pull_policy: Some(installation.image_pull_policy.clone()),
             env: Some(environment(tenant, installation)),
             ports: Some(vec![port("http", GATEWAY_PORT), port("admin", ADMIN_PORT)]),
-            readiness_probe: Some(readiness()),
+            readiness_probe: Some(readiness(1)),
             security_context: Some(container_security()),
             volume_mounts: Some(vec![
                 mount("spool", "/var/spool/springtide", false),
