@@ -35,7 +35,7 @@ const CONCURRENCY: u16 = 32;
 /// Gateways are told of changed counts this often.
 const COUNTS_PERIOD: Duration = Duration::from_secs(1);
 /// Billing's certificate is looked at this often.
-const IDENTITY_PERIOD: Duration = Duration::from_secs(3_600);
+const IDENTITY_PERIOD: Duration = Duration::from_hours(1);
 
 /// What a leader needs.
 pub struct Leader {
@@ -212,7 +212,7 @@ async fn watch_pods(
             // Closed channels mean that the term ends.
             match owner {
                 PodOwner::Pool { namespace, pool } => {
-                    drop(pools.send(ObjectRef::new(&pool).within(&namespace)))
+                    drop(pools.send(ObjectRef::new(&pool).within(&namespace)));
                 }
                 PodOwner::Tenant(tenant) => drop(tenants.send(ObjectRef::new(&tenant))),
             }

@@ -16,7 +16,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Run(run) => {
             let _telemetry =
                 springtide_runtime::telemetry::init("springtide-operator", &arguments.telemetry)?;
-            springtide_operator::run::run(*run).await
+            Box::pin(springtide_operator::run::run(*run)).await
         }
         Command::Crds { folder } => write_crds(folder.as_deref()),
     }

@@ -3,6 +3,8 @@
 //! Templates are rendered by the helm that `SPRINGTIDE_HELM` names; without it these tests are skipped, but not in CI.
 //! `SPRINGTIDE_UPDATE_SNAPSHOTS=1` writes the snapshots anew.
 
+#![expect(clippy::expect_used, reason = "a test that cannot run its tools fails")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

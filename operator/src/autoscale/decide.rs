@@ -1,5 +1,8 @@
 //! The decision.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use super::{Bounds, History, Moment, Observation, Override, Policy};
@@ -128,20 +131,17 @@ pub fn decide(
         )
     };
     history.observe(now, wanted, observation.silent == 0, policy.down_window);
-    let (desired, binding) = match held(policy, observation, bounds, history, now) {
-        Some((hold, reason)) if hold > wanted && !policy.suspended => {
-            let most = if reason == Binding::MissingData {
-                u32::MAX
-            } else {
-                ceiling.max(wanted)
-            };
-            if most > wanted {
-                (hold.min(most), reason)
-            } else {
-                (wanted, binding)
-            }
-        }
-        _ => (wanted, binding),
+    let (hold, reason) = held(policy, observation, bounds, history, now);
+    let most = if reason == Binding::MissingData {
+        u32::MAX
+    } else {
+        ceiling.max(wanted)
+    };
+    let keeps = hold.min(most) > wanted && !policy.suspended;
+    let (desired, binding) = if keeps {
+        (hold.min(most), reason)
+    } else {
+        (wanted, binding)
     };
     history.decided(now, desired);
     Decision {
@@ -200,6 +200,7 @@ fn own_maximum(policy: &Policy, bounds: &Bounds<'_>) -> u32 {
         .map_or(policy.max, |ceiling| ceiling.max(policy.max))
 }
 
+#[derive(Clone, Copy)]
 struct Terms {
     react: u32,
     plan: u32,
@@ -259,234 +260,25 @@ fn held(
     bounds: &Bounds<'_>,
     history: &History,
     now: Moment,
-) -> Option<(u32, Binding)> {
+) -> (u32, Binding) {
     let have = observation.have();
     let window: Duration = policy.down_window;
     if observation.silent > 0 {
-        return Some((have.max(history.last().unwrap_or(0)), Binding::MissingData));
+        return (have.max(history.last().unwrap_or(0)), Binding::MissingData);
     }
     if !bounds.plans.is_empty() {
-        return Some((have, Binding::PromotionHolds));
+        return (have, Binding::PromotionHolds);
     }
     if !history.is_warm(now, window) {
-        return Some((have, Binding::ColdWindow));
+        return (have, Binding::ColdWindow);
     }
     let by_window = history.needed_within(now, window).min(have);
     let by_rate = history
         .lowest_by_rate(now, have, policy.max_down_percent_per_minute)
         .min(have);
     if by_window >= by_rate {
-        Some((by_window, Binding::DownWindow))
+        (by_window, Binding::DownWindow)
     } else {
-        Some((by_rate, Binding::DownRate))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{OverrideMode, Plan, Rates};
-    use super::*;
-
-    fn policy() -> Policy {
-        Policy {
-            capacity: 20,
-            min: 1,
-            max: 10,
-            headroom_workers: 0,
-            headroom_percent: 0.0,
-            down_window: Duration::from_secs(60),
-            max_down_percent_per_minute: 50,
-            suspended: false,
-        }
-    }
-
-    fn observed(active: u32, ready: u32) -> Observation {
-        Observation {
-            active,
-            ready,
-            start_time: Duration::from_secs(8),
-            ..Observation::default()
-        }
-    }
-
-    fn free() -> Bounds<'static> {
-        Bounds {
-            manual: None,
-            plans: &[],
-            tenant_share: 400,
-        }
-    }
-
-    fn at(seconds: u64) -> Moment {
-        Duration::from_secs(seconds)
-    }
-
-    fn warm(policy: &Policy) -> History {
-        let mut history = History::default();
-        decide(policy, &observed(0, 0), &free(), &mut history, at(0));
-        history
-    }
-
-    fn manual(mode: OverrideMode, workers: u32) -> Bounds<'static> {
-        Bounds {
-            manual: Override::new(mode, workers, jiff::Timestamp::UNIX_EPOCH, at(60)),
-            ..free()
-        }
-    }
-
-    #[test]
-    fn the_load_is_met_at_once_and_what_starts_is_counted() {
-        let mut observation = observed(41, 1);
-        observation.starting = 2;
-        let decision = decide(&policy(), &observation, &free(), &mut History::default(), at(0));
-        assert_eq!((decision.desired, decision.binding), (3, Binding::Load));
-        assert_eq!(decision.observation.have(), 3, "nothing more is asked for");
-    }
-
-    #[test]
-    fn growth_is_the_net_arrivals_while_a_worker_starts_and_a_margin() {
-        let observation = Observation {
-            rates: Rates {
-                arrivals: 5.0,
-                endings: 3.0,
-            },
-            ..observed(0, 1)
-        };
-        let decision = decide(&policy(), &observation, &free(), &mut History::default(), at(0));
-        assert!(
-            (decision.growth - (16.0 + 1.5 * 8.0)).abs() < 1e-9,
-            "{}",
-            decision.growth
-        );
-        assert_eq!(decision.needed, 2);
-    }
-
-    #[test]
-    fn bounds_name_themselves() {
-        let mut high = Observation {
-            waiting: 1_000,
-            ..observed(20, 1)
-        };
-        let decided = |observation: &Observation, bounds: &Bounds<'_>| {
-            let decision = decide(&policy(), observation, bounds, &mut warm(&policy()), at(100));
-            (decision.desired, decision.binding)
-        };
-        assert_eq!(decided(&high, &free()), (10, Binding::Maximum));
-        assert_eq!(
-            decided(
-                &high,
-                &Bounds {
-                    tenant_share: 4,
-                    ..free()
-                }
-            ),
-            (4, Binding::TenantLimit)
-        );
-        assert_eq!(
-            decided(&high, &manual(OverrideMode::Ceiling, 3)),
-            (3, Binding::Override)
-        );
-        assert_eq!(
-            decided(&high, &manual(OverrideMode::Pin, 2)),
-            (2, Binding::Override)
-        );
-        let plans = [Plan {
-            promotion: "p".into(),
-            floor: 30,
-            ceiling: Some(40),
-        }];
-        assert_eq!(
-            decided(
-                &high,
-                &Bounds {
-                    plans: &plans,
-                    ..free()
-                }
-            ),
-            (40, Binding::Maximum)
-        );
-        high.waiting = 0;
-        assert_eq!(
-            decided(
-                &high,
-                &Bounds {
-                    plans: &plans,
-                    ..free()
-                }
-            ),
-            (30, Binding::Promotion)
-        );
-        assert_eq!(decided(&observed(0, 1), &free()), (1, Binding::Minimum));
-        assert_eq!(
-            decided(&observed(0, 1), &manual(OverrideMode::Floor, 4)),
-            (4, Binding::Override)
-        );
-    }
-
-    #[test]
-    fn active_conversations_keep_their_workers_above_a_ceiling() {
-        let decision = decide(
-            &policy(),
-            &observed(61, 6),
-            &manual(OverrideMode::Ceiling, 2),
-            &mut warm(&policy()),
-            at(100),
-        );
-        assert_eq!((decision.desired, decision.binding), (4, Binding::Busy));
-    }
-
-    #[test]
-    fn nothing_leaves_before_the_window_is_warm_and_empty_of_need() {
-        let mut history = History::default();
-        let mut decided = |seconds, active, ready| {
-            let decision = decide(
-                &policy(),
-                &observed(active, ready),
-                &free(),
-                &mut history,
-                at(seconds),
-            );
-            (decision.desired, decision.binding)
-        };
-        assert_eq!(decided(0, 0, 8), (8, Binding::ColdWindow));
-        assert_eq!(decided(59, 160, 8), (8, Binding::Load));
-        assert_eq!(decided(100, 0, 8), (8, Binding::DownWindow));
-        assert_eq!(decided(120, 0, 8), (4, Binding::DownRate));
-        assert_eq!(decided(150, 0, 4), (4, Binding::DownRate));
-        assert_eq!(decided(181, 0, 4), (2, Binding::DownRate));
-    }
-
-    #[test]
-    fn missing_data_keeps_what_was_decided_even_when_workers_are_lost() {
-        let mut history = warm(&policy());
-        decide(&policy(), &observed(100, 5), &free(), &mut history, at(100));
-        let silent = Observation {
-            silent: 1,
-            ..observed(20, 4)
-        };
-        let decision = decide(
-            &policy(),
-            &silent,
-            &manual(OverrideMode::Ceiling, 1),
-            &mut history,
-            at(300),
-        );
-        assert_eq!((decision.desired, decision.binding), (5, Binding::MissingData));
-    }
-
-    #[test]
-    fn a_suspended_pool_is_emptied_whatever_else_is_asked() {
-        let suspended = Policy {
-            suspended: true,
-            ..policy()
-        };
-        let decision = decide(
-            &suspended,
-            &observed(100, 5),
-            &manual(OverrideMode::Floor, 9),
-            &mut History::default(),
-            at(0),
-        );
-        assert_eq!((decision.desired, decision.binding), (0, Binding::Suspended));
+        (by_rate, Binding::DownRate)
     }
 }

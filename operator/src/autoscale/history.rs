@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Moment;
 
 /// The span over which the speed of scaling in is bounded.
-const RATE_SPAN: Duration = Duration::from_secs(60);
+const RATE_SPAN: Duration = Duration::from_mins(1);
 
 /// The maximum of what was seen within a span of time.
 #[derive(Clone, Debug, Default)]

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     fn given(mode: OverrideMode) -> Override {
-        Override::new(mode, 5, Timestamp::UNIX_EPOCH, Duration::from_secs(60)).unwrap()
+        Override::new(mode, 5, Timestamp::UNIX_EPOCH, Duration::from_mins(1)).unwrap()
     }
 
     #[test]
@@ -85,7 +85,7 @@ mod tests {
                 OverrideMode::Pin,
                 0,
                 Timestamp::UNIX_EPOCH,
-                Duration::from_secs(60)
+                Duration::from_mins(1)
             ),
             None
         );

@@ -59,12 +59,7 @@ fn overrides() -> impl Strategy<Value = Option<Override>> {
         Just(OverrideMode::Ceiling)
     ];
     (mode, 0_u32..100).prop_map(|(mode, workers)| {
-        Override::new(
-            mode,
-            workers,
-            jiff::Timestamp::UNIX_EPOCH,
-            Duration::from_secs(60),
-        )
+        Override::new(mode, workers, jiff::Timestamp::UNIX_EPOCH, Duration::from_mins(1))
     })
 }
 
@@ -146,7 +141,7 @@ proptest! {
             let observation = Observation { ready: size, starting: 0, ..observation };
             let decision = decide(&policy, &observation, &bounds, &mut history, now);
             sizes.push((now, decision.desired));
-            let most = sizes.iter().filter(|(at, _)| *at + Duration::from_secs(60) >= now).map(|(_, size)| *size).max().unwrap_or(0);
+            let most = sizes.iter().filter(|(at, _)| *at + Duration::from_mins(1) >= now).map(|(_, size)| *size).max().unwrap_or(0);
             let allowed = (most * policy.max_down_percent_per_minute / 100).max(1);
             let within = most - decision.desired <= allowed;
             prop_assert!(within || decision.desired >= decision.ceiling, "{most} {decision:?}");
@@ -187,7 +182,7 @@ proptest! {
         let (history, now) = replay(&policy, &earlier);
         for mode in [OverrideMode::Floor, OverrideMode::Pin, OverrideMode::Ceiling] {
             let with = |workers| {
-                let manual = Override::new(mode, workers, jiff::Timestamp::UNIX_EPOCH, Duration::from_secs(60));
+                let manual = Override::new(mode, workers, jiff::Timestamp::UNIX_EPOCH, Duration::from_mins(1));
                 let bounds = Bounds { manual, plans: &[], tenant_share: 400 };
                 decide(&policy, &observation, &bounds, &mut history.clone(), now).desired
             };

@@ -371,6 +371,10 @@ pub(crate) fn acme() -> Tenant {
     serde_json::from_value(tenant).unwrap()
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that a test can write json!(…) in place"
+)]
 pub(crate) fn web(scaling: Value) -> BotPool {
     let pool = json!({
         "apiVersion": "springtide.dev/v1alpha1", "kind": "BotPool",

@@ -18,7 +18,7 @@ fn candidate(api: &FakeApi, name: &str) -> Candidate {
         namespace: "system".to_owned(),
         lease: "operator".to_owned(),
         identity: format!("{name}@10.0.0.1:7444"),
-        lease_duration: Duration::from_millis(1_000),
+        lease_duration: Duration::from_secs(1),
         renew_deadline: Duration::from_millis(300),
         retry_period: Duration::from_millis(20),
     };
@@ -74,7 +74,7 @@ async fn a_partitioned_leader_gives_up_at_its_renew_deadline() {
     let cut = Instant::now();
     leader.until(Option::is_none).await;
     assert!(
-        cut.elapsed() < Duration::from_millis(1_000),
+        cut.elapsed() < Duration::from_secs(1),
         "before another may take over"
     );
     assert_eq!(
@@ -123,7 +123,7 @@ async fn anothers_lease_is_taken_only_when_it_has_not_changed_for_its_duration()
     let mut follower = candidate(&api, "one");
     assert_eq!(follower.until(Option::is_some).await, Some(5));
     assert!(
-        begun.elapsed() >= Duration::from_millis(1_000),
+        begun.elapsed() >= Duration::from_secs(1),
         "by our own clock, whatever the record's time says"
     );
     follower.end().await;

@@ -91,18 +91,13 @@ impl Book {
             return Consequences::default();
         };
         worker.heard = now;
-        let before = worker.report.replace(report.clone());
-        if before
-            .as_ref()
-            .is_some_and(|before| report.sequence <= before.sequence)
-        {
-            worker.report = before;
+        let known = worker.report.clone().unwrap_or_default();
+        if report.sequence <= known.sequence {
             return Consequences::default();
         }
         if let Some(cordon) = &mut worker.cordon {
             cordon.settled = cordon.acknowledged;
         }
-        let known = before.unwrap_or_default();
         *pool.turns_answered += report.turns_answered.saturating_sub(known.turns_answered);
         let doors = (known.accepting, known.draining) != (report.accepting, report.draining);
         // While it drains, every report may be the one after which it can go.
@@ -113,13 +108,11 @@ impl Book {
             pool.step_at.get_or_insert(now);
         }
         *pool.counts_changed |= known.active != report.active;
+        worker.report = Some(report);
         if doors {
             self.push(&facts.key);
         }
-        Consequences {
-            step,
-            probe: probe && report.accepting,
-        }
+        Consequences { step, probe }
     }
 
     /// The cordon that was sent last was acknowledged.

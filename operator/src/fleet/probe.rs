@@ -68,7 +68,7 @@ impl Prober {
             turn_id: "probe".to_owned(),
             text: "你好".to_owned(),
             arrived_at: Some(timestamp_to_wire(self.clock.now())),
-            resume_token: Vec::new().into(),
+            resume_token: Vec::new(),
             channel: "web".to_owned(),
         };
         let request = ConverseRequest {

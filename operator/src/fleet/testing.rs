@@ -77,7 +77,7 @@ impl TestWorker {
 
     pub(crate) fn acknowledge(&self, fleet: &Fleet, epoch: Epoch) {
         on(fleet, |book| {
-            book.cordon_acknowledged(&self.facts, self.attachment, epoch)
+            book.cordon_acknowledged(&self.facts, self.attachment, epoch);
         });
     }
 }

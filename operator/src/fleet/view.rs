@@ -24,6 +24,10 @@ pub struct PoolView {
 }
 
 /// A worker as it is seen now.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four facts that do not depend on each other"
+)]
 #[derive(Clone, Debug)]
 pub struct WorkerView {
     /// Its Pod.

@@ -32,9 +32,10 @@ pub(super) async fn apply(
         created: Vec::new(),
         result: Ok(()),
     };
+    let created = create_pods(context, prepared, seen, memory, &mut applied.created).await;
+    command(context, prepared, seen);
     let steps = [
-        create_pods(context, prepared, seen, memory, &mut applied.created).await,
-        command(context, prepared, seen),
+        created,
         delete_pods(context, pool, prepared, memory).await,
         apply_service(context, pool, prepared, memory).await,
         release_override(context, pool, prepared).await,
@@ -90,7 +91,7 @@ async fn create_pods(
     Ok(())
 }
 
-fn command(context: &Context, prepared: &Prepared<'_>, seen: &Seen) -> Result<(), WriteError> {
+fn command(context: &Context, prepared: &Prepared<'_>, seen: &Seen) {
     context.fleet.with_book(|book| {
         for uid in &prepared.uncordon {
             book.uncordon(prepared.valid.key, uid);
@@ -108,7 +109,6 @@ fn command(context: &Context, prepared: &Prepared<'_>, seen: &Seen) -> Result<()
             })
             .inc();
     }
-    Ok(())
 }
 
 async fn delete_pods(

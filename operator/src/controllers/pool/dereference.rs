@@ -116,10 +116,12 @@ async fn missing_knowledge(
     now: Moment,
 ) -> Result<Vec<String>, PoolError> {
     let generation = pool.metadata.generation.unwrap_or_default();
-    if let Some((at, of, missing)) = &memory.knowledge {
-        if missing.is_empty() && *of == generation && *at + KNOWLEDGE_PERIOD > now {
-            return Ok(Vec::new());
-        }
+    if let Some((at, of, missing)) = &memory.knowledge
+        && missing.is_empty()
+        && *of == generation
+        && *at + KNOWLEDGE_PERIOD > now
+    {
+        return Ok(Vec::new());
     }
     let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
     let mut missing = Vec::new();

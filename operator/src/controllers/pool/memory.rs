@@ -8,7 +8,7 @@ use crate::autoscale::{History, Moment, StartTimes, WindowMaximum};
 /// A Pod that was created and is not seen for this long is not coming.
 const EXPECTED_FOR: Duration = Duration::from_secs(30);
 /// Baselines of promotions look back this far.
-pub(super) const PEAK_SPAN: Duration = Duration::from_secs(3_600);
+pub(super) const PEAK_SPAN: Duration = Duration::from_hours(1);
 
 /// Memory of one pool; a new leader starts with an empty one.
 #[derive(Debug, Default)]

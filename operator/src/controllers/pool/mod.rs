@@ -80,6 +80,10 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
 }
 
 /// What cannot succeed until it is edited waits for the edit; the rest is tried again, less and less often.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that controllers call"
+)]
 pub fn error_policy(pool: Arc<BotPool>, error: &PoolError, context: Arc<Context>) -> Action {
     let name = format!("{}/{}", pool.namespace().unwrap_or_default(), pool.name_any());
     context

@@ -20,6 +20,8 @@ use crate::names::{
 
 use super::validate::ValidPool;
 
+/// Of the digest of a template, so many bytes tell templates apart.
+const DIGEST_BYTES: usize = 5;
 /// The user that every part runs as.
 const USER: i64 = 65_532;
 /// SIGTERM until SIGKILL: the drain deadline, and this to flush the spool.
@@ -49,12 +51,8 @@ pub(super) fn template(valid: &ValidPool<'_>) -> (PodSpec, String) {
     let spec = pod_spec(valid);
     let text = serde_json::to_vec(&spec).unwrap_or_default();
     let digest = ring::digest::digest(&ring::digest::SHA256, &text);
-    let digest = digest
-        .as_ref()
-        .iter()
-        .take(5)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let bytes = digest.as_ref().iter().take(DIGEST_BYTES);
+    let digest = bytes.fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     (spec, digest)
 }
 

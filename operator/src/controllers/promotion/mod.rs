@@ -74,6 +74,10 @@ pub async fn reconcile(promotion: Arc<Promotion>, context: Arc<Context>) -> Resu
 }
 
 /// What cannot succeed until it is edited waits for the edit; the rest is tried again, less and less often.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that controllers call"
+)]
 pub fn error_policy(promotion: Arc<Promotion>, error: &PromotionError, context: Arc<Context>) -> Action {
     let name = promotion.name_any();
     context

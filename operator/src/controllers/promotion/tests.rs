@@ -8,6 +8,10 @@ use crate::controllers::conditions::Holds;
 use crate::controllers::live::LivePool;
 use crate::controllers::testing::{Cached, NOW, Scenario, acme, key, web};
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that a test can write json!(…) in place"
+)]
 fn promotion(boost: Value, status: Value) -> Promotion {
     serde_json::from_value(json!({
         "apiVersion": "springtide.dev/v1alpha1", "kind": "Promotion", "metadata": {"name": "double-11", "generation": 1},

@@ -18,7 +18,7 @@ use super::conditions::{Finding, Holds, merge};
 use super::context::{Context, reference};
 
 /// An accepted plan is handed over again after this, in case billing lost it.
-const SAFETY: Duration = Duration::from_secs(600);
+const SAFETY: Duration = Duration::from_mins(10);
 const KIND: &str = "rateplan";
 
 /// Why a plan could not be reconciled.
@@ -54,6 +54,10 @@ pub async fn reconcile(plan: Arc<RatePlan>, context: Arc<Context>) -> Result<Act
 }
 
 /// Tried again, less and less often.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that controllers call"
+)]
 pub fn error_policy(plan: Arc<RatePlan>, error: &RatePlanError, context: Arc<Context>) -> Action {
     context
         .metrics

@@ -149,8 +149,7 @@ fn registration(tenant: &Tenant, prepared: &Prepared, token: &[u8]) -> RegisterT
         payment_days: spec.billing.payment_days,
         portal_token_sha256: ring::digest::digest(&ring::digest::SHA256, token)
             .as_ref()
-            .to_vec()
-            .into(),
+            .to_vec(),
         locale: spec.locales.first().cloned().unwrap_or_default(),
     }
 }

@@ -27,7 +27,7 @@ use super::context::{Context, reference};
 use super::identities::IdentityError;
 
 /// A tenant at which nothing is missing is looked at again after this: certificates are renewed then.
-const SAFETY: Duration = Duration::from_secs(300);
+const SAFETY: Duration = Duration::from_mins(5);
 /// One at which something is missing, after this.
 const UNREADY: Duration = Duration::from_secs(5);
 const KIND: &str = "tenant";
@@ -68,6 +68,10 @@ pub async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>) -> Result<Act
 }
 
 /// What cannot succeed until it is edited waits for the edit; the rest is tried again, less and less often.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that controllers call"
+)]
 pub fn error_policy(tenant: Arc<Tenant>, error: &TenantError, context: Arc<Context>) -> Action {
     let name = tenant.name_any();
     context

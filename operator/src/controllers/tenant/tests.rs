@@ -22,6 +22,10 @@ fn scenario() -> Scenario {
     })
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that a test can write json!(…) in place"
+)]
 fn namespace(labels: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"labels": labels}})
 }
@@ -111,7 +115,7 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
         scenario.clock.set(
             "2026-11-10T12:00:00Z".parse::<jiff::Timestamp>().unwrap()
                 + jiff::SignedDuration::from_hours(24 * days),
-        )
+        );
     };
     let issued = || {
         scenario

@@ -128,7 +128,7 @@ fn a_worker_that_is_not_heard_is_silent() {
 #[test]
 fn a_cordoned_worker_is_settled_only_by_a_report_after_its_acknowledgement() {
     let (mut book, attachment, mut commands) = with_worker();
-    assert!(book.cordon(&key(), "u1", Duration::from_secs(120), at(100)));
+    assert!(book.cordon(&key(), "u1", Duration::from_mins(2), at(100)));
     let mut cordon = None;
     while let Ok(WorkerCommand { command }) = commands.try_recv() {
         if let Some(worker_command::Command::Cordon(command)) = command {
