@@ -1,4 +1,9 @@
 //! The program itself: a server with mutual TLS, killed and started again, and the other commands beside it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

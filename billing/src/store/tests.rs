@@ -34,6 +34,7 @@ on_both_databases! {
     ingest::usage_before_registration_is_on_the_bill_after_it,
     ingest::a_uid_of_another_name_reaches_nobodys_bill,
     ingest::concurrent_reports_of_the_same_records_count_each_once,
+    ingest::concurrent_words_on_delivery_add_up_whoever_comes_first,
     ingest::events_equal_buckets_after_any_history,
     ingest::the_export_is_what_is_billed_in_the_order_of_time,
     ingest::a_batch_of_ten_thousand_with_long_dimensions_is_taken,

@@ -439,3 +439,41 @@ pub(super) async fn a_full_disk_acknowledges_nothing_and_loses_nothing_that_was(
     );
     assert_eq!(bench.interactions("acme").await, count(5_001));
 }
+
+pub(super) async fn concurrent_words_on_delivery_add_up_whoever_comes_first(bench: Bench) {
+    let stores = [bench.store.clone(), bench.again().await];
+    for round in 0..12 {
+        let turns: Arc<Vec<_>> = Arc::new(
+            (0..100)
+                .map(|turn| interaction("acme", &format!("{round}-{turn}")))
+                .collect(),
+        );
+        bench.report(turns.iter().map(by_worker).collect()).await;
+        let together = Arc::new(tokio::sync::Barrier::new(2));
+        let mut tasks = tokio::task::JoinSet::new();
+        for (store, delivery) in stores
+            .clone()
+            .into_iter()
+            .zip([Delivery::Undelivered, Delivery::Delivered])
+        {
+            let (turns, together) = (turns.clone(), together.clone());
+            tasks.spawn(async move {
+                let records = turns.iter().map(|turn| by_gateway(turn, delivery)).collect();
+                together.wait().await;
+                store.ingest(records, now()).await.unwrap();
+            });
+        }
+        tasks.join_all().await;
+    }
+    let unsaid = rows(
+        &bench.store,
+        "SELECT count(*) FROM event WHERE standing & 12 <> 12",
+    )
+    .await;
+    assert_eq!(unsaid, 0, "each event remembers both words");
+    assert_eq!(
+        bench.interactions("acme").await,
+        count(1200),
+        "delivered outranks, and no bucket is raised twice"
+    );
+}
