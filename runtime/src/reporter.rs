@@ -20,6 +20,8 @@ const BATCH: u32 = 1_000;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Records that come within this share a report, and so a transaction in billing.
+const LINGER: Duration = Duration::from_millis(400);
 /// A look at the spool without being told of a change, so that a missed notice costs little.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -45,6 +47,8 @@ pub struct Reporter {
     pub pod: PodIdentity,
     /// Counts, for metrics.
     pub counts: Arc<ReportCounts>,
+    /// Cancelled when the process ends: from then on nothing lingers.
+    pub hurry: CancellationToken,
 }
 
 impl Reporter {
@@ -58,7 +62,11 @@ impl Reporter {
                     tokio::select! {
                         () = shutdown.cancelled() => return,
                         () = self.spool.changed() => {}
-                        () = tokio::time::sleep(LOOK_AGAIN) => {}
+                        () = tokio::time::sleep(LOOK_AGAIN) => continue,
+                    }
+                    tokio::select! {
+                        () = self.hurry.cancelled() => {}
+                        () = tokio::time::sleep(LINGER) => {}
                     }
                     continue;
                 }
@@ -81,6 +89,7 @@ impl Reporter {
 
     /// Waits until the spool is empty, at most `deadline`; says whether it is. [`Reporter::run`] must be running.
     pub async fn flush(&self, deadline: Duration) -> bool {
+        self.hurry.cancel();
         let empty = async {
             while self.spool.depth() > 0 {
                 tokio::select! {

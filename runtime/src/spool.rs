@@ -1,7 +1,8 @@
 //! The spool: usage records that a witness holds until billing acknowledged them.
 //!
 //! One SQLite file in WAL mode with `synchronous = FULL`: when [`Spool::append`] returns, the record survives SIGKILL and a
-//! restart. Appends that come together share one transaction, and so one fsync (group commit). A record may be *held*: it is
+//! restart. Appends that come together share one transaction, and so one fsync (group commit). Acknowledgements need no fsync:
+//! one that is lost is a record reported again, which billing knows already. A record may be *held*: it is
 //! durable, but not given to the reporter until it is known whether it was delivered. After a restart nothing is held.
 
 use std::collections::HashSet;
@@ -65,7 +66,6 @@ enum Change {
         sequence: i64,
         delivery: Delivery,
     },
-    Acknowledge(Vec<i64>),
     Probe,
 }
 
@@ -77,7 +77,8 @@ struct Write {
 /// See the module.
 #[derive(Clone)]
 pub struct Spool {
-    pool: SqlitePool,
+    /// Reads and acknowledgements.
+    relaxed: SqlitePool,
     writes: mpsc::Sender<Write>,
     state: Arc<State>,
 }
@@ -113,11 +114,15 @@ impl Spool {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(2)
-            .connect_with(options)
-            .await
-            .map_err(|error| open_error(error.to_string()))?;
+        let connect = async |options: SqliteConnectOptions| {
+            let pool = SqlitePoolOptions::new()
+                .max_connections(1)
+                .connect_with(options)
+                .await;
+            pool.map_err(|error| open_error(error.to_string()))
+        };
+        let pool = connect(options.clone()).await?;
+        let relaxed = connect(options.synchronous(SqliteSynchronous::Normal)).await?;
         sqlx::query(
             "CREATE TABLE IF NOT EXISTS record (sequence INTEGER PRIMARY KEY AUTOINCREMENT, event BLOB NOT NULL, delivery INTEGER NOT NULL) STRICT",
         )
@@ -140,7 +145,11 @@ impl Spool {
             .store(u64::try_from(depth).unwrap_or_default(), Ordering::Relaxed);
         let (writes, queue) = mpsc::channel(QUEUE);
         tokio::spawn(write_in_groups(pool.clone(), queue, state.clone()));
-        Ok(Self { pool, writes, state })
+        Ok(Self {
+            relaxed,
+            writes,
+            state,
+        })
     }
 
     /// Takes a record; durable when this returns. A `held` one waits for [`Self::settle`].
@@ -166,7 +175,13 @@ impl Spool {
 
     /// Forgets what billing acknowledged.
     pub async fn acknowledge(&self, sequences: Vec<i64>) -> Result<(), SpoolError> {
-        self.write(Change::Acknowledge(sequences)).await.map(drop)
+        let failed = |error: sqlx::Error| SpoolError::Write(error.to_string());
+        let mut transaction = self.relaxed.begin().await.map_err(failed)?;
+        let removed = delete(&mut transaction, &sequences).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        self.state.depth.fetch_sub(removed, Ordering::Relaxed);
+        self.state.changed.notify_waiters();
+        Ok(())
     }
 
     /// The oldest records that are not held, at most `limit`.
@@ -174,7 +189,7 @@ impl Spool {
         let rows: Vec<(i64, Vec<u8>, i32)> =
             sqlx::query_as("SELECT sequence, event, delivery FROM record ORDER BY sequence LIMIT $1")
                 .bind(limit)
-                .fetch_all(&self.pool)
+                .fetch_all(&self.relaxed)
                 .await
                 .map_err(|error| SpoolError::Read(error.to_string()))?;
         let held = self.state.held.lock();
@@ -247,7 +262,7 @@ async fn write_in_groups(pool: SqlitePool, mut queue: mpsc::Receiver<Write>, sta
 async fn write_group(pool: &SqlitePool, group: &[Write], state: &State) -> Result<Vec<i64>, sqlx::Error> {
     let mut transaction = pool.begin().await?;
     let mut sequences = Vec::with_capacity(group.len());
-    let (mut added, mut removed) = (0_u64, 0_u64);
+    let mut added = 0;
     for write in group {
         let sequence = match &write.change {
             Change::Append { event, delivery, .. } => {
@@ -262,10 +277,6 @@ async fn write_group(pool: &SqlitePool, group: &[Write], state: &State) -> Resul
                     .await?;
                 *sequence
             }
-            Change::Acknowledge(acknowledged) => {
-                removed += delete(&mut transaction, acknowledged).await?;
-                0
-            }
             Change::Probe => {
                 sqlx::query("INSERT INTO probe (id, count) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1")
                     .execute(&mut *transaction)
@@ -279,7 +290,6 @@ async fn write_group(pool: &SqlitePool, group: &[Write], state: &State) -> Resul
     hold(group, &sequences, state);
     transaction.commit().await?;
     state.depth.fetch_add(added, Ordering::Relaxed);
-    state.depth.fetch_sub(removed, Ordering::Relaxed);
     Ok(sequences)
 }
 
@@ -290,7 +300,7 @@ fn hold(group: &[Write], sequences: &[i64], state: &State) {
             Change::Append { held: true, .. } => drop(held.insert(*sequence)),
             // Also after an append: a place that a failed transaction gave back may be given again.
             Change::Append { held: false, .. } | Change::Settle { .. } => drop(held.remove(sequence)),
-            Change::Acknowledge(_) | Change::Probe => {}
+            Change::Probe => {}
         }
     }
 }

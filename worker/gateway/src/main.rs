@@ -62,6 +62,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         witness: Witness::Gateway,
         pod: pod.clone(),
         counts: Arc::default(),
+        hurry: CancellationToken::new(),
     };
     let attachment = Attachment {
         hello: hello(&config, &pod),

@@ -142,6 +142,7 @@ fn reporter(
         witness: Witness::Worker,
         pod,
         counts: Arc::default(),
+        hurry: CancellationToken::new(),
     })
 }
 

@@ -1,4 +1,5 @@
 //! A worker's conversations as its peers see them: over gRPC with mutual TLS, the spool on disk.
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 use std::sync::Arc;
 
 use prost_types::Timestamp;

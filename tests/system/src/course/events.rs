@@ -90,10 +90,15 @@ pub(super) async fn play(
         second,
         json!({"opens": timeline.window.0.to_string()}),
     )?;
-    stage.at(timeline.scale_up).await;
-    scale_up(&stage, first).await?;
     stage.at(timeline.worker_kill).await;
     kill_worker(&stage, first).await?;
+    stage.at(timeline.gateway_kill).await;
+    kill_gateway(&stage, first).await?;
+    std::fs::write(folder.join(crate::report::KUBECTL), at_the_peak(cluster).await?)?;
+    stage.at(timeline.falls).await;
+    stage.note("load_falls", first, Value::Null)?;
+    stage.at(timeline.scale_up).await;
+    scale_up(&stage, first).await?;
     stage.at(timeline.scale_release).await;
     cluster
         .kubectl(&[
@@ -105,17 +110,10 @@ pub(super) async fn play(
         ])
         .await?;
     stage.note("scale_release", first, Value::Null)?;
-    stage.at(timeline.gateway_kill).await;
-    kill_gateway(&stage, first).await?;
-    std::fs::write(folder.join(crate::report::KUBECTL), at_the_peak(cluster).await?)?;
     stage.at(timeline.operator_kill).await;
     kill_leader(&stage).await?;
-    stage.at(timeline.first_bursts_end).await;
-    stage.note("load_falls", first, Value::Null)?;
     stage.at(timeline.open).await;
-    promotion_opens(&stage, second).await?;
-    stage.at(timeline.second_bursts_end).await;
-    stage.note("load_falls", second, Value::Null)
+    promotion_opens(&stage, second).await
 }
 
 async fn pool_of(cluster: &Cluster, tenant: &str) -> anyhow::Result<LivePool> {

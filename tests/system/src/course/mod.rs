@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::cluster::Cluster;
 use crate::data::TenantData;
 use crate::load::ledger::Ledger;
-use crate::load::{Load, TenantLoad};
+use crate::load::{Load, PlannedBurst, TenantLoad};
 use crate::manifests::{PoolManifest, TenantManifest};
 use crate::report::AskedQuestion;
 use crate::trace;
@@ -42,8 +42,10 @@ pub struct Scale {
     pub turns: u32,
     /// Conversations that a worker takes.
     pub capacity: u32,
-    /// Bursts of the first tenant and of the second.
-    pub bursts: [u32; 2],
+    /// Waves of bursts; between two the pools shrink again.
+    pub waves: u32,
+    /// Bursts of a wave, the tenants in turn.
+    pub bursts: u32,
     /// Between two bursts.
     pub burst_every: Duration,
 }
@@ -52,11 +54,12 @@ impl Scale {
     /// The demo's: more than 5,000 conversations, 15,000 turns and 50 steps.
     pub fn demo() -> Self {
         Self {
-            conversations: 4_700,
+            conversations: 4_500,
             turns: 3,
-            capacity: 8,
-            bursts: [36, 18],
-            burst_every: Duration::from_millis(2_700),
+            capacity: 10,
+            waves: 3,
+            bursts: 18,
+            burst_every: Duration::from_millis(2_200),
         }
     }
 }
@@ -80,45 +83,70 @@ pub struct Course {
 }
 
 /// When things happen, from the load's start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Timeline {
-    first_burst: Duration,
-    second_bursts: Duration,
-    scale_up: Duration,
+    bursts: [Vec<PlannedBurst>; 2],
     worker_kill: Duration,
-    scale_release: Duration,
     gateway_kill: Duration,
+    /// When the first tenant's bursts end for the first time.
+    falls: Duration,
+    scale_up: Duration,
+    scale_release: Duration,
     operator_kill: Duration,
-    first_bursts_end: Duration,
     open: Duration,
-    second_bursts_end: Duration,
     end: Duration,
     window: (jiff::Timestamp, jiff::Timestamp),
 }
 
+/// Before the first burst.
+const LEAD: Duration = Duration::from_secs(12);
+/// How long the first tenant's bursts stay after the last burst of a wave, and the second's after that.
+const HOLD: Duration = Duration::from_secs(8);
+const HOLD_SECOND: Duration = Duration::from_secs(14);
+/// Until the pools have shrunk again.
+const REST: Duration = Duration::from_secs(20);
+
 impl Timeline {
-    /// The promotion opens at a whole minute, which sets the pace of the second half.
+    /// The last wave holds until the promotion has opened, which is at a whole minute.
     fn new(scale: &Scale, now: jiff::Timestamp) -> anyhow::Result<Self> {
         let seconds = Duration::from_secs;
-        let first_burst = seconds(12);
-        let second_bursts = first_burst + scale.burst_every * scale.bursts[0];
-        let ramp_end = second_bursts + scale.burst_every * scale.bursts[1];
-        let earliest = ramp_end + seconds(50);
-        let whole_minutes = (now + earliest).as_second().div_euclid(60) + 1;
+        let wave = scale.burst_every * scale.bursts;
+        let begin = |number: u32| LEAD + (wave + HOLD + HOLD_SECOND + REST) * number;
+        let last = scale.waves.saturating_sub(1);
+        let ramp_end = begin(last) + wave;
+        let whole_minutes = (now + ramp_end + seconds(40)).as_second().div_euclid(60) + 1;
         let start = jiff::Timestamp::from_second(whole_minutes * 60)?;
         let open = Duration::try_from(start.duration_since(now))?;
+        let mut bursts = [Vec::new(), Vec::new()];
+        for number in 0..scale.waves {
+            for place in 0..scale.bursts {
+                let second = place % 2 == 1;
+                let hold = if second { HOLD + HOLD_SECOND } else { HOLD };
+                let until = if number == last {
+                    open + seconds(10)
+                } else {
+                    begin(number) + wave + hold
+                };
+                let at = begin(number) + scale.burst_every * place;
+                bursts[usize::from(second)].push(PlannedBurst {
+                    at,
+                    until,
+                    conversations: scale.capacity,
+                });
+            }
+        }
+        // A wave's hold is when most conversations are open.
+        let (first, middle) = (begin(0) + wave, begin(last / 2) + wave);
         Ok(Self {
-            first_burst,
-            second_bursts,
-            scale_up: second_bursts + seconds(4),
-            worker_kill: second_bursts + seconds(10),
-            scale_release: second_bursts + seconds(18),
-            gateway_kill: second_bursts + seconds(26),
-            operator_kill: ramp_end + seconds(4),
-            first_bursts_end: ramp_end + seconds(14),
+            bursts,
+            worker_kill: first + seconds(2),
+            gateway_kill: first + seconds(5),
+            falls: first + HOLD,
+            scale_up: middle.max(first + seconds(1)) + seconds(1),
+            scale_release: middle + HOLD + seconds(4),
+            operator_kill: ramp_end + seconds(8),
             open,
-            second_bursts_end: open + seconds(15),
-            end: open + seconds(20),
+            end: open + seconds(14),
             window: (start, start + jiff::SignedDuration::from_mins(10)),
         })
     }
@@ -221,9 +249,9 @@ impl Course {
         let pool = PoolManifest {
             conversations: self.scale.capacity,
             min: 2,
-            max: 90,
-            down_window_seconds: 10,
-            drain_seconds: 15,
+            max: 60,
+            down_window_seconds: 8,
+            drain_seconds: 10,
         };
         TenantManifest {
             name,
@@ -271,23 +299,14 @@ impl Course {
         let mut random = StdRng::seed_from_u64(618 + u64::try_from(place)?);
         let curve = trace::first_day(&data.trace_file)?;
         let span = timeline.end.saturating_sub(Duration::from_secs(8));
-        let (begin, end) = if place == 0 {
-            (timeline.first_burst, timeline.first_bursts_end)
-        } else {
-            (timeline.second_bursts, timeline.second_bursts_end)
-        };
         Ok(TenantLoad {
             tenant: TENANTS[place].0.to_owned(),
             gateway: gateways[place].clone(),
             questions: data.questions.clone(),
             arrivals: trace::arrivals(&curve, self.scale.conversations / 2, span, &mut random),
             turns: self.scale.turns,
-            think: (Duration::from_millis(1_500), Duration::from_secs(3)),
-            bursts: (0..self.scale.bursts[place])
-                .map(|number| begin + self.scale.burst_every * number)
-                .collect(),
-            burst_conversations: self.scale.capacity,
-            burst_until: end,
+            think: (Duration::from_secs(2), Duration::from_secs(5)),
+            bursts: timeline.bursts[place].clone(),
             burst_think: (Duration::from_secs(7), Duration::from_secs(11)),
         })
     }

@@ -36,14 +36,21 @@ pub struct TenantLoad {
     pub turns: u32,
     /// Pause between an answer and the next message.
     pub think: (Duration, Duration),
-    /// Bursts: when they begin.
-    pub bursts: Vec<Duration>,
-    /// Conversations of each burst.
-    pub burst_conversations: u32,
-    /// When the conversations of bursts end.
-    pub burst_until: Duration,
+    /// Bursts, in the order in which they begin.
+    pub bursts: Vec<PlannedBurst>,
     /// Pause between an answer and the next message in a burst's conversation.
     pub burst_think: (Duration, Duration),
+}
+
+/// Conversations that begin at one instant, and stay.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedBurst {
+    /// When they begin.
+    pub at: Duration,
+    /// When they end.
+    pub until: Duration,
+    /// How many.
+    pub conversations: u32,
 }
 
 /// What is going on, for the live view and for faults that want load.
@@ -178,12 +185,13 @@ async fn begin_conversations(
 
 async fn begin_bursts(shared: Arc<Shared>, started: Instant, mut random: StdRng, tracker: TaskTracker) {
     let mut asked = shared.tenant.questions.len() / 2;
-    for (number, at) in shared.tenant.bursts.iter().enumerate() {
-        tokio::time::sleep_until(started + *at).await;
-        let conversations = shared.tenant.burst_conversations;
+    for (number, planned) in shared.tenant.bursts.iter().enumerate() {
+        tokio::time::sleep_until(started + planned.at).await;
+        let conversations = planned.conversations;
+        let at = shared.ledger.now();
         shared.ledger.burst(Burst {
             tenant: shared.tenant.tenant.clone(),
-            at: shared.ledger.now(),
+            at,
             conversations,
         });
         for place in 0..conversations {
@@ -194,7 +202,7 @@ async fn begin_bursts(shared: Arc<Shared>, started: Instant, mut random: StdRng,
             );
             let customer = customer(&shared, name, &mut random);
             let questions = questions(&mut asked, &shared.tenant.questions, 200);
-            let (think, until) = (shared.tenant.burst_think, started + shared.tenant.burst_until);
+            let (think, until) = (shared.tenant.burst_think, started + planned.until);
             tracker.spawn(customer.ask_until(questions, think, until));
         }
     }

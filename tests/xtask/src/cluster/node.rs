@@ -50,6 +50,8 @@ pub(crate) fn start_agents(state: &State, binaries: &Path, node: Node) -> Result
         &[
             program("kubelet"),
             format!("--config={}", file("kubelet.json")),
+            // Statistics of many small pods are costly on a small machine; the default is every ten seconds.
+            "--housekeeping-interval=60s".to_owned(),
             format!(
                 "--kubeconfig={}",
                 state.text(&format!("pki/{}.kubeconfig", node.name))

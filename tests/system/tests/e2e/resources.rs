@@ -1,0 +1,282 @@
+//! The four resources on a real API server: what is refused, what becomes a condition, what `kubectl scale` means, and how a
+//! tenant goes.
+
+use serde_json::{Value, json};
+use springtide_tests::cluster::Cluster;
+use springtide_tests::data::TenantData;
+use springtide_tests::manifests::{PoolManifest, TenantManifest, rate_plan};
+
+use crate::support::{LIMIT, cluster, condition, wait_for_condition, wait_for_number};
+
+const POOL: PoolManifest = PoolManifest {
+    conversations: 4,
+    min: 1,
+    max: 10,
+    down_window_seconds: 3,
+    drain_seconds: 5,
+};
+
+async fn take_on(cluster: &Cluster, name: &str, plan: &str) {
+    let knowledge = TenantData::shipped("arrivals_evening.csv")
+        .unwrap()
+        .knowledge_parts()
+        .unwrap();
+    let manifest = TenantManifest {
+        name,
+        display_name: "试用",
+        rate_plan: plan,
+        limit: 12,
+        knowledge: &knowledge,
+        pool: POOL,
+    };
+    cluster.apply(&manifest.to_yaml()).await.unwrap();
+}
+
+async fn remove(cluster: &Cluster, name: &str) {
+    cluster
+        .kubectl(&["delete", "tn", name, "--wait=true", "--timeout=120s"])
+        .await
+        .unwrap();
+}
+
+fn resource(kind: &str, name: &str, spec: &Value) -> Value {
+    let mut object = json!({"apiVersion": "springtide.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    if kind == "BotPool" {
+        object["metadata"]["namespace"] = json!("default");
+    }
+    object
+}
+
+fn pool_with(path: &str, value: Value) -> Value {
+    let mut pool = POOL.to_json("acme", &["knowledge".to_owned()]);
+    pool["metadata"]["namespace"] = json!("default");
+    *pool.pointer_mut(path).unwrap() = value;
+    pool
+}
+
+fn promotion_with(path: &str, value: Value) -> Value {
+    let spec = json!({
+        "pools": [{"tenant": "acme", "pool": "web"}],
+        "window": {"start": "2027-11-10T20:00", "end": "2027-11-12T00:00", "timeZone": "Asia/Shanghai"},
+        "boost": {"percent": "200", "of": "CurrentLoad"},
+    });
+    let mut promotion = resource("Promotion", "p", &spec);
+    *promotion.pointer_mut(path).unwrap() = value;
+    promotion
+}
+
+fn plan_with(path: &str, value: Value) -> Value {
+    let spec = json!({
+        "currency": "CNY", "timeZone": "Asia/Shanghai",
+        "charges": [{"name": "answers", "meter": "interactions", "model": "Graduated", "included": "0",
+            "tiers": [{"upTo": "10", "unitPrice": "0.10"}, {"unitPrice": "0.05"}]}],
+    });
+    let mut plan = resource("RatePlan", "wrong", &spec);
+    *plan.pointer_mut(path).unwrap() = value;
+    plan
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_refuses_what_is_wrong_with_a_sentence_that_says_what_to_change() {
+    let Some(cluster) = cluster().await else { return };
+    let mut long_name = pool_with("/spec/scaling/min", json!(1));
+    long_name["metadata"]["name"] = json!("p".repeat(41));
+    for (object, sentence) in [
+        (
+            pool_with("/spec/scaling/min", json!(11)),
+            "min must not be greater than max",
+        ),
+        (pool_with("/spec/worker/conversations", json!(0)), "conversations"),
+        (pool_with("/spec/drain", json!({"deadline": "soon"})), "deadline"),
+        (pool_with("/spec/scaling", json!({"max": 3, "mx": 4})), "mx"),
+        (long_name, "choose a shorter name"),
+        (
+            promotion_with("/spec/window/end", json!("2027-11-10T19:00")),
+            "ends before it begins",
+        ),
+        (
+            promotion_with("/spec/boost", json!({})),
+            "exactly one of boost.percent and boost.workers",
+        ),
+        (
+            promotion_with("/spec/boost/percent", json!("-5")),
+            "cannot take capacity away",
+        ),
+        (
+            plan_with("/spec/charges/0/tiers/0/unitPrice", json!("-0.10")),
+            "negative",
+        ),
+        (plan_with("/spec/charges", json!([])), "charges"),
+    ] {
+        let error = cluster.apply(&object.to_string()).await.unwrap_err().to_string();
+        assert!(
+            error.contains(sentence),
+            "{object}\nwanted: {sentence}\ngot: {error}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_is_explained() {
+    let Some(cluster) = cluster().await else { return };
+    for field in [
+        "tenant.spec.capacity.limit",
+        "botpool.spec.scaling.downWindow",
+        "promotion.spec.boost.percent",
+        "rateplan.spec.charges.tiers.upTo",
+    ] {
+        let text = cluster.kubectl(&["explain", field]).await.unwrap();
+        assert!(
+            text.contains("DESCRIPTION") && !text.contains("<empty>"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_object_cannot_know_is_a_condition_and_other_pools_are_unaffected() {
+    let Some(cluster) = cluster().await else { return };
+    cluster.apply(&rate_plan("standard-2026")).await.unwrap();
+    take_on(&cluster, "cedar", "no-such-plan").await;
+    let good = ["bp", "web", "-n", "tenant-cedar"];
+    wait_for_condition(&cluster, &["tn", "cedar"], "RatePlanFound", "False").await;
+    wait_for_number(&cluster, &good, "/status/readyReplicas", |ready| ready >= 1).await;
+
+    let mut missing = POOL.to_json("cedar", &["nowhere".to_owned()]);
+    missing["metadata"]["name"] = json!("missing");
+    let mut image = POOL.to_json("cedar", &["cedar-knowledge-1".to_owned()]);
+    image["metadata"]["name"] = json!("image");
+    image["spec"]["worker"]["image"] = json!("springtide.dev/nothing:1");
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "broken", "namespace": "tenant-cedar"},
+        "data": {"knowledge.jsonl": "{\"id\":\"a\",\"question\":\"q\",\"answer\":\"a\"}\n{\"id\":"}});
+    let mut broken = POOL.to_json("cedar", &["broken".to_owned()]);
+    broken["metadata"]["name"] = json!("broken");
+    cluster
+        .apply(
+            &[missing, image, map, broken]
+                .map(|object| format!("---\n{object}\n"))
+                .concat(),
+        )
+        .await
+        .unwrap();
+
+    let sentence = wait_for_condition(
+        &cluster,
+        &["bp", "missing", "-n", "tenant-cedar"],
+        "KnowledgeReady",
+        "False",
+    )
+    .await;
+    assert!(sentence.contains("nowhere"), "{sentence}");
+    let none = cluster
+        .pods("tenant-cedar", "springtide.dev/pool=missing")
+        .await
+        .unwrap();
+    assert!(none.is_empty(), "nothing is half made: {none:?}");
+    let sentence = wait_for_condition(
+        &cluster,
+        &["bp", "broken", "-n", "tenant-cedar"],
+        "KnowledgeReady",
+        "False",
+    )
+    .await;
+    assert!(sentence.contains("line 2"), "{sentence}");
+    let check = || async {
+        let pool = cluster.get(&["bp", "image", "-n", "tenant-cedar"]).await?;
+        match condition(&pool, "WorkersStarting") {
+            Some((_, reason, message)) if reason.contains("Image") || message.contains("mage") => Ok(()),
+            other => anyhow::bail!("{other:?}"),
+        }
+    };
+    cluster
+        .wait_for("the image's trouble", LIMIT, check)
+        .await
+        .unwrap();
+    let check = || async {
+        let events = cluster
+            .kubectl(&["get", "events", "-n", "tenant-cedar", "-o", "json"])
+            .await?;
+        anyhow::ensure!(events.contains("nowhere"), "no event names the missing ConfigMap");
+        Ok(())
+    };
+    cluster
+        .wait_for("an event with the cause", LIMIT, check)
+        .await
+        .unwrap();
+    wait_for_number(&cluster, &good, "/status/readyReplicas", |ready| ready >= 1).await;
+
+    let unlabelled = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "tenant-birch"}});
+    cluster.apply(&unlabelled.to_string()).await.unwrap();
+    let tenant = json!({"displayName": "桦", "timeZone": "Asia/Shanghai", "ratePlan": "standard-2026", "channels": {"web": {"pool": "web"}},
+        "billing": {}, "capacity": {"limit": 2}});
+    cluster
+        .apply(&resource("Tenant", "birch", &tenant).to_string())
+        .await
+        .unwrap();
+    let sentence = wait_for_condition(&cluster, &["tn", "birch"], "NamespaceReady", "False").await;
+    assert!(sentence.contains("springtide.dev/tenant"), "{sentence}");
+    remove(&cluster, "birch").await;
+    cluster
+        .kubectl(&["get", "namespace", "tenant-birch"])
+        .await
+        .expect("a namespace that was not adopted stays");
+    remove(&cluster, "cedar").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kubectl_scale_is_a_floor_until_it_is_released_and_other_autoscalers_are_refused() {
+    let Some(cluster) = cluster().await else { return };
+    cluster.apply(&rate_plan("standard-2026")).await.unwrap();
+    take_on(&cluster, "larch", "standard-2026").await;
+    let pool = ["bp", "web", "-n", "tenant-larch"];
+    wait_for_number(&cluster, &pool, "/status/readyReplicas", |ready| ready >= 1).await;
+    cluster
+        .kubectl(&["scale", "bp/web", "-n", "tenant-larch", "--replicas=4"])
+        .await
+        .unwrap();
+    wait_for_number(&cluster, &pool, "/status/readyReplicas", |ready| ready >= 4).await;
+    let object = cluster.get(&pool).await.unwrap();
+    assert_eq!(
+        object.pointer("/status/override/replicas"),
+        Some(&json!(4)),
+        "{}",
+        object["status"]
+    );
+    let as_hpa = "--as=system:serviceaccount:kube-system:horizontal-pod-autoscaler";
+    let refused = cluster
+        .kubectl(&["scale", "bp/web", "-n", "tenant-larch", "--replicas=9", as_hpa])
+        .await
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("botpools") || refused.to_string().contains("autoscaler"),
+        "{refused:#}"
+    );
+    cluster
+        .kubectl(&["scale", "bp/web", "-n", "tenant-larch", "--replicas=0"])
+        .await
+        .unwrap();
+    wait_for_number(&cluster, &pool, "/status/replicas", |replicas| replicas <= 2).await;
+    let patch = r#"{"spec":{"suspend":true}}"#;
+    cluster
+        .kubectl(&[
+            "patch",
+            "bp",
+            "web",
+            "-n",
+            "tenant-larch",
+            "--type=merge",
+            "-p",
+            patch,
+        ])
+        .await
+        .unwrap();
+    let check = || async {
+        let pods = cluster.pods("tenant-larch", "springtide.dev/pool=web").await?;
+        anyhow::ensure!(pods.is_empty(), "{} pods are left", pods.len());
+        Ok(())
+    };
+    cluster.wait_for("an empty pool", LIMIT, check).await.unwrap();
+    remove(&cluster, "larch").await;
+    let gone = cluster.kubectl(&["get", "namespace", "tenant-larch"]).await;
+    assert!(gone.is_err(), "the namespace goes with its tenant");
+}
