@@ -42,11 +42,6 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         .await
         .context("no cluster is configured: run in a Pod, or set KUBECONFIG")?;
     let client = Client::try_from(config.clone())?;
-    // The election does its own retries, bounded by its deadlines.
-    let mut election_config = config;
-    election_config.default_retry = false;
-    let election_client = Client::try_from(election_config)?;
-
     let health = admin::Health::default();
     health.starting("identity");
     health.starting("fleet");
@@ -67,7 +62,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     health.ready("identity");
 
     let settings = election_settings(&arguments);
-    let (election, standing) = Election::new(election_client, settings, clock.clone());
+    let (standing, elected) = hold_election(config, settings, clock.clone(), shutdown.clone()).await?;
     let (steps, step_queue) = mpsc::unbounded_channel();
     let prober = Some(Prober::new(tls.clone(), clock.clone()));
     let fleet = Fleet::new(
@@ -103,27 +98,48 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         live,
         metrics,
     };
-    run_to_the_end(election, standing, leader, step_queue, shutdown).await;
+    tokio::select! {
+        () = lead_when_elected(leader, standing, step_queue) => {}
+        () = shutdown.cancelled() => {}
+    }
+    tokio::task::spawn_blocking(move || elected.join())
+        .await?
+        .map_err(|_| anyhow::anyhow!("the election panicked"))?;
     served.await??;
     admin.await?;
     Ok(())
 }
 
-async fn run_to_the_end(
-    election: Election,
-    standing: Standing,
-    leader: Leader,
-    steps: mpsc::UnboundedReceiver<crate::fleet::PoolKey>,
+/// The election has a thread and a connection of its own: however busy the rest is, the lease is renewed in time.
+async fn hold_election(
+    mut config: kube::Config,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
-) {
-    let elected = tokio::spawn(election.run(shutdown.clone()));
-    tokio::select! {
-        () = lead_when_elected(leader, standing, steps) => {}
-        () = shutdown.cancelled() => {}
-    }
-    if let Err(error) = elected.await {
-        tracing::error!(%error, "election ended");
-    }
+) -> anyhow::Result<(Standing, std::thread::JoinHandle<()>)> {
+    // It does its own retries, bounded by its deadlines.
+    config.default_retry = false;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name("election".to_owned())
+        .spawn(move || {
+            runtime.block_on(async move {
+                let candidate = Client::try_from(config).map(|client| Election::new(client, settings, clock));
+                let (election, standing) = match candidate {
+                    Ok((election, standing)) => (Ok(election), Ok(standing)),
+                    Err(error) => (Err(()), Err(error)),
+                };
+                if sender.send(standing).is_ok()
+                    && let Ok(election) = election
+                {
+                    election.run(shutdown).await;
+                }
+            });
+        })?;
+    Ok((receiver.await??, thread))
 }
 
 fn register(registry: &admin::SharedRegistry, metrics: &Metrics) -> FleetMetrics {

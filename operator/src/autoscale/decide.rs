@@ -104,7 +104,7 @@ pub fn decide(
     history: &mut History,
     now: Moment,
 ) -> Decision {
-    let growth = expected_growth(observation);
+    let growth = expected_growth(policy, observation);
     let needed = workers_for(
         f64::from(observation.active) + f64::from(observation.waiting) + growth,
         policy.capacity,
@@ -169,13 +169,17 @@ pub(super) fn workers_for(conversations: f64, capacity: u32) -> u32 {
     (conversations / f64::from(capacity.max(1))).ceil().max(0.0) as u32
 }
 
-fn expected_growth(observation: &Observation) -> f64 {
+fn expected_growth(policy: &Policy, observation: &Observation) -> f64 {
     let seconds = observation.start_time.as_secs_f64();
     let (arrivals, endings) = (
         observation.rates.arrivals.max(0.0),
         observation.rates.endings.max(0.0),
     );
-    ((arrivals - endings) * seconds).max(0.0) + MARGIN_WIDTH * ((arrivals + endings) * seconds).sqrt()
+    let expected =
+        ((arrivals - endings) * seconds).max(0.0) + MARGIN_WIDTH * ((arrivals + endings) * seconds).sqrt();
+    // Nothing is expected to more than double while one worker starts: what comes faster shows as waiting at once.
+    let load = f64::from(observation.active) + f64::from(observation.waiting);
+    expected.min(load + f64::from(policy.capacity))
 }
 
 fn headroom(policy: &Policy, needed: u32) -> u32 {

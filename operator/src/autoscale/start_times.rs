@@ -5,6 +5,8 @@ use std::time::Duration;
 
 /// Taken before any start was measured.
 pub const DEFAULT_START_TIME: Duration = Duration::from_secs(8);
+/// A start that takes longer says more of the cluster than of the worker: expecting more load for it would only add to it.
+const LONGEST_START_TIME: Duration = Duration::from_secs(30);
 /// So many last starts count.
 const KEPT: usize = 64;
 
@@ -20,7 +22,7 @@ impl StartTimes {
         if self.measured.len() == KEPT {
             self.measured.pop_front();
         }
-        self.measured.push_back(taken);
+        self.measured.push_back(taken.min(LONGEST_START_TIME));
     }
 
     /// 19 of 20 workers take at most this long.

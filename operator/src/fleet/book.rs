@@ -102,6 +102,10 @@ impl Book {
         let doors = (known.accepting, known.draining) != (report.accepting, report.draining);
         // While it drains, every report may be the one after which it can go.
         let step = doors || known.active != report.active || known.sequence == 0 || worker.cordon.is_some();
+        // It has answered customers, so no probe could prove more: a new leader takes over what works.
+        if report.turns_answered > 0 {
+            worker.answered.get_or_insert(now);
+        }
         let probe =
             report.accepting && worker.answered.is_none() && !std::mem::replace(&mut worker.probing, true);
         if step {

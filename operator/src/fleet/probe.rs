@@ -10,6 +10,7 @@ use springtide_proto::time::timestamp_to_wire;
 use springtide_runtime::clock::Clock;
 use springtide_runtime::identity::{PeerIdentity, TenantRole};
 use springtide_runtime::tls::TlsMaterial;
+use tokio::sync::Semaphore;
 
 use super::WorkerFacts;
 
@@ -17,12 +18,15 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 const ATTEMPTS: u32 = 20;
+/// So many workers are asked at once: after a change of leader all of them are to be.
+const AT_ONCE: usize = 16;
 
 /// Asks workers.
 #[derive(Clone)]
 pub struct Prober {
     tls: TlsMaterial,
     clock: Arc<dyn Clock>,
+    permits: Arc<Semaphore>,
 }
 
 /// Why a worker did not answer.
@@ -41,17 +45,18 @@ enum ProbeError {
 impl Prober {
     /// Asks in the operator's name.
     pub fn new(tls: TlsMaterial, clock: Arc<dyn Clock>) -> Self {
-        Self { tls, clock }
+        Self {
+            tls,
+            clock,
+            permits: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 
     /// Asks until the worker answered (`true`) or was asked often enough.
     pub(super) async fn until_answered(&self, worker: &WorkerFacts, tenant_uid: &str) -> bool {
         let mut wait = FIRST_RETRY;
         for attempt in 1..=ATTEMPTS {
-            match tokio::time::timeout(ANSWER_TIMEOUT, self.ask(worker, tenant_uid))
-                .await
-                .unwrap_or(Err(ProbeError::Late))
-            {
+            match self.ask_in_turn(worker, tenant_uid).await {
                 Ok(()) => return true,
                 Err(error) => tracing::info!(pod = %worker.pod, attempt, %error, "probe not answered"),
             }
@@ -59,6 +64,14 @@ impl Prober {
             wait = (wait * 2).min(LAST_RETRY);
         }
         false
+    }
+
+    /// Asks once, when it is this worker's turn.
+    async fn ask_in_turn(&self, worker: &WorkerFacts, tenant_uid: &str) -> Result<(), ProbeError> {
+        let _permit = self.permits.acquire().await.map_err(|_| ProbeError::Late)?;
+        tokio::time::timeout(ANSWER_TIMEOUT, self.ask(worker, tenant_uid))
+            .await
+            .unwrap_or(Err(ProbeError::Late))
     }
 
     async fn ask(&self, worker: &WorkerFacts, tenant_uid: &str) -> Result<(), ProbeError> {

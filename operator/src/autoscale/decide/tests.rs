@@ -64,7 +64,7 @@ fn growth_is_the_net_arrivals_while_a_worker_starts_and_a_margin() {
             arrivals: 5.0,
             endings: 3.0,
         },
-        ..observed(0, 1)
+        ..observed(40, 2)
     };
     let decision = decide(&policy(), &observation, &free(), &mut History::default(), at(0));
     assert!(
@@ -72,7 +72,20 @@ fn growth_is_the_net_arrivals_while_a_worker_starts_and_a_margin() {
         "{}",
         decision.growth
     );
-    assert_eq!(decision.needed, 2);
+    assert_eq!(decision.needed, 4);
+}
+
+#[test]
+fn no_more_growth_is_expected_than_a_doubling_and_one_worker() {
+    let observation = Observation {
+        rates: Rates {
+            arrivals: 500.0,
+            endings: 0.0,
+        },
+        ..observed(40, 2)
+    };
+    let decision = decide(&policy(), &observation, &free(), &mut History::default(), at(0));
+    assert!((decision.growth - 60.0).abs() < 1e-9, "{}", decision.growth);
 }
 
 #[test]

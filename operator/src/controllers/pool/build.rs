@@ -14,6 +14,9 @@ use super::template;
 use super::validate::ValidPool;
 use super::workers::{Worker, Workers, free_ordinals, sort};
 
+/// So many workers start at once, or as many as answer already if that is more: a pool at most doubles in one start time,
+/// and starts never starve the workers that answer.
+const MOST_STARTING: u32 = 16;
 /// So many Pods that no node takes stay pending, so that a node autoscaler sees the need.
 const MOST_UNSCHEDULABLE: usize = 10;
 
@@ -223,7 +226,11 @@ fn grow(
     } else {
         usize::MAX
     };
-    let count = (missing - prepared.uncordon.len()).min(most);
+    let starting = prepared.decision.observation.starting;
+    let startable = MOST_STARTING.max(prepared.live.ready).saturating_sub(starting);
+    let count = (missing - prepared.uncordon.len())
+        .min(most)
+        .min(to_usize(startable));
     let ordinals = free_ordinals(prepared.valid.key.pool.as_str(), &seen.pods, memory, count);
     prepared.create = ordinals
         .into_iter()

@@ -21,7 +21,7 @@ use super::memory::PoolMemory;
 
 /// Knowledge that was found is looked for again after this; that which was missing, at each reconcile.
 const KNOWLEDGE_PERIOD: Duration = Duration::from_secs(30);
-/// A leader's book counts as complete after this at the latest.
+/// A new leader waits this long for workers that should be heard, before it tells gateways of those that are.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// All that a reconcile sees.
@@ -90,15 +90,14 @@ fn in_step_with_pods(
     let gateways: BTreeSet<_> = gateways.iter().map(|pod| pod.uid.clone()).collect();
     let view = context.fleet.with_book(|book| {
         let before = book.view(key, now);
-        let answers = |pod: &PodFacts| {
-            before
-                .worker(&pod.uid)
-                .is_some_and(|worker| worker.answered.is_some())
+        let late = book.age(now) > GRACE;
+        let settled = |pod: &PodFacts| match before.worker(&pod.uid) {
+            Some(worker) => worker.answered.is_some() || worker.silent && late,
+            None => late,
         };
-        let complete = book.age(now) > GRACE
-            || pods
-                .iter()
-                .all(|pod| !pod.ready || pod.terminating || answers(pod));
+        let complete = pods
+            .iter()
+            .all(|pod| !pod.ready || pod.terminating || settled(pod));
         book.sync_workers(key, &workers, complete);
         book.sync_gateways(&key.tenant, &gateways);
         let view = book.view(key, now);

@@ -69,6 +69,7 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
     let seen = dereference::dereference(&context, &pool, &key, &mut memory).await?;
     let valid = validate::validate(&pool, &key, &seen, &context.installation)?;
     let prepared = build::build(&valid, &seen, &mut memory);
+    log_change(&context, &prepared);
     context.live.put(&key, prepared.live.clone());
     drop(granting);
     let applied = apply::apply(&context, &pool, &prepared, &seen, &mut memory).await;
@@ -77,6 +78,28 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
     applied.result?;
     context.succeeded(KIND, &key.to_string());
     Ok(Action::requeue(if written { SAFETY } else { STATUS_PERIOD }))
+}
+
+fn log_change(context: &Context, prepared: &build::Prepared<'_>) {
+    let (key, decision) = (prepared.valid.key, &prepared.decision);
+    let before = context.live.pool(key).map(|live| live.desired);
+    if before != Some(decision.desired) {
+        let observation = &decision.observation;
+        tracing::info!(
+            pool = %key,
+            from = before,
+            to = decision.desired,
+            binding = decision.binding.as_str(),
+            active = observation.active,
+            waiting = observation.waiting,
+            growth = decision.growth,
+            start_seconds = observation.start_time.as_secs_f64(),
+            ready = observation.ready,
+            starting = observation.starting,
+            silent = observation.silent,
+            "decided"
+        );
+    }
 }
 
 /// What cannot succeed until it is edited waits for the edit; the rest is tried again, less and less often.

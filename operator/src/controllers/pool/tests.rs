@@ -91,6 +91,24 @@ async fn waiting_conversations_start_workers_in_the_same_reconcile() {
 }
 
 #[tokio::test]
+async fn a_surge_starts_in_steps_so_that_starts_do_not_starve_answers() {
+    let mut tenant = acme();
+    tenant.spec.capacity.limit = 100;
+    let scenario = Scenario::new(Cached {
+        tenants: vec![tenant],
+        ..Cached::default()
+    });
+    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 1_000);
+    let mut pool = web(at_once(1));
+    pool.spec.scaling.max = 100;
+    for _ in 0..3 {
+        reconciled(&scenario, &pool).await;
+    }
+    assert_eq!(scenario.context.live.pool(&key()).unwrap().desired, 50);
+    assert_eq!(created(&scenario).len(), 16);
+}
+
+#[tokio::test]
 async fn nothing_exceeds_the_tenants_limit() {
     let mut tenant = acme();
     tenant.spec.capacity.limit = 4;

@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 
 use crate::api::Promotion;
 use crate::autoscale::Phase;
+use crate::names::tenant_namespace;
 
 use super::apply::WriteError;
 use super::context::{Context, reference};
@@ -46,7 +48,11 @@ pub async fn reconcile(promotion: Arc<Promotion>, context: Arc<Context>) -> Resu
         .fleet
         .with_book(|book| book.age(context.fleet.now()))
         .is_none_or(|age| age < SETTLING);
-    if young && prepared.wishes.iter().any(|wish| wish.allowed.is_none()) {
+    let undecided = |wish: &build::Wish| {
+        let pool = ObjectRef::new(wish.key.pool.as_str()).within(&tenant_namespace(wish.key.tenant.as_str()));
+        wish.allowed.is_none() && (young || context.stores.pools.get(&pool).is_some())
+    };
+    if prepared.wishes.iter().any(undecided) {
         return Ok(Action::requeue(SOON));
     }
     let going = promotion.metadata.deletion_timestamp.is_some();
