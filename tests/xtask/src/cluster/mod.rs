@@ -28,6 +28,7 @@ use layout::{CONTROL, NODES, Node, State};
 
 pub(crate) use binaries::ensure as ensure_binaries;
 pub(crate) use node::{images as node_images, load_image};
+pub(crate) use process::in_netns;
 pub(crate) use up::{on_each_node, possible, start};
 
 /// Where a cluster keeps its files unless told otherwise.

@@ -9,7 +9,15 @@ use crate::progress::{Ending, Report, Step};
 use crate::workspace;
 
 /// Generated files: the command that writes them (a program of target/debug and its arguments) and where they are.
-const GENERATED: &[(&[&str], &str)] = &[];
+const GENERATED: &[(&[&str], &str)] = &[(
+    &[
+        "springtide-operator",
+        "crds",
+        "--folder",
+        "charts/springtide-crds/templates",
+    ],
+    "charts/springtide-crds/templates",
+)];
 
 pub(super) fn format(report: &mut Report) {
     report.step("format", |step| {

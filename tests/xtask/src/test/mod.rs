@@ -47,6 +47,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         checks::format(&mut report);
         checks::dependencies(&mut report);
     }
+    // helm renders the charts in unit tests, so the cluster's programs come first.
+    let needs_programs = wanted(Part::Units) || wanted(Part::EndToEnd);
+    let programs = needs_programs
+        .then(|| end_to_end::programs(&mut report))
+        .flatten();
     let built = checks::build(&mut report);
     for part in [Part::Checks, Part::Units, Part::EndToEnd] {
         match (wanted(part), built, part) {
@@ -60,8 +65,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 checks::lints(&mut report);
                 checks::generated(&mut report);
             }
-            (true, true, Part::Units) => units::run(&mut report),
-            (true, true, Part::EndToEnd) => end_to_end::run(&mut report),
+            (true, true, Part::Units) => units::run(&mut report, programs.as_deref()),
+            (true, true, Part::EndToEnd) => end_to_end::run(&mut report, programs.as_deref()),
         }
     }
     report.conclude()

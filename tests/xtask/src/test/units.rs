@@ -1,5 +1,7 @@
 //! Tests that need no cluster: units, properties, one binary at a time, PostgreSQL.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -9,10 +11,13 @@ use crate::postgres::{self, Postgres};
 use crate::progress::{Ending, Report, Step};
 use crate::workspace;
 
+/// Environment variable that names helm to the tests of the charts.
+const HELM: &str = "SPRINGTIDE_HELM";
 /// Test targets with this prefix need the cluster.
 pub(super) const END_TO_END: &str = "e2e";
 
-pub(super) fn run(report: &mut Report) {
+/// `programs` is the folder with helm.
+pub(super) fn run(report: &mut Report, programs: Option<&Path>) {
     let mut server = None;
     let started = report.step("PostgreSQL", |step| {
         packages::ensure_postgres(step)?;
@@ -22,17 +27,23 @@ pub(super) fn run(report: &mut Report) {
         server = Some(running);
         Ok(Ending::Done(remark))
     });
-    let address = server.as_ref().map(Postgres::address);
+    let mut environment = Vec::new();
+    if let Some(server) = &server {
+        environment.push((postgres::VARIABLE, server.address().to_owned()));
+    }
+    if let Some(programs) = programs {
+        environment.push((HELM, programs.join("helm").display().to_string()));
+    }
     let remark = if started { "" } else { "without PostgreSQL" };
     report.step("unit tests", |step| {
-        units(step, address).map(|()| Ending::Done(remark.to_owned()))
+        units(step, &environment).map(|()| Ending::Done(remark.to_owned()))
     });
     report.step("documentation tests", |step| {
-        cargo_test(step, &["--doc".to_owned()], address).map(|()| Ending::Done(String::new()))
+        cargo_test(step, &["--doc".to_owned()], &environment).map(|()| Ending::Done(String::new()))
     });
 }
 
-fn units(step: &Step, address: Option<&str>) -> Result<()> {
+fn units(step: &Step, environment: &[(&str, String)]) -> Result<()> {
     let mut words = ["--lib", "--bins", "--examples"].map(str::to_owned).to_vec();
     for name in test_targets()?
         .into_iter()
@@ -40,17 +51,15 @@ fn units(step: &Step, address: Option<&str>) -> Result<()> {
     {
         words.extend(["--test".to_owned(), name]);
     }
-    cargo_test(step, &words, address)
+    cargo_test(step, &words, environment)
 }
 
 /// Always the whole workspace: a part of it would have other features, and compile all again.
-fn cargo_test(step: &Step, words: &[String], address: Option<&str>) -> Result<()> {
+fn cargo_test(step: &Step, words: &[String], environment: &[(&str, String)]) -> Result<()> {
     let mut test = workspace::cargo()?;
     test.args(["test", "--workspace", "--locked", "--no-fail-fast"])
         .args(words);
-    if let Some(address) = address {
-        test.env(postgres::VARIABLE, address);
-    }
+    test.envs(environment.iter().map(|(name, value)| (name, value)));
     step.run(&mut test)
 }
 
