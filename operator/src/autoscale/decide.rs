@@ -265,21 +265,22 @@ fn held(
     history: &History,
     now: Moment,
 ) -> (u32, Binding) {
-    let have = observation.have();
+    // What was decided stands, not what exists: a worker beyond it (one that takes another's place) raises nothing.
+    let standing = history.last().unwrap_or(observation.have());
     let window: Duration = policy.down_window;
     if observation.silent > 0 {
-        return (have.max(history.last().unwrap_or(0)), Binding::MissingData);
+        return (standing, Binding::MissingData);
     }
     if !bounds.plans.is_empty() {
-        return (have, Binding::PromotionHolds);
+        return (standing, Binding::PromotionHolds);
     }
     if !history.is_warm(now, window) {
-        return (have, Binding::ColdWindow);
+        return (standing, Binding::ColdWindow);
     }
-    let by_window = history.needed_within(now, window).min(have);
+    let by_window = history.needed_within(now, window).min(standing);
     let by_rate = history
-        .lowest_by_rate(now, have, policy.max_down_percent_per_minute)
-        .min(have);
+        .lowest_by_rate(now, policy.max_down_percent_per_minute)
+        .min(standing);
     if by_window >= by_rate {
         (by_window, Binding::DownWindow)
     } else {

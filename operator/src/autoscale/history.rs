@@ -73,11 +73,17 @@ impl History {
     }
 
     /// The smallest size that `percent` per minute allows now; one may always leave.
-    pub(super) fn lowest_by_rate(&self, now: Moment, have: u32, percent: u32) -> u32 {
-        let most = self.decided.maximum(now, RATE_SPAN).unwrap_or(0).max(have);
+    pub(super) fn lowest_by_rate(&self, now: Moment, percent: u32) -> u32 {
+        let recent = self.decided.maximum(now, RATE_SPAN);
+        let most = recent.or(self.last).unwrap_or(0);
         let share = u64::from(most) * u64::from(percent.min(100)) / 100;
         let leaving = u32::try_from(share).unwrap_or(u32::MAX).max(1);
         most.saturating_sub(leaving)
+    }
+
+    /// A new leader takes over at this size.
+    pub fn resume(&mut self, desired: u32) {
+        self.last.get_or_insert(desired);
     }
 
     /// The last decision.

@@ -160,8 +160,7 @@ proptest! {
         let with_all = decide(&policy, &observation, &bounds, &mut history.clone(), now);
         let decision = decide(&policy, &missing, &bounds, &mut history.clone(), now);
         prop_assert!(decision.desired >= with_all.desired);
-        prop_assert!(decision.desired >= observation.have());
-        prop_assert!(decision.desired >= history.last().unwrap_or(0));
+        prop_assert!(decision.desired >= history.last().unwrap_or(observation.have()));
     }
 
     #[test]

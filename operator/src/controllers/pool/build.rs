@@ -61,6 +61,7 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
         plans: &seen.plans,
         tenant_share: seen.tenant_share,
     };
+    resume(valid, &observation, memory);
     let decision = decide(
         &valid.policy,
         &observation,
@@ -93,10 +94,23 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
             (&spec, &digest),
             to_usize(target - have),
         );
-    } else {
+    } else if observation.silent == 0 || valid.policy.suspended {
         shrink(&mut prepared, &digest, to_usize(have - target));
     }
     prepared
+}
+
+/// A new leader takes over what was decided, as far as it is there: a worker that takes another's place is beyond it.
+fn resume(valid: &ValidPool<'_>, observation: &Observation, memory: &mut PoolMemory) {
+    let decided = valid
+        .pool
+        .status
+        .as_ref()
+        .map(|status| status.desired)
+        .filter(|desired| *desired > 0);
+    memory
+        .history
+        .resume(decided.map_or(observation.have(), |desired| desired.min(observation.have())));
 }
 
 fn measure_starts(seen: &Seen, memory: &mut PoolMemory) {
@@ -133,7 +147,8 @@ fn with_surge(decision: &Decision, workers: &Workers, digest: &str, tenant_share
         .chain(&workers.starting)
         .any(|worker| outdated(&worker));
     let drained_slowly = to_u32(workers.draining.len()) > desired / 2;
-    if !any || desired == 0 || desired >= tenant_share || drained_slowly || have > desired + 1 {
+    let unclear = decision.observation.silent > 0;
+    if !any || unclear || desired == 0 || desired >= tenant_share || drained_slowly || have > desired + 1 {
         return desired;
     }
     let current_starts = workers.starting.iter().any(|worker| !outdated(&worker))

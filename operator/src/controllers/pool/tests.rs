@@ -303,6 +303,34 @@ async fn outdated_workers_are_replaced_one_by_one() {
 }
 
 #[tokio::test]
+async fn replacing_outdated_workers_raises_nothing_under_a_new_leader_or_while_data_is_missing() {
+    for heard in [true, false] {
+        let scenario = scenario();
+        // Its window is cold, so what stands is held.
+        let pool = web(json!({"min": 1, "max": 10}));
+        let template = template_of(&pool).await;
+        for (name, uid) in [("web-0", "u0"), ("web-1", "u1")] {
+            scenario.show_worker(name, uid, true, "old");
+            if heard {
+                TestWorker::attach(&scenario.context.fleet, &key(), name, uid);
+            }
+        }
+        for _ in 0..4 {
+            reconciled(&scenario, &pool).await;
+            for name in created(&scenario) {
+                scenario.show_worker(&name, &format!("uid-of-{name}"), false, &template);
+            }
+        }
+        assert_eq!(
+            scenario.context.live.pool(&key()).unwrap().desired,
+            2,
+            "heard: {heard}"
+        );
+        assert_eq!(created(&scenario).len(), usize::from(heard));
+    }
+}
+
+#[tokio::test]
 async fn a_suspended_pool_is_emptied() {
     let scenario = scenario();
     let mut pool = web(at_once(1));
