@@ -218,7 +218,7 @@ impl DataArgs {
                 "arrivals_evening.csv",
             ),
         )?;
-        Ok([first, TenantData::shipped("arrivals_promotion.csv")?])
+        Ok([first, TenantData::shipped("arrivals_evening.csv")?])
     }
 }
 

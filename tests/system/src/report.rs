@@ -423,6 +423,11 @@ fn promotion(events: &[Event]) -> BTreeMap<&'static str, Value> {
 /// Answer times of the turns whose conversation was on the killed worker before.
 fn pause_of_moved(events: &[Event], ledger: &[LedgerLine]) -> Option<i64> {
     let kill = events.iter().find(|event| event.event == "worker_kill")?;
+    // What a gateway's end does to a turn is another figure.
+    let next = events
+        .iter()
+        .find(|event| event.event == "gateway_kill")
+        .map_or(Timestamp::MAX, |event| event.at);
     let mut before: HashMap<_, &LedgerLine> = HashMap::new();
     let mut pauses = Vec::new();
     let mut lines: Vec<_> = ledger.iter().collect();
@@ -432,7 +437,7 @@ fn pause_of_moved(events: &[Event], ledger: &[LedgerLine]) -> Option<i64> {
         let was_there = last.is_some_and(|last| last.worker.as_deref() == Some(kill.target.as_str()));
         if was_there
             && after(kill.at, line.sent) <= AFTER_KILL_MS
-            && line.answered.is_some_and(|answered| answered > kill.at)
+            && line.answered.is_some_and(|at| at > kill.at && at < next)
         {
             pauses.extend(
                 line.answered
@@ -492,10 +497,17 @@ fn invoice_summary(invoices: &Value) -> Value {
         .map(|invoice| {
             serde_json::json!({
                 "tenant": invoice["tenant"], "currency": invoice["currency"], "total": invoice["total"],
-                "interactions": invoice["interactions"], "number": invoice["number"],
+                "interactions": counted(invoice), "number": invoice["number"],
             })
         })
         .collect()
+}
+
+/// What an invoice counted of the meter `interactions`, included ones too: each of its lines says it.
+fn counted(invoice: &Value) -> Option<u64> {
+    let lines = invoice["lines"].as_array()?;
+    let line = lines.iter().find(|line| line["meter"] == "interactions")?;
+    line["counted"].as_str()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -73,12 +73,12 @@ pub(super) async fn play(
         load,
         events,
     };
-    let (first, second) = (TENANTS[0].0, TENANTS[1].0);
-    let boost = json!({"percent": "120", "of": "CurrentLoad"});
+    let first = TENANTS[0].0;
+    let boost = json!({"percent": "110", "of": "CurrentLoad"});
     cluster
         .apply(&promotion(
             "double-11",
-            second,
+            first,
             timeline.window.0,
             timeline.window.1,
             15,
@@ -87,7 +87,7 @@ pub(super) async fn play(
         .await?;
     stage.note(
         "promotion_applied",
-        second,
+        first,
         json!({"opens": timeline.window.0.to_string()}),
     )?;
     stage.at(timeline.worker_kill).await;
@@ -113,7 +113,7 @@ pub(super) async fn play(
     stage.at(timeline.operator_kill).await;
     kill_leader(&stage).await?;
     stage.at(timeline.open).await;
-    promotion_opens(&stage, second).await
+    promotion_opens(&stage, first).await
 }
 
 async fn pool_of(cluster: &Cluster, tenant: &str) -> anyhow::Result<LivePool> {

@@ -46,6 +46,8 @@ pub struct Scale {
     pub waves: u32,
     /// Bursts of a wave, the tenants in turn.
     pub bursts: u32,
+    /// Conversations of a burst: more than a worker takes, so that each needs a new one.
+    pub burst_conversations: u32,
     /// Between two bursts.
     pub burst_every: Duration,
 }
@@ -54,12 +56,13 @@ impl Scale {
     /// The demo's: more than 5,000 conversations, 15,000 turns and 50 steps.
     pub fn demo() -> Self {
         Self {
-            conversations: 4_500,
+            conversations: 4_300,
             turns: 3,
             capacity: 10,
             waves: 3,
-            bursts: 18,
-            burst_every: Duration::from_millis(2_200),
+            bursts: 20,
+            burst_conversations: 15,
+            burst_every: Duration::from_millis(2_000),
         }
     }
 }
@@ -101,10 +104,10 @@ pub(crate) struct Timeline {
 /// Before the first burst.
 const LEAD: Duration = Duration::from_secs(12);
 /// How long the first tenant's bursts stay after the last burst of a wave, and the second's after that.
-const HOLD: Duration = Duration::from_secs(8);
-const HOLD_SECOND: Duration = Duration::from_secs(14);
+const HOLD: Duration = Duration::from_secs(12);
+const HOLD_SECOND: Duration = Duration::from_secs(10);
 /// Until the pools have shrunk again.
-const REST: Duration = Duration::from_secs(20);
+const REST: Duration = Duration::from_secs(12);
 
 impl Timeline {
     /// The last wave holds until the promotion has opened, which is at a whole minute.
@@ -114,7 +117,7 @@ impl Timeline {
         let begin = |number: u32| LEAD + (wave + HOLD + HOLD_SECOND + REST) * number;
         let last = scale.waves.saturating_sub(1);
         let ramp_end = begin(last) + wave;
-        let whole_minutes = (now + ramp_end + seconds(40)).as_second().div_euclid(60) + 1;
+        let whole_minutes = (now + ramp_end + seconds(35)).as_second().div_euclid(60) + 1;
         let start = jiff::Timestamp::from_second(whole_minutes * 60)?;
         let open = Duration::try_from(start.duration_since(now))?;
         let mut bursts = [Vec::new(), Vec::new()];
@@ -131,7 +134,7 @@ impl Timeline {
                 bursts[usize::from(second)].push(PlannedBurst {
                     at,
                     until,
-                    conversations: scale.capacity,
+                    conversations: scale.burst_conversations,
                 });
             }
         }
@@ -139,11 +142,11 @@ impl Timeline {
         let (first, middle) = (begin(0) + wave, begin(last / 2) + wave);
         Ok(Self {
             bursts,
-            worker_kill: first + seconds(2),
-            gateway_kill: first + seconds(5),
+            worker_kill: first + seconds(1),
+            gateway_kill: first + seconds(7),
             falls: first + HOLD,
-            scale_up: middle.max(first + seconds(1)) + seconds(1),
-            scale_release: middle + HOLD + seconds(4),
+            scale_up: middle + seconds(1),
+            scale_release: middle + HOLD - seconds(2),
             operator_kill: ramp_end + seconds(8),
             open,
             end: open + seconds(14),
@@ -305,9 +308,9 @@ impl Course {
             questions: data.questions.clone(),
             arrivals: trace::arrivals(&curve, self.scale.conversations / 2, span, &mut random),
             turns: self.scale.turns,
-            think: (Duration::from_secs(2), Duration::from_secs(5)),
+            think: (Duration::from_secs(3), Duration::from_secs(6)),
             bursts: timeline.bursts[place].clone(),
-            burst_think: (Duration::from_secs(7), Duration::from_secs(11)),
+            burst_think: (Duration::from_secs(9), Duration::from_secs(14)),
         })
     }
 

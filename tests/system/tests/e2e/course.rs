@@ -24,6 +24,7 @@ async fn a_course_with_every_fault_bills_exactly_what_its_customers_received() {
             capacity: 8,
             waves: 1,
             bursts: 12,
+            burst_conversations: 12,
             burst_every: Duration::from_secs(3),
         },
         phases: Vec::new(),
