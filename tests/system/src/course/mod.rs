@@ -62,7 +62,7 @@ impl Scale {
             waves: 3,
             bursts: 20,
             burst_conversations: 15,
-            burst_every: Duration::from_millis(2_000),
+            burst_every: Duration::from_secs(2),
         }
     }
 }
@@ -146,7 +146,7 @@ impl Timeline {
             gateway_kill: first + seconds(7),
             falls: first + HOLD,
             scale_up: middle + seconds(1),
-            scale_release: middle + HOLD - seconds(2),
+            scale_release: middle + HOLD.saturating_sub(seconds(2)),
             operator_kill: ramp_end + seconds(8),
             open,
             end: open + seconds(14),
