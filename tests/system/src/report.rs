@@ -79,7 +79,8 @@ pub struct Report {
     pub answers_kind: BTreeMap<&'static str, usize>,
     pub top1_right_share: f64,
     pub top1_right_share_by_tenant: BTreeMap<String, f64>,
-    pub first_answer_s: BTreeMap<String, f64>,
+    pub first_answer_s: Option<f64>,
+    pub first_answer_s_by_tenant: BTreeMap<String, f64>,
     pub step_to_create_ms: Steps,
     pub promotion: BTreeMap<&'static str, Value>,
     pub pause_ms: BTreeMap<&'static str, Option<i64>>,
@@ -227,7 +228,10 @@ pub fn compute(folder: &Path, phases: &[(String, f64)]) -> anyhow::Result<Report
         .into(),
         top1_right_share: right,
         top1_right_share_by_tenant: right_by_tenant,
-        first_answer_s: first_answers(&events, &ledger),
+        first_answer_s: first_answers(&events, &ledger)
+            .into_values()
+            .max_by(f64::total_cmp),
+        first_answer_s_by_tenant: first_answers(&events, &ledger),
         step_to_create_ms: steps(&bursts, &pods),
         promotion: promotion(&events),
         pause_ms: [

@@ -216,6 +216,15 @@ impl Course {
             .push(("bills".to_owned(), begun.elapsed().as_secs_f64()));
         let report = crate::report::compute(&self.report, &self.phases)?;
         crate::report::write(&self.report, &report)?;
+        for invoice in report.invoices.as_array().into_iter().flatten() {
+            let text = |name: &str| invoice[name].as_str().unwrap_or_default();
+            let (number, tenant) = (text("number"), text("tenant"));
+            let (total, currency) = (text("total"), text("currency"));
+            say(&format!(
+                "bill {number} of {tenant}: {total} {currency} for {} interactions",
+                invoice["interactions"]
+            ));
+        }
         Ok(report)
     }
 

@@ -1,0 +1,201 @@
+//! Parts that are away: conversations go on without the operator and without billing, and every turn is billed afterwards.
+use springtide_runtime::clock::{Clock as _, SystemClock};
+use springtide_tests::cluster::Cluster;
+use springtide_tests::course::{Database, SYSTEM};
+use springtide_tests::data::TenantData;
+use springtide_tests::load::{Client, Sent};
+use springtide_tests::manifests::{PoolManifest, TenantManifest, rate_plan};
+
+use crate::support::{LIMIT, cluster, database, wait_for_number};
+
+const TENANT: &str = "aspen";
+const NAMESPACE: &str = "tenant-aspen";
+
+async fn take_on(cluster: &Cluster) -> Client {
+    cluster.apply(&rate_plan("standard-2026")).await.unwrap();
+    let knowledge = TenantData::shipped("arrivals_evening.csv")
+        .unwrap()
+        .knowledge_parts()
+        .unwrap();
+    let pool = PoolManifest {
+        conversations: 4,
+        min: 1,
+        max: 4,
+        down_window_seconds: 5,
+        drain_seconds: 5,
+    };
+    let manifest = TenantManifest {
+        name: TENANT,
+        display_name: "杨",
+        rate_plan: "standard-2026",
+        limit: 8,
+        knowledge: &knowledge,
+        pool,
+    };
+    cluster.apply(&manifest.to_yaml()).await.unwrap();
+    wait_for_number(
+        cluster,
+        &["bp", "web", "-n", NAMESPACE],
+        "/status/readyReplicas",
+        |ready| ready >= 1,
+    )
+    .await;
+    let address = || cluster.service_address(NAMESPACE, "gateway");
+    let address = cluster
+        .wait_for("the gateways' service", LIMIT, address)
+        .await
+        .unwrap();
+    Client::new(&format!("http://{address}")).unwrap()
+}
+
+/// Asks until it is answered.
+async fn ask(cluster: &Cluster, client: &Client, conversation: &str, turn: &str, token: &str) -> String {
+    let check = || async {
+        match client.turn(conversation, turn, "怎么开发票", token).await {
+            Sent::Reply(reply) => Ok(reply.resume_token),
+            other => anyhow::bail!("{other:?}"),
+        }
+    };
+    cluster.wait_for("an answer", LIMIT, check).await.unwrap()
+}
+
+async fn replicas(cluster: &Cluster, object: &str, name: &str, count: usize) {
+    cluster
+        .kubectl(&["scale", object, "-n", SYSTEM, &format!("--replicas={count}")])
+        .await
+        .unwrap();
+    let check = || async {
+        let pods = cluster
+            .pods(SYSTEM, &format!("app.kubernetes.io/name={name}"))
+            .await?;
+        let ready = pods.iter().filter(|pod| pod.ready).count();
+        anyhow::ensure!(
+            pods.len() == count && ready == count,
+            "{ready} of {} pods are ready",
+            pods.len()
+        );
+        Ok(())
+    };
+    cluster
+        .wait_for(&format!("{count} replicas of {object}"), LIMIT, check)
+        .await
+        .unwrap();
+}
+
+/// Billed turns of the tenant, by billing's own export.
+async fn exported(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    let words = [
+        "exec",
+        "-n",
+        SYSTEM,
+        "springtide-billing-0",
+        "--",
+        "springtide-billing",
+        "export",
+        "--tenant",
+        TENANT,
+        "--period",
+    ];
+    let period = SystemClock
+        .now()
+        .in_tz("Asia/Shanghai")?
+        .strftime("%Y-%m")
+        .to_string();
+    let text = cluster.kubectl(&[&words[..], &[&period]].concat()).await?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_billed_afterwards() {
+    let Some(cluster) = cluster().await else { return };
+    let client = take_on(&cluster).await;
+    let token = ask(&cluster, &client, "c1", "t1", "").await;
+
+    replicas(
+        &cluster,
+        "deployment/springtide-operator",
+        "springtide-operator",
+        0,
+    )
+    .await;
+    let token = ask(&cluster, &client, "c1", "t2", &token).await;
+    let pods = cluster
+        .pods(NAMESPACE, "app.kubernetes.io/name=springtide-gateway")
+        .await
+        .unwrap();
+    for pod in &pods {
+        cluster
+            .kubectl(&["delete", "pod", &pod.name, "-n", NAMESPACE, "--wait=false"])
+            .await
+            .unwrap();
+    }
+    let check = || async {
+        let now = cluster
+            .pods(NAMESPACE, "app.kubernetes.io/name=springtide-gateway")
+            .await?;
+        let fresh = now
+            .iter()
+            .filter(|pod| pod.ready && pods.iter().all(|old| old.uid != pod.uid))
+            .count();
+        anyhow::ensure!(
+            fresh == pods.len() && now.len() == fresh,
+            "{fresh} new gateways are ready"
+        );
+        Ok(())
+    };
+    cluster
+        .wait_for("gateways that started without an operator", LIMIT, check)
+        .await
+        .unwrap();
+    let token = ask(&cluster, &client, "c1", "t3", &token).await;
+    ask(&cluster, &client, "c2", "t1", "").await;
+    replicas(
+        &cluster,
+        "deployment/springtide-operator",
+        "springtide-operator",
+        2,
+    )
+    .await;
+
+    // Only PostgreSQL outlives billing's pod here; the SQLite of a trial goes with it.
+    let keeps = matches!(database(), Database::Postgres(_));
+    if keeps {
+        replicas(
+            &cluster,
+            "statefulset/springtide-billing",
+            "springtide-billing",
+            0,
+        )
+        .await;
+        ask(&cluster, &client, "c1", "t4", &token).await;
+        replicas(
+            &cluster,
+            "statefulset/springtide-billing",
+            "springtide-billing",
+            1,
+        )
+        .await;
+    }
+    let wanted = if keeps { 5 } else { 4 };
+    let check = || async {
+        let lines = exported(&cluster).await?;
+        let witnessed = lines
+            .iter()
+            .filter(|line| line.contains("gateway") && line.contains("worker"))
+            .count();
+        anyhow::ensure!(
+            lines.len() == wanted && witnessed == wanted,
+            "{} turns, {witnessed} by both witnesses",
+            lines.len()
+        );
+        Ok(())
+    };
+    cluster
+        .wait_for("every turn, by both witnesses", LIMIT, check)
+        .await
+        .unwrap();
+    cluster
+        .kubectl(&["delete", "tn", TENANT, "--wait=true", "--timeout=120s"])
+        .await
+        .unwrap();
+}
