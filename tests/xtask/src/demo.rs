@@ -101,8 +101,11 @@ impl Phases {
 
 fn course(options: &Options, state: &State, phases: &Phases) -> Result<Command> {
     let netns = NODES.first().context("the cluster has no nodes")?.netns();
-    let mut course = Command::new("nsenter");
-    course.arg(format!("--net=/run/netns/{netns}"));
+    // The course ends with this command, however that ends.
+    let mut course = Command::new("setpriv");
+    course
+        .args(["--pdeathsig", "TERM", "nsenter"])
+        .arg(format!("--net=/run/netns/{netns}"));
     course.arg(workspace::target()?.join("debug/springtide-course"));
     course
         .arg("run")

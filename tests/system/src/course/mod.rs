@@ -61,8 +61,8 @@ impl Scale {
             capacity: 10,
             waves: 3,
             bursts: 20,
-            burst_conversations: 15,
-            burst_every: Duration::from_secs(2),
+            burst_conversations: 12,
+            burst_every: Duration::from_millis(2_200),
         }
     }
 }
@@ -117,7 +117,7 @@ impl Timeline {
         let begin = |number: u32| LEAD + (wave + HOLD + HOLD_SECOND + REST) * number;
         let last = scale.waves.saturating_sub(1);
         let ramp_end = begin(last) + wave;
-        let whole_minutes = (now + ramp_end + seconds(35)).as_second().div_euclid(60) + 1;
+        let whole_minutes = (now + ramp_end + seconds(28)).as_second().div_euclid(60) + 1;
         let start = jiff::Timestamp::from_second(whole_minutes * 60)?;
         let open = Duration::try_from(start.duration_since(now))?;
         let mut bursts = [Vec::new(), Vec::new()];
@@ -147,7 +147,7 @@ impl Timeline {
             falls: first + HOLD,
             scale_up: middle + seconds(1),
             scale_release: middle + HOLD.saturating_sub(seconds(2)),
-            operator_kill: ramp_end + seconds(8),
+            operator_kill: ramp_end + seconds(4),
             open,
             end: open + seconds(14),
             window: (start, start + jiff::SignedDuration::from_mins(10)),
@@ -261,7 +261,7 @@ impl Course {
         let pool = PoolManifest {
             conversations: self.scale.capacity,
             min: 2,
-            max: 60,
+            max: 50,
             down_window_seconds: 8,
             drain_seconds: 10,
         };
@@ -317,7 +317,7 @@ impl Course {
             questions: data.questions.clone(),
             arrivals: trace::arrivals(&curve, self.scale.conversations / 2, span, &mut random),
             turns: self.scale.turns,
-            think: (Duration::from_secs(3), Duration::from_secs(6)),
+            think: (Duration::from_secs(2), Duration::from_secs(5)),
             bursts: timeline.bursts[place].clone(),
             burst_think: (Duration::from_secs(9), Duration::from_secs(14)),
         })
