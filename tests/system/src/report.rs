@@ -29,6 +29,8 @@ pub const QUESTIONS: &str = "questions.jsonl";
 
 /// A load step that no pod followed within this was absorbed by workers that were there.
 const STEP_LIMIT_MS: i64 = 2_000;
+/// A killed gateway's container is back within this.
+const GATEWAY_REPLACED_MS: i64 = 5_000;
 /// Turns sent within this after a kill may have been struck by it.
 const AFTER_KILL_MS: i64 = 15_000;
 
@@ -236,7 +238,7 @@ pub fn compute(folder: &Path, phases: &[(String, f64)]) -> anyhow::Result<Report
         promotion: promotion(&events),
         pause_ms: [
             ("worker_kill_p99", pause_of_moved(&events, &ledger)),
-            ("gateway_kill_p99", pause_of_retried(&events, &ledger)),
+            ("gateway_kill_p99", pause_after_gateway_kill(&events, &ledger)),
         ]
         .into(),
         operator_decides_again_s: between(&events, "operator_kill", "operator_decides"),
@@ -453,20 +455,14 @@ fn pause_of_moved(events: &[Event], ledger: &[LedgerLine]) -> Option<i64> {
     percentile(&pauses, 99)
 }
 
-/// Answer times of the turns that had to be sent again after a gateway was killed.
-fn pause_of_retried(events: &[Event], ledger: &[LedgerLine]) -> Option<i64> {
+/// Answer times of the tenant's turns that were under way when its gateway was killed, or sent while it was being replaced.
+fn pause_after_gateway_kill(events: &[Event], ledger: &[LedgerLine]) -> Option<i64> {
     let kill = events.iter().find(|event| event.event == "gateway_kill")?;
     let tenant = kill.detail["tenant"].as_str()?;
     let mut pauses: Vec<_> = ledger
         .iter()
-        .filter(|line| {
-            line.tenant == tenant && line.attempts > 1 && after(kill.at, line.sent) <= AFTER_KILL_MS
-        })
-        .filter_map(|line| {
-            line.answered
-                .filter(|answered| *answered > kill.at)
-                .map(|answered| after(line.sent, answered))
-        })
+        .filter(|line| line.tenant == tenant && after(kill.at, line.sent) <= GATEWAY_REPLACED_MS)
+        .filter_map(|line| line.answered.filter(|at| *at > kill.at).map(|at| after(line.sent, at)))
         .collect();
     pauses.sort_unstable();
     percentile(&pauses, 99)
