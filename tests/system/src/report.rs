@@ -462,7 +462,11 @@ fn pause_after_gateway_kill(events: &[Event], ledger: &[LedgerLine]) -> Option<i
     let mut pauses: Vec<_> = ledger
         .iter()
         .filter(|line| line.tenant == tenant && after(kill.at, line.sent) <= GATEWAY_REPLACED_MS)
-        .filter_map(|line| line.answered.filter(|at| *at > kill.at).map(|at| after(line.sent, at)))
+        .filter_map(|line| {
+            line.answered
+                .filter(|at| *at > kill.at)
+                .map(|at| after(line.sent, at))
+        })
         .collect();
     pauses.sort_unstable();
     percentile(&pauses, 99)
