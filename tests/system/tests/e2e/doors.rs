@@ -9,7 +9,8 @@ use springtide_proto::conversation::{ConverseRequest, Turn};
 use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::fleet::fleet_client::FleetClient;
 use springtide_proto::fleet::{
-    GatewayHello, GatewayMessage, WorkerHello, WorkerMessage, gateway_message, worker_message,
+    GatewayHello, GatewayMessage, WorkerHello, WorkerMessage, gateway_command, gateway_message,
+    worker_command, worker_message,
 };
 use springtide_proto::ids::TenantId;
 use springtide_proto::metering::metering_client::MeteringClient;
@@ -201,6 +202,7 @@ async fn conversation_calls(cluster: &Cluster) {
 
 async fn fleet_calls(cluster: &Cluster) {
     let operator = PeerIdentity::System(SystemRole::Operator);
+    let mut leaders = 0;
     for pod in cluster
         .pods(SYSTEM, "app.kubernetes.io/name=springtide-operator")
         .await
@@ -223,44 +225,59 @@ async fn fleet_calls(cluster: &Cluster) {
         sender.send(hello).await.unwrap();
         let mut client = FleetClient::new(as_gateway.channel(&address, &operator).unwrap());
         let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
-        let command = client
-            .attach_gateway(stream)
-            .await
-            .unwrap()
+        let attached = client.attach_gateway(stream).await.unwrap();
+        let command = attached
             .into_inner()
             .next()
             .await
             .unwrap()
+            .unwrap()
+            .command
             .unwrap();
-        assert!(
-            command.command.is_some(),
-            "a leader welcomes, a follower names the leader"
+        let leads = matches!(
+            command,
+            gateway_command::Command::Welcome(_) | gateway_command::Command::Endpoints(_)
         );
-        let hello = WorkerMessage {
-            message: Some(worker_message::Message::Hello(WorkerHello {
-                tenant: "other".into(),
-                pool: "web".into(),
-                ..WorkerHello::default()
-            })),
-        };
-        let as_worker = material(cluster, &tenant_part(TenantRole::Worker)).await;
-        let mut client = FleetClient::new(as_worker.channel(&address, &operator).unwrap());
-        let attached = client.attach_worker(tokio_stream::iter([hello])).await;
-        let refused = match attached {
+        leaders += usize::from(leads);
+        let refused = refusal_of_a_foreign_worker(cluster, &address).await;
+        // A follower says who leads before it looks at anything.
+        assert_eq!(
+            refused,
+            leads.then_some(Reason::PermissionDenied),
+            "leads: {leads}"
+        );
+    }
+    assert_eq!(leaders, 1, "one replica leads, and it was asked");
+}
+
+/// A worker of this tenant that says it is another's: how the replica at `address` refuses it, if it looks at all.
+async fn refusal_of_a_foreign_worker(cluster: &Cluster, address: &str) -> Option<Reason> {
+    let hello = WorkerHello {
+        tenant: "other".into(),
+        pool: "web".into(),
+        pod: "web-0".into(),
+        pod_uid: "foreign".into(),
+        boot_id: "foreign".into(),
+        address: "10.98.1.250:7443".into(),
+        node: "node-1".into(),
+        version: "0".into(),
+        capacity: 1,
+    };
+    let message = WorkerMessage {
+        message: Some(worker_message::Message::Hello(hello)),
+    };
+    let as_worker = material(cluster, &tenant_part(TenantRole::Worker)).await;
+    let operator = PeerIdentity::System(SystemRole::Operator);
+    let mut client = FleetClient::new(as_worker.channel(address, &operator).unwrap());
+    match client.attach_worker(tokio_stream::iter([message])).await {
+        Err(status) => Some(reason(&status)),
+        Ok(stream) => match stream.into_inner().next().await.unwrap() {
             Err(status) => Some(reason(&status)),
-            Ok(stream) => match stream.into_inner().next().await {
-                Some(Err(status)) => Some(reason(&status)),
-                // A follower says who leads before it looks at anything.
-                Some(Ok(_)) | None => None,
+            Ok(command) => match command.command {
+                Some(worker_command::Command::NotLeader(_)) => None,
+                other => panic!("a foreign worker got {other:?}"),
             },
-        };
-        assert!(
-            matches!(
-                refused,
-                None | Some(Reason::PermissionDenied | Reason::InvalidArgument)
-            ),
-            "{refused:?}"
-        );
+        },
     }
 }
 
