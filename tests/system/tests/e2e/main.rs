@@ -3,6 +3,7 @@
 
 mod away;
 mod course;
+mod disk;
 mod doors;
 mod resources;
 mod support;
