@@ -15,6 +15,7 @@ mod plan;
 mod properties;
 mod rates;
 mod share;
+mod staff;
 mod start_times;
 mod victim;
 
@@ -25,6 +26,7 @@ pub use observation::{Bounds, Observation, Policy};
 pub use plan::{BoostSize, LocalWindow, Phase, Plan, WindowError, prewarm_lead};
 pub use rates::{CounterWindow, Rates};
 pub use share::{Claim, share};
+pub use staff::{ServiceLevel, staff};
 pub use start_times::{DEFAULT_START_TIME, StartTimes};
 pub use victim::{Candidate, choose_victims};
 
