@@ -41,6 +41,7 @@ fn not_leading() -> Response {
 fn explained(live: &LivePool) -> Value {
     let decision = &live.decision;
     let observation = &decision.observation;
+    let flow = observation.rates.current();
     json!({
         "tenant": live.tenant,
         "pool": live.pool,
@@ -49,8 +50,8 @@ fn explained(live: &LivePool) -> Value {
         "observation": {
             "active": observation.active,
             "waiting": observation.waiting,
-            "arrivals_per_second": observation.rates.arrivals,
-            "endings_per_second": observation.rates.endings,
+            "arrivals_per_second": flow.arrivals,
+            "endings_per_second": flow.endings,
             "start_time_seconds": observation.start_time.as_secs_f64(),
             "ready": observation.ready,
             "starting": observation.starting,

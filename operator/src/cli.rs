@@ -90,6 +90,24 @@ pub struct RunArguments {
         value_name = "COUNT"
     )]
     pub gateway_replicas: u32,
+    /// Workers created in a second over all pools, in the long run: what the nodes and the API server carry
+    #[arg(
+        long,
+        env = "SPRINGTIDE_CREATIONS_PER_SECOND",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u32).range(1..=10_000),
+        value_name = "COUNT"
+    )]
+    pub creations_per_second: u32,
+    /// Workers created at once over all pools, where that many seconds' worth were saved up
+    #[arg(
+        long,
+        env = "SPRINGTIDE_CREATIONS_BURST",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=10_000),
+        value_name = "COUNT"
+    )]
+    pub creations_burst: u32,
     /// When images of gateways and workers are pulled: Always, IfNotPresent or Never
     #[arg(
         long,

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::api::{BotPool, Promotion, RatePlan, Tenant};
+use crate::autoscale::CreationPace;
 use crate::controllers::billing::Billing;
 use crate::controllers::context::{Context, Installation, Random, Stores};
 use crate::controllers::events::EventSink;
@@ -118,6 +119,11 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         live: leader.live.clone(),
         memories: Mutex::new(HashMap::new()),
         grants: Mutex::new(HashMap::new()),
+        pace: Mutex::new(CreationPace::new(
+            leader.installation.creations_per_second,
+            leader.installation.creations_burst,
+            leader.fleet.now(),
+        )),
         failures: Mutex::new(HashMap::new()),
     });
     let pods = watch_pods(

@@ -8,6 +8,12 @@ pub const POOL_LABEL: &str = "springtide.dev/pool";
 pub const TEMPLATE_LABEL: &str = "springtide.dev/template";
 /// The recommended label that names an application.
 pub const NAME_LABEL: &str = "app.kubernetes.io/name";
+/// Annotation of a worker's Pod: the term or bound that decided that it is created.
+pub const CREATED_FOR_ANNOTATION: &str = "springtide.dev/created-for";
+/// Annotation of a worker's Pod that was created for its pool's load: when that rose, by the clock of who measured it.
+pub const LOAD_ROSE_AT_ANNOTATION: &str = "springtide.dev/load-rose-at";
+/// Annotation of a worker's Pod that was created for its pool's load: the Pod that measured the rise.
+pub const LOAD_ROSE_BY_ANNOTATION: &str = "springtide.dev/load-rose-by";
 /// Annotation of a Secret with a certificate: until when it is valid.
 pub const NOT_AFTER_ANNOTATION: &str = "springtide.dev/not-after";
 /// Finalizer of tenants: their account is outside the cluster.

@@ -125,6 +125,9 @@ pub struct ScalingSpec {
     /// Kept free beyond what the load and its expected growth need: the larger of the two.
     #[serde(default)]
     pub headroom: HeadroomSpec,
+    /// How long conversations may wait for a worker: the margin for growth follows from it.
+    #[serde(default)]
+    pub service_level: ServiceLevelSpec,
     /// A worker leaves only when none was needed in its place for this long.
     #[serde(default = "default_down_window")]
     pub down_window: GoDuration,
@@ -151,6 +154,21 @@ pub struct HeadroomSpec {
     #[x_kube(validation = Rule::new("!self.startsWith('-')")
         .message("headroom cannot be negative; give \"0\" for none"))]
     pub percent: String,
+}
+
+/// Of conversations, this share is taken within this wait.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceLevelSpec {
+    /// Share of conversations, a decimal below 1 such as "0.999".
+    #[serde(default = "default_share")]
+    #[schemars(length(min = 1, max = 16), regex(pattern = r"^[0-9]{1,3}(\.[0-9]{1,6})?$"))]
+    #[x_kube(validation = Rule::new("self.startsWith('0.') && !self.matches('^0[.]0*$')")
+        .message("share must be above 0 and below 1; give a decimal such as \"0.999\""))]
+    pub share: String,
+    /// Taken within this wait.
+    #[serde(default = "default_within")]
+    pub within: GoDuration,
 }
 
 /// What kubectl scale means.
@@ -277,6 +295,15 @@ impl Default for HeadroomSpec {
     }
 }
 
+impl Default for ServiceLevelSpec {
+    fn default() -> Self {
+        Self {
+            share: default_share(),
+            within: default_within(),
+        }
+    }
+}
+
 impl Default for ManualSpec {
     fn default() -> Self {
         Self {
@@ -308,6 +335,14 @@ fn default_down_percent() -> u32 {
 
 fn default_percent() -> String {
     "0".to_owned()
+}
+
+fn default_share() -> String {
+    "0.999".to_owned()
+}
+
+fn default_within() -> GoDuration {
+    GoDuration::from_secs(5)
 }
 
 fn default_ttl() -> GoDuration {

@@ -19,7 +19,7 @@ mod tenant;
 
 pub use botpool::{
     BotPool, BotPoolSpec, BotPoolStatus, DecisionStatus, DrainSpec, HeadroomSpec, KnowledgeSpec, ManualMode,
-    ManualSpec, OverrideStatus, ScalingSpec, WorkerResources, WorkerSpec,
+    ManualSpec, OverrideStatus, ScalingSpec, ServiceLevelSpec, WorkerResources, WorkerSpec,
 };
 pub use crds::{CrdError, all as all_crds, yaml as crds_yaml};
 pub use duration::GoDuration;

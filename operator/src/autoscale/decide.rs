@@ -5,10 +5,8 @@ mod tests;
 
 use std::time::Duration;
 
+use super::growth::expected_growth;
 use super::{Bounds, History, Moment, Observation, Override, Policy};
-
-/// Width of the margin over the expected growth, in standard deviations of a Poisson count.
-const MARGIN_WIDTH: f64 = 1.5;
 
 /// The term or bound that a decision came down to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -104,11 +102,11 @@ pub fn decide(
     history: &mut History,
     now: Moment,
 ) -> Decision {
-    let growth = expected_growth(policy, observation);
-    let needed = workers_for(
-        f64::from(observation.active) + f64::from(observation.waiting) + growth,
-        policy.capacity,
-    );
+    // Nothing is expected to more than double while one worker starts: what comes faster shows as waiting at once.
+    let load = f64::from(observation.active) + f64::from(observation.waiting);
+    let growth = expected_growth(observation.rates, observation.start_time, policy.service_level)
+        .min(load + f64::from(policy.capacity));
+    let needed = workers_for(load + growth, policy.capacity);
     let headroom = headroom(policy, needed);
     let plan = bounds.plans.iter().map(|plan| plan.floor).max().unwrap_or(0);
     let (floor, ceiling) = limits(policy, bounds, plan);
@@ -167,19 +165,6 @@ pub fn decide(
 )]
 pub(super) fn workers_for(conversations: f64, capacity: u32) -> u32 {
     (conversations / f64::from(capacity.max(1))).ceil().max(0.0) as u32
-}
-
-fn expected_growth(policy: &Policy, observation: &Observation) -> f64 {
-    let seconds = observation.start_time.as_secs_f64();
-    let (arrivals, endings) = (
-        observation.rates.arrivals.max(0.0),
-        observation.rates.endings.max(0.0),
-    );
-    let expected =
-        ((arrivals - endings) * seconds).max(0.0) + MARGIN_WIDTH * ((arrivals + endings) * seconds).sqrt();
-    // Nothing is expected to more than double while one worker starts: what comes faster shows as waiting at once.
-    let load = f64::from(observation.active) + f64::from(observation.waiting);
-    expected.min(load + f64::from(policy.capacity))
 }
 
 fn headroom(policy: &Policy, needed: u32) -> u32 {

@@ -7,13 +7,16 @@
 //! - *binding*: the term or bound that a decision came down to.
 
 mod decide;
+mod growth;
 mod history;
 mod manual;
 mod observation;
+mod pace;
 mod plan;
 #[cfg(test)]
 mod properties;
 mod rates;
+mod scarcity;
 mod share;
 mod staff;
 mod start_times;
@@ -23,8 +26,10 @@ pub use decide::{Binding, Decision, decide};
 pub use history::{History, WindowMaximum};
 pub use manual::{Override, OverrideMode};
 pub use observation::{Bounds, Observation, Policy};
+pub use pace::CreationPace;
 pub use plan::{BoostSize, LocalWindow, Phase, Plan, WindowError, prewarm_lead};
-pub use rates::{CounterWindow, Rates};
+pub use rates::{CounterWindow, Flow, Rates};
+pub use scarcity::{TenantClaim, grants};
 pub use share::{Claim, share};
 pub use staff::{ServiceLevel, staff};
 pub use start_times::{DEFAULT_START_TIME, StartTimes};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Override, Plan, Rates};
+use super::{Override, Plan, Rates, ServiceLevel};
 
 /// What the pool's owner asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Policy {
     pub headroom_workers: u32,
     /// Share kept free of what the load needs, percent; the larger of the two counts.
     pub headroom_percent: f64,
+    /// How long conversations may wait.
+    pub service_level: ServiceLevel,
     /// A worker leaves only when none was needed in its place for this long.
     pub down_window: Duration,
     /// At most this share leaves within a minute, but always one may.

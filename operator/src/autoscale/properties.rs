@@ -23,6 +23,7 @@ fn policies() -> impl Strategy<Value = Policy> {
                 max: min + more,
                 headroom_workers,
                 headroom_percent,
+                service_level: ServiceLevel::default(),
                 down_window: Duration::from_secs(window),
                 max_down_percent_per_minute: percent,
                 suspended: false,
@@ -43,7 +44,7 @@ fn observations() -> impl Strategy<Value = Observation> {
             |(active, waiting, arrivals, endings, ready, starting)| Observation {
                 active,
                 waiting,
-                rates: Rates { arrivals, endings },
+                rates: Rates::steady(arrivals, endings),
                 start_time: Duration::from_secs(8),
                 ready,
                 starting,

@@ -12,6 +12,7 @@ use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::Clock;
 
 use crate::api::{BotPool, Promotion, RatePlan, Tenant};
+use crate::autoscale::CreationPace;
 use crate::fleet::{Fleet, PoolKey};
 
 use super::billing::Billing;
@@ -33,6 +34,10 @@ pub struct Installation {
     pub gateway_image: String,
     /// Gateways of one tenant.
     pub gateway_replicas: u32,
+    /// Workers created in a second over all pools, in the long run.
+    pub creations_per_second: u32,
+    /// Workers created at once over all pools.
+    pub creations_burst: u32,
     /// imagePullPolicy of gateways and workers.
     pub image_pull_policy: String,
     /// "HOST:PORT" of the fleet service.
@@ -84,6 +89,8 @@ pub struct Context {
     pub memories: Mutex<HashMap<PoolKey, Arc<tokio::sync::Mutex<PoolMemory>>>>,
     /// One decision of a tenant's pools at a time: what one is granted, another sees.
     pub grants: Mutex<HashMap<springtide_proto::ids::TenantId, Arc<tokio::sync::Mutex<()>>>>,
+    /// How fast workers are created, over all pools.
+    pub pace: Mutex<CreationPace>,
     /// Attempts that failed in a row, by kind and name.
     pub failures: Mutex<HashMap<(&'static str, String), u32>>,
 }

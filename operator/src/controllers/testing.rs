@@ -19,6 +19,7 @@ use springtide_runtime::clock::ManualClock;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::{BotPool, Promotion, RatePlan, Tenant};
+use crate::autoscale::CreationPace;
 use crate::election::LeaderHint;
 use crate::fleet::{Fleet, FleetMetrics, FleetSettings, PoolKey};
 
@@ -286,6 +287,8 @@ impl Scenario {
                 system_namespace: "springtide-system".to_owned(),
                 gateway_image: "springtide.dev/gateway:0.1.0".to_owned(),
                 gateway_replicas: 2,
+                creations_per_second: 50,
+                creations_burst: 100,
                 image_pull_policy: "IfNotPresent".to_owned(),
                 fleet: "springtide-fleet.springtide-system.svc:7444".to_owned(),
                 billing: "springtide-billing.springtide-system.svc:7445".to_owned(),
@@ -295,6 +298,7 @@ impl Scenario {
             live,
             memories: Mutex::new(HashMap::new()),
             grants: Mutex::new(HashMap::new()),
+            pace: Mutex::new(CreationPace::new(50, 100, std::time::Duration::ZERO)),
             failures: Mutex::new(HashMap::new()),
         });
         Self {

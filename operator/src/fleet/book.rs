@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::autoscale::{Moment, Rates};
 
 use super::gateway::Gateway;
-use super::view::CordonView;
+use super::view::{CordonView, LoadRise};
 use super::worker::{Attachment, Worker};
 use super::{GatewayFacts, GatewayReport, PoolKey, PoolView, WorkerFacts, WorkerReport, WorkerView};
 
@@ -29,7 +29,7 @@ pub struct Book {
 struct Pool {
     workers: BTreeMap<PodUid, Worker>,
     turns_answered: u64,
-    step_at: Option<Moment>,
+    rise: Option<LoadRise>,
     /// Counts changed since the gateways were last told.
     counts_changed: bool,
     /// All workers that should be heard were: what gateways are told is no less than what they know already.
@@ -108,8 +108,12 @@ impl Book {
         }
         let probe =
             report.accepting && worker.answered.is_none() && !std::mem::replace(&mut worker.probing, true);
-        if step {
-            pool.step_at.get_or_insert(now);
+        if report.active > known.active {
+            pool.rise.get_or_insert_with(|| LoadRise {
+                heard: now,
+                measured: report.measured,
+                by: facts.pod.clone(),
+            });
         }
         *pool.counts_changed |= known.active != report.active;
         worker.report = Some(report);
@@ -144,7 +148,6 @@ impl Book {
         worker.probing = false;
         if answered {
             worker.answered.get_or_insert(now);
-            pool.step_at.get_or_insert(now);
             self.push(&facts.key);
         }
     }
@@ -204,11 +207,11 @@ impl Book {
             tenant: gateway.facts.tenant.clone(),
             pool: report.pool.clone(),
         };
-        let step = gateway.report(report, now);
-        if step {
-            self.pools.entry(key).or_default().step_at.get_or_insert(now);
+        let waiting = gateway.report(report, now);
+        if let Some(rise) = waiting.rise {
+            self.pools.entry(key).or_default().rise.get_or_insert(rise);
         }
-        step
+        waiting.changed
     }
 
     /// The stream ended.
@@ -314,15 +317,15 @@ impl Book {
                 .map(|worker| worker_view(worker, now))
                 .collect();
             view.turns_answered = pool.turns_answered;
-            view.step_at = pool.step_at;
+            view.rise.clone_from(&pool.rise);
         }
         view
     }
 
-    /// The pool was decided: its next step is a new one.
+    /// The pool was decided: its next rise in load is a new one.
     pub fn decided(&mut self, key: &PoolKey) {
         if let Some(pool) = self.pools.get_mut(key) {
-            pool.step_at = None;
+            pool.rise = None;
         }
     }
 
@@ -373,7 +376,7 @@ impl Book {
 /// A pool without its workers, beside one of them.
 struct PoolParts<'a> {
     turns_answered: &'a mut u64,
-    step_at: &'a mut Option<Moment>,
+    rise: &'a mut Option<LoadRise>,
     counts_changed: &'a mut bool,
 }
 
@@ -385,7 +388,7 @@ fn attached<'a>(
     let Pool {
         workers,
         turns_answered,
-        step_at,
+        rise,
         counts_changed,
         complete: _,
     } = pools.get_mut(&facts.key)?;
@@ -397,7 +400,7 @@ fn attached<'a>(
     current.then_some((
         PoolParts {
             turns_answered,
-            step_at,
+            rise,
             counts_changed,
         },
         worker,

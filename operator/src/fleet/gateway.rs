@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::autoscale::{CounterWindow, Moment};
 
+use super::view::LoadRise;
 use super::worker::Attachment;
 use super::{GatewayFacts, GatewayReport, SILENCE};
 
@@ -20,6 +21,15 @@ pub(super) struct Gateway {
     pub(super) attachment: Option<(Attachment, mpsc::Sender<GatewayCommand>)>,
     pub(super) pools: BTreeMap<PoolId, GatewayPool>,
     epoch: Epoch,
+}
+
+/// What a report says of the waiting room.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    /// More or fewer wait than before.
+    pub(super) changed: bool,
+    /// More do.
+    pub(super) rise: Option<LoadRise>,
 }
 
 #[derive(Debug, Default)]
@@ -63,10 +73,11 @@ impl Gateway {
         }));
     }
 
-    /// Takes note of a report; `true` if it is a step. One that was seen already, or is older than one seen, is dropped.
-    pub(super) fn report(&mut self, report: GatewayReport, now: Moment) -> bool {
+    /// Takes note of a report. One that was seen already, or is older than one seen, is dropped.
+    pub(super) fn report(&mut self, report: GatewayReport, now: Moment) -> Waiting {
         let GatewayReport {
             sequence,
+            measured,
             pool,
             waiting,
             oldest_wait: _,
@@ -77,11 +88,19 @@ impl Gateway {
         self.heard = now;
         let known = self.pools.entry(pool).or_default();
         if sequence <= known.sequence {
-            return false;
+            return Waiting::default();
         }
         known.sequence = sequence;
         known.counters.push(now, arrived, ended);
-        std::mem::replace(&mut known.waiting, waiting) != waiting
+        let before = std::mem::replace(&mut known.waiting, waiting);
+        Waiting {
+            changed: before != waiting,
+            rise: (waiting > before).then(|| LoadRise {
+                heard: now,
+                measured,
+                by: self.facts.pod.clone(),
+            }),
+        }
     }
 
     pub(super) fn is_silent(&self, now: Moment) -> bool {

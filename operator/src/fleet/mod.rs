@@ -25,7 +25,7 @@ use springtide_proto::ids::{PoolId, TenantId};
 pub use book::Book;
 pub use probe::Prober;
 pub use service::{Fleet, FleetMetrics, FleetSettings};
-pub use view::{PoolView, WorkerView};
+pub use view::{LoadRise, PoolView, WorkerView};
 pub use wire::{GatewayFacts, GatewayReport, WorkerFacts, WorkerReport};
 
 /// Not heard for this long is missing data.

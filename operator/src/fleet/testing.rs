@@ -98,6 +98,7 @@ pub(crate) fn gateway(
     };
     let report = GatewayReport {
         sequence: 1,
+        measured: None,
         pool: key.pool.clone(),
         waiting,
         oldest_wait: std::time::Duration::ZERO,

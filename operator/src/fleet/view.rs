@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use springtide_proto::ids::{PodName, PodUid};
 
 use crate::autoscale::{Moment, Rates};
@@ -19,8 +20,19 @@ pub struct PoolView {
     pub heard_gateways: Vec<PodUid>,
     /// Turns answered by all workers that this leader has seen.
     pub turns_answered: u64,
-    /// The first step that was not decided upon yet.
-    pub step_at: Option<Moment>,
+    /// The first rise in load that was not decided upon yet.
+    pub rise: Option<LoadRise>,
+}
+
+/// A worker or gateway reported more load than before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadRise {
+    /// When the report came.
+    pub heard: Moment,
+    /// When it was measured, by its sender's own clock.
+    pub measured: Option<Timestamp>,
+    /// Pod of its sender.
+    pub by: PodName,
 }
 
 /// A worker as it is seen now.

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use springtide_proto::error::ApiError;
 use springtide_proto::fleet::{GatewayHello, GatewayLoad, WorkerHello, WorkerLoad};
 use springtide_proto::ids::{BootId, PodName, PodUid, PoolId, TenantId};
-use springtide_proto::time::duration_from_wire;
+use springtide_proto::time::{duration_from_wire, timestamp_from_wire};
 
 use super::PoolKey;
 
@@ -41,6 +42,8 @@ pub struct WorkerFacts {
 pub struct WorkerReport {
     /// Order of this boot's reports.
     pub sequence: u64,
+    /// When it was measured, by the worker's own clock: for people, never for a decision.
+    pub measured: Option<Timestamp>,
     /// Active conversations.
     pub active: u32,
     /// Takes new ones.
@@ -75,6 +78,8 @@ pub struct GatewayFacts {
 pub struct GatewayReport {
     /// Order of this boot's reports.
     pub sequence: u64,
+    /// When it was measured, by the gateway's own clock: for people, never for a decision.
+    pub measured: Option<Timestamp>,
     /// The pool.
     pub pool: PoolId,
     /// Conversations that wait.
@@ -132,7 +137,7 @@ impl WorkerReport {
     pub fn from_wire(load: WorkerLoad, capacity: u32) -> Result<Self, ApiError> {
         let WorkerLoad {
             sequence,
-            measured_at: _,
+            measured_at,
             active,
             accepting,
             draining,
@@ -153,6 +158,7 @@ impl WorkerReport {
         }
         Ok(Self {
             sequence,
+            measured: timestamp_from_wire(measured_at, "measured_at").ok(),
             active,
             accepting,
             draining,
@@ -195,7 +201,7 @@ impl GatewayReport {
     pub fn from_wire(load: GatewayLoad) -> Result<Self, ApiError> {
         let GatewayLoad {
             sequence,
-            measured_at: _,
+            measured_at,
             pool,
             waiting,
             oldest_wait,
@@ -214,6 +220,7 @@ impl GatewayReport {
         let pool = PoolId::parse(pool)?;
         Ok(Self {
             sequence,
+            measured: timestamp_from_wire(measured_at, "measured_at").ok(),
             pool,
             waiting,
             oldest_wait: duration_from_wire(oldest_wait),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::course::Event;
-use crate::load::ledger::{BURSTS, Burst, LEDGER, LedgerLine};
+use crate::load::ledger::{LEDGER, LedgerLine};
 
 /// What happened and when.
 pub const EVENTS: &str = "events.jsonl";
@@ -27,8 +27,11 @@ pub const REPORT: &str = "report.json";
 /// Which questions were asked: `{"tenant","questions_file"}`, and each question's right answer.
 pub const QUESTIONS: &str = "questions.jsonl";
 
-/// A load step that no pod followed within this was absorbed by workers that were there.
-const STEP_LIMIT_MS: i64 = 2_000;
+/// A conversation that begins is active at its worker, or waits at its gateway, within this.
+const BEGIN_MS: i64 = 1_000;
+/// Annotations by which the operator says which report of load a pod is for.
+const LOAD_ROSE_AT: &str = "springtide.dev/load-rose-at";
+const LOAD_ROSE_BY: &str = "springtide.dev/load-rose-by";
 /// A killed gateway's container is back within this.
 const GATEWAY_REPLACED_MS: i64 = 5_000;
 /// Turns sent within this after a kill may have been struck by it.
@@ -136,13 +139,18 @@ impl Report {
     }
 }
 
-/// From a burst to the first pod that the operator created for that tenant, in milliseconds.
+/// From a rise in load, as its worker or gateway measured it, to the API server's receipt of the first pod that the
+/// operator created for it, in milliseconds.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Steps {
-    /// Bursts that a pod followed.
+    /// Rises that needed a pod.
     pub n: usize,
-    /// Bursts that workers in place absorbed.
-    pub absorbed: usize,
+    /// Of them, those before which, within a second, the ledger has the first turn of a conversation of that tenant.
+    pub confirmed_by_ledger: usize,
+    /// Pods that were created for a rise.
+    pub pods: usize,
+    /// Pods that were created for another reason: a minimum, a promotion, an override, in another's place.
+    pub pods_for_other_reasons: usize,
     /// Median.
     pub p50: Option<i64>,
     /// 99th percentile, nearest rank.
@@ -181,7 +189,6 @@ pub fn compute(folder: &Path, phases: &[(String, f64)]) -> anyhow::Result<Report
     let ledger = read_ledger(folder)?;
     let interactions: Vec<Interaction> = read_lines(&folder.join(INTERACTIONS))?;
     let events: Vec<Event> = read_lines(&folder.join(EVENTS))?;
-    let bursts: Vec<Burst> = read_lines(&folder.join(BURSTS))?;
     let asked: Vec<AskedQuestion> = read_lines(&folder.join(QUESTIONS))?;
     let pods = read_pod_events(&folder.join(AUDIT))?;
     let invoices: Value = serde_json::from_str(&std::fs::read_to_string(folder.join(INVOICES))?)?;
@@ -234,7 +241,7 @@ pub fn compute(folder: &Path, phases: &[(String, f64)]) -> anyhow::Result<Report
             .into_values()
             .max_by(f64::total_cmp),
         first_answer_s_by_tenant: first_answers(&events, &ledger),
-        step_to_create_ms: steps(&bursts, &pods),
+        step_to_create_ms: steps(&pods, &ledger),
         promotion: promotion(&events),
         pause_ms: [
             ("worker_kill_p99", pause_of_moved(&events, &ledger)),
@@ -350,7 +357,15 @@ fn first_answers(events: &[Event], ledger: &[LedgerLine]) -> BTreeMap<String, f6
 
 struct PodEvent {
     verb: String,
+    at: Timestamp,
+    rise: Option<Rise>,
+}
+
+/// Which report of load a pod is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rise {
     tenant: String,
+    by: String,
     at: Timestamp,
 }
 
@@ -372,7 +387,7 @@ fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
             let at = text("/requestReceivedTimestamp")?.parse().ok()?;
             (done && by_operator && whole).then(|| PodEvent {
                 verb: verb.to_owned(),
-                tenant,
+                rise: rise(line, &tenant),
                 at,
             })
         })
@@ -381,32 +396,58 @@ fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
     Ok(pods)
 }
 
-fn steps(bursts: &[Burst], pods: &[PodEvent]) -> Steps {
-    let mut milliseconds: Vec<i64> = bursts
-        .iter()
-        .filter_map(|burst| {
-            let created = pods
-                .iter()
-                .find(|pod| pod.verb == "create" && pod.tenant == burst.tenant && pod.at >= burst.at)?;
-            Some(
-                created
-                    .at
-                    .duration_since(burst.at)
-                    .as_millis()
-                    .try_into()
-                    .unwrap_or(i64::MAX),
-            )
-        })
-        .filter(|milliseconds| *milliseconds <= STEP_LIMIT_MS)
-        .collect();
+fn rise(line: &Value, tenant: &str) -> Option<Rise> {
+    let annotations = line.pointer("/requestObject/metadata/annotations")?;
+    Some(Rise {
+        tenant: tenant.to_owned(),
+        by: annotations[LOAD_ROSE_BY].as_str()?.to_owned(),
+        at: annotations[LOAD_ROSE_AT].as_str()?.parse().ok()?,
+    })
+}
+
+fn steps(pods: &[PodEvent], ledger: &[LedgerLine]) -> Steps {
+    let created: Vec<_> = pods.iter().filter(|pod| pod.verb == "create").collect();
+    let mut first: BTreeMap<&Rise, Timestamp> = BTreeMap::new();
+    for pod in &created {
+        if let Some(rise) = &pod.rise {
+            first.entry(rise).or_insert(pod.at);
+        }
+    }
+    let begins = begins(ledger);
+    let confirmed = first.keys().filter(|rise| {
+        let begun = begins.get(rise.tenant.as_str());
+        let last = begun.and_then(|begun| begun.range(..=rise.at).next_back());
+        last.is_some_and(|last| after(*last, rise.at) <= BEGIN_MS)
+    });
+    let confirmed_by_ledger = confirmed.count();
+    let mut milliseconds: Vec<i64> = first.iter().map(|(rise, at)| after(rise.at, *at)).collect();
     milliseconds.sort_unstable();
+    let for_rises = created.iter().filter(|pod| pod.rise.is_some()).count();
     Steps {
         n: milliseconds.len(),
-        absorbed: bursts.len() - milliseconds.len(),
+        confirmed_by_ledger,
+        pods: for_rises,
+        pods_for_other_reasons: created.len() - for_rises,
         p50: percentile(&milliseconds, 50),
         p99: percentile(&milliseconds, 99),
         max: milliseconds.last().copied(),
     }
+}
+
+/// When conversations of each tenant began.
+fn begins(ledger: &[LedgerLine]) -> HashMap<&str, BTreeSet<Timestamp>> {
+    let mut first: HashMap<_, Timestamp> = HashMap::new();
+    for line in ledger {
+        let begun = first
+            .entry((line.tenant.as_str(), line.conversation.as_str()))
+            .or_insert(line.sent);
+        *begun = (*begun).min(line.sent);
+    }
+    let mut begins: HashMap<&str, BTreeSet<Timestamp>> = HashMap::new();
+    for ((tenant, _), begun) in first {
+        begins.entry(tenant).or_default().insert(begun);
+    }
+    begins
 }
 
 /// Nearest rank, of sorted values.
@@ -552,27 +593,50 @@ mod tests {
     }
 
     #[test]
-    fn a_step_counts_from_its_burst_to_the_tenants_next_pod() {
+    fn a_step_counts_from_its_measured_rise_to_its_first_pod_and_once() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let burst = |time: &str| Burst {
-            tenant: "acme".into(),
-            at: at(time),
-            conversations: 8,
-        };
-        let pod = |tenant: &str, time: &str| PodEvent {
+        let pod = |time: &str, rose: Option<&str>| PodEvent {
             verb: "create".into(),
-            tenant: tenant.into(),
             at: at(time),
+            rise: rose.map(|rose| Rise {
+                tenant: "acme".into(),
+                by: "web-1".into(),
+                at: at(rose),
+            }),
         };
-        let pods = [
-            pod("bloom", "2026-11-11T00:00:00.010Z"),
-            pod("acme", "2026-11-11T00:00:00.090Z"),
-            pod("acme", "2026-11-11T00:00:09Z"),
+        let ledger = [
+            line("one", "2026-11-11T00:00:00Z", None, "a"),
+            line("one", "2026-11-11T00:00:08Z", None, "a"),
         ];
-        let steps = steps(
-            &[burst("2026-11-11T00:00:00Z"), burst("2026-11-11T00:00:02Z")],
-            &pods,
+        let pods = [
+            pod("2026-11-11T00:00:00.100Z", Some("2026-11-11T00:00:00.010Z")),
+            pod("2026-11-11T00:00:00.400Z", Some("2026-11-11T00:00:00.010Z")),
+            pod("2026-11-11T00:00:05Z", None),
+            pod("2026-11-11T00:00:09Z", Some("2026-11-11T00:00:08.500Z")),
+        ];
+        let steps = steps(&pods, &ledger);
+        assert_eq!((steps.n, steps.pods, steps.pods_for_other_reasons), (2, 3, 1));
+        assert_eq!((steps.p50, steps.p99), (Some(90), Some(500)));
+        assert_eq!(
+            steps.confirmed_by_ledger, 1,
+            "a later turn of a conversation is no begin"
         );
-        assert_eq!((steps.n, steps.absorbed, steps.p99), (1, 1, Some(90)));
+    }
+
+    #[test]
+    fn the_annotations_of_a_pod_say_what_it_is_for() {
+        let of = |annotations: Value| {
+            rise(
+                &serde_json::json!({"requestObject": {"metadata": {"annotations": annotations}}}),
+                "acme",
+            )
+        };
+        let said =
+            of(serde_json::json!({LOAD_ROSE_AT: "2026-11-11T00:00:00.010203Z", LOAD_ROSE_BY: "web-1"}));
+        assert_eq!(said.unwrap().by, "web-1");
+        assert_eq!(
+            of(serde_json::json!({"springtide.dev/created-for": "Minimum"})),
+            None
+        );
     }
 }

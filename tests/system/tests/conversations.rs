@@ -12,9 +12,11 @@ use futures::{SinkExt as _, StreamExt as _};
 use http::{Method, StatusCode};
 use parts::{Gateway, Tenant};
 use serde_json::{Value, json};
+use springtide_proto::ids::ConversationId;
 use springtide_proto::metering::Delivery;
 use springtide_tests::load::{Client, Sent};
 use springtide_worker::conversations::Intake;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 const REFUND: &str = "退款多久到账";
@@ -110,6 +112,32 @@ async fn a_conversation_goes_on_at_another_worker_when_its_own_hands_off() {
     let second = ask(&client, "c1", "t2", INVOICE, &first.resume_token).await;
     assert_eq!(second.turn_sequence, 2);
     assert_eq!(two.answering.conversations.active(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_was_too_slow_keeps_no_place_for_a_conversation_that_went_on_elsewhere() {
+    let tenant = Tenant::new();
+    let (one, two) = (tenant.worker("one", 1).await, tenant.worker("two", 1).await);
+    let gateway = tenant.gateway(&[&one]).await;
+    // Its turns wait for this lock, as those of a worker that gets no processor.
+    let conversation = ConversationId::parse("c1").unwrap();
+    let slot = one
+        .answering
+        .conversations
+        .enter(&conversation, Instant::now())
+        .unwrap();
+    let stuck = slot.lock().await;
+    gateway.know(&[&one, &two]);
+    let first = ask(&client(&gateway), "c1", "t1", REFUND, "").await;
+    assert_eq!(
+        (first.turn_sequence, two.answering.conversations.active()),
+        (1, 1)
+    );
+    eventually("the slow worker has room again", async || {
+        one.answering.conversations.active() == 0
+    })
+    .await;
+    drop(stuck);
 }
 
 #[tokio::test(flavor = "multi_thread")]

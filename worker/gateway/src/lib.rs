@@ -13,6 +13,7 @@
 pub mod attach;
 pub mod config;
 pub mod http;
+mod letting_go;
 pub mod metrics;
 pub mod page;
 pub mod pool;

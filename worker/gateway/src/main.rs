@@ -26,6 +26,7 @@ use springtide_runtime::tls::TlsMaterial;
 use springtide_runtime::{shutdown, telemetry};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// How often silent conversations are looked for and gauges are set.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -133,6 +134,7 @@ async fn relay(config: &Config, tls: &TlsMaterial, metrics: Metrics) -> anyhow::
         workers: Workers::new(tls.clone(), &config.tenant),
         spool: Spool::open(&config.spool_dir).await?,
         metrics,
+        letting_go: TaskTracker::new(),
         turn_timeout: config.turn_timeout,
     })
 }

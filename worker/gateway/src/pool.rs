@@ -100,6 +100,11 @@ impl Pool {
         self.workers.get(pod).filter(|_| !self.is_suspect(pod, now))
     }
 
+    /// Where the worker of that pool is reached, if it is known.
+    pub fn address(&self, pod: &PodUid) -> Option<String> {
+        self.workers.get(pod).map(|worker| worker.address.clone())
+    }
+
     /// A worker for `conversation`, or its place among those who wait. `refused` are workers that were tried for this turn.
     pub fn assign(
         &mut self,

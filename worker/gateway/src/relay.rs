@@ -20,6 +20,7 @@ use springtide_proto::time::timestamp_to_wire;
 use springtide_runtime::spool::Spool;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Channels;
 use crate::metrics::Metrics;
@@ -162,6 +163,8 @@ pub struct Relay {
     pub spool: Spool,
     /// Counts.
     pub metrics: Metrics,
+    /// Conversations that are being ended at workers that have them no more.
+    pub letting_go: TaskTracker,
     /// Within this an assigned turn is answered.
     pub turn_timeout: Duration,
 }
@@ -177,7 +180,19 @@ pub struct Exchange {
 enum Next {
     Done(Box<Witnessed>),
     /// Try another worker, with a pause if all were tried.
-    Another,
+    Another {
+        /// It failed on the way: it may have taken the conversation all the same.
+        may_have_it: bool,
+    },
+}
+
+/// Workers that did not answer a turn.
+#[derive(Debug, Default)]
+struct Tried {
+    /// Not to be tried again yet.
+    refused: HashSet<PodUid>,
+    /// May have taken the conversation all the same.
+    failed: HashSet<PodUid>,
 }
 
 impl Relay {
@@ -202,7 +217,7 @@ impl Relay {
     }
 
     /// The conversation is over.
-    pub async fn close(&self, conversation: &ConversationId, token: Option<ResumeToken>) {
+    pub async fn close(self: &Arc<Self>, conversation: &ConversationId, token: Option<ResumeToken>) {
         let known = match self.sessions.leave(conversation) {
             Some(session) => session.lock().await.worker.clone(),
             None => None,
@@ -210,33 +225,37 @@ impl Relay {
         let Some(pod) = known.or(token.map(|token| token.worker)) else {
             return;
         };
-        for pool in self.pools.values() {
+        for (id, pool) in &self.pools {
             pool.change(|pool| pool.leave(conversation));
-            let Some(worker) = pool.look(|pool| pool.worker(&pod, Instant::now()).cloned()) else {
-                continue;
-            };
-            let action = Action::Close(Close {
-                reason: close::Reason::Finished.into(),
-            });
-            match self
-                .workers
-                .converse(
-                    &worker.address,
-                    self.request(conversation, action),
-                    WORKER_TIMEOUT,
-                )
-                .await
+            if pool.look(|pool| pool.worker(&pod, Instant::now()).is_some())
+                && self.end_at(conversation, pool, &pod).await.is_err()
             {
-                Ok(WorkerAnswer { active, .. }) => pool.change(|pool| pool.heard(&pod, active)),
-                Err(error) => {
-                    tracing::debug!(%error, "a close did not reach the worker; silence will end it there");
-                }
+                self.let_go(conversation, id, &pod);
             }
         }
     }
 
-    async fn relay(
+    /// Tells a worker that it has a conversation no more; a worker that is not known has nothing.
+    pub(crate) async fn end_at(
         &self,
+        conversation: &ConversationId,
+        pool: &SharedPool,
+        pod: &PodUid,
+    ) -> Result<(), ApiError> {
+        let Some(address) = pool.look(|pool| pool.address(pod)) else {
+            return Ok(());
+        };
+        let action = Action::Close(Close {
+            reason: close::Reason::Finished.into(),
+        });
+        let request = self.request(conversation, action);
+        let WorkerAnswer { active, .. } = self.workers.converse(&address, request, WORKER_TIMEOUT).await?;
+        pool.change(|pool| pool.heard(pod, active));
+        Ok(())
+    }
+
+    async fn relay(
+        self: &Arc<Self>,
         turn: CustomerTurn,
         place: &watch::Sender<Place>,
         done: &oneshot::Sender<Result<Relayed, ApiError>>,
@@ -253,9 +272,15 @@ impl Relay {
         let shared = self.sessions.enter(&turn.conversation, pool_id, Instant::now());
         let mut session = shared.lock().await;
         session.token = newer(session.token.take(), turn.token.clone());
+        let mut tried = Tried::default();
         let result = self
-            .relay_in_session(&turn, pool, &mut session, place, done)
+            .relay_in_session(&turn, pool, &mut session, place, done, &mut tried)
             .await;
+        for pod in tried.failed {
+            if session.worker.as_ref() != Some(&pod) {
+                self.let_go(&turn.conversation, pool_id, &pod);
+            }
+        }
         if result.is_err() && session.worker.is_none() {
             self.sessions.leave(&turn.conversation);
         }
@@ -269,10 +294,10 @@ impl Relay {
         session: &mut Session,
         place: &watch::Sender<Place>,
         done: &oneshot::Sender<Result<Relayed, ApiError>>,
+        tried: &mut Tried,
     ) -> Result<Relayed, ApiError> {
         let entered = Instant::now();
         let mut answer_by = entered + self.turn_timeout;
-        let mut refused = HashSet::new();
         let mut changes = pool.changes();
         loop {
             let now = Instant::now();
@@ -283,10 +308,10 @@ impl Relay {
                     "no worker answered in time: send the same turn again",
                 ));
             }
-            let known = known_worker(pool, session, &refused, now);
+            let known = known_worker(pool, session, &tried.refused, now);
             let is_new_there = known.is_none();
             let assignment = known.map_or_else(
-                || pool.change_quietly(&turn.conversation, &refused, now),
+                || pool.change_quietly(&turn.conversation, &tried.refused, now),
                 Assignment::Worker,
             );
             match assignment {
@@ -296,7 +321,7 @@ impl Relay {
                         "all workers are taken and the waiting room is full: try again soon",
                     ));
                 }
-                Assignment::Waiting { position } if refused.is_empty() => {
+                Assignment::Waiting { position } if tried.refused.is_empty() => {
                     let here = Place {
                         position,
                         estimate: pool.look(|pool| pool.estimate(position, now)),
@@ -312,13 +337,16 @@ impl Relay {
                 }
                 Assignment::Waiting { .. } => {
                     // Those that refused may take it now: nobody else has room.
-                    refused.clear();
+                    tried.refused.clear();
                     tokio::time::sleep(RETRY).await;
                 }
                 Assignment::Worker(worker) => match self.ask(turn, pool, session, &worker).await {
                     Ok(Next::Done(witnessed)) => return Ok(Relayed::Replied(witnessed)),
-                    Ok(Next::Another) => {
-                        refused.insert(worker.pod);
+                    Ok(Next::Another { may_have_it }) => {
+                        if may_have_it {
+                            tried.failed.insert(worker.pod.clone());
+                        }
+                        tried.refused.insert(worker.pod);
                     }
                     Err(error) => {
                         if is_new_there {
@@ -374,9 +402,7 @@ impl Relay {
                 Reason::Internal,
                 "the worker closed instead of answering",
             )),
-            Err(error) => another_may_answer(&error, pool, worker)
-                .map(|()| Next::Another)
-                .ok_or(error),
+            Err(error) => another_may_answer(&error, pool, worker).ok_or(error),
         }
     }
 
@@ -471,19 +497,25 @@ fn wire_turn(turn: &CustomerTurn, resume_token: Vec<u8>) -> Turn {
 }
 
 /// `Some` if the error is the worker's own trouble, which is noted; `None` if every worker would say the same.
-fn another_may_answer(error: &ApiError, pool: &SharedPool, worker: &Worker) -> Option<()> {
+fn another_may_answer(error: &ApiError, pool: &SharedPool, worker: &Worker) -> Option<Next> {
+    let mut may_have_it = false;
     match error.reason {
         Reason::WorkerFull => pool.change(|pool| pool.full(&worker.pod)),
-        Reason::WorkerDraining | Reason::WorkerNotReady | Reason::SpoolUnavailable => {
+        Reason::WorkerDraining | Reason::WorkerNotReady => {
+            pool.change(|pool| pool.draining(&worker.pod));
+        }
+        Reason::SpoolUnavailable => {
+            may_have_it = true;
             pool.change(|pool| pool.draining(&worker.pod));
         }
         Reason::Unavailable | Reason::TimedOut | Reason::Internal => {
             tracing::info!(worker = %worker.pod, %error, "worker failed, trying another");
+            may_have_it = true;
             pool.change(|pool| pool.suspect(&worker.pod, Instant::now()));
         }
         _ => return None,
     }
-    Some(())
+    Some(Next::Another { may_have_it })
 }
 
 fn label(outcome: &Result<Relayed, ApiError>) -> &'static str {

@@ -65,6 +65,11 @@ impl Sessions {
         entry.session.clone()
     }
 
+    /// The conversation's session, if it is known.
+    pub fn find(&self, conversation: &ConversationId) -> Option<SharedSession> {
+        Some(self.0.lock().known.get(conversation)?.session.clone())
+    }
+
     /// The conversation is over; its session, if it was known.
     pub fn leave(&self, conversation: &ConversationId) -> Option<SharedSession> {
         let mut inner = self.0.lock();

@@ -1,5 +1,7 @@
 //! Does it.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _};
@@ -17,6 +19,8 @@ use super::memory::PoolMemory;
 #[derive(Debug)]
 pub(super) struct Applied {
     pub(super) created: Vec<String>,
+    /// Creations that the cluster-wide pace put off, until then.
+    pub(super) put_off: Option<Duration>,
     pub(super) result: Result<(), WriteError>,
 }
 
@@ -30,9 +34,11 @@ pub(super) async fn apply(
 ) -> Applied {
     let mut applied = Applied {
         created: Vec::new(),
+        put_off: None,
         result: Ok(()),
     };
-    let created = create_pods(context, prepared, seen, memory, &mut applied.created).await;
+    let allowed = allowed(context, prepared, &mut applied);
+    let created = create_pods(context, prepared, allowed, seen, memory, &mut applied.created).await;
     command(context, prepared, seen);
     let steps = [
         created,
@@ -45,19 +51,30 @@ pub(super) async fn apply(
     applied
 }
 
+/// The creations that the cluster-wide pace allows now.
+fn allowed<'a>(context: &Context, prepared: &'a Prepared<'_>, applied: &mut Applied) -> &'a [Pod] {
+    let mut pace = context.pace.lock();
+    let granted = pace.take(context.fleet.now(), prepared.create.len());
+    if granted < prepared.create.len() {
+        applied.put_off = Some(pace.until_next());
+    }
+    prepared.create.get(..granted).unwrap_or_default()
+}
+
 /// In batches of 1, 2, 4, …: if the cluster refuses, few were tried.
 async fn create_pods(
     context: &Context,
     prepared: &Prepared<'_>,
+    create_now: &[Pod],
     seen: &Seen,
     memory: &mut PoolMemory,
     created: &mut Vec<String>,
 ) -> Result<(), WriteError> {
-    let Some(first) = prepared.create.first() else {
+    let Some(first) = create_now.first() else {
         return Ok(());
     };
-    if let Some(step) = seen.view.step_at {
-        let waited = context.fleet.now().saturating_sub(step);
+    if let Some(rise) = &seen.view.rise {
+        let waited = context.fleet.now().saturating_sub(rise.heard);
         context.metrics.step_to_create.observe(waited.as_secs_f64());
     }
     context
@@ -68,7 +85,7 @@ async fn create_pods(
         })
         .inc();
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &first.namespace().unwrap_or_default());
-    let (mut rest, mut batch) = (prepared.create.as_slice(), 1);
+    let (mut rest, mut batch) = (create_now, 1);
     while !rest.is_empty() {
         let (now, later) = rest.split_at(batch.min(rest.len()));
         let results = join_all(now.iter().map(|pod| create(&pods, pod))).await;

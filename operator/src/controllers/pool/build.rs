@@ -247,9 +247,10 @@ fn grow(
         .min(most)
         .min(to_usize(startable));
     let ordinals = free_ordinals(prepared.valid.key.pool.as_str(), &seen.pods, memory, count);
+    let creation = template::creation(prepared.decision.binding, seen.view.rise.as_ref());
     prepared.create = ordinals
         .into_iter()
-        .map(|ordinal| template::pod(prepared.valid, spec, digest, ordinal))
+        .map(|ordinal| template::pod(prepared.valid, (spec, digest), ordinal, creation.clone()))
         .collect();
 }
 

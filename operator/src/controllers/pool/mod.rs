@@ -77,7 +77,8 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
         update_status::update_status(&context, &pool, &prepared, &applied, &seen, &mut memory).await?;
     applied.result?;
     context.succeeded(KIND, &key.to_string());
-    Ok(Action::requeue(if written { SAFETY } else { STATUS_PERIOD }))
+    let again = if written { SAFETY } else { STATUS_PERIOD };
+    Ok(Action::requeue(applied.put_off.unwrap_or(again).min(again)))
 }
 
 fn log_change(context: &Context, prepared: &build::Prepared<'_>) {

@@ -13,9 +13,12 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Resource as _;
 use kube::api::ObjectMeta;
 
+use crate::autoscale::Binding;
+use crate::fleet::LoadRise;
 use crate::names::{
-    ADMIN_PORT, CONVERSATION_PORT, NAME_LABEL, POOL_LABEL, TEMPLATE_LABEL, TENANT_LABEL, TOKEN_KEYS_SECRET,
-    WORKER, WORKER_TLS_SECRET, pool_service, tenant_namespace, worker_pod,
+    ADMIN_PORT, CONVERSATION_PORT, CREATED_FOR_ANNOTATION, LOAD_ROSE_AT_ANNOTATION, LOAD_ROSE_BY_ANNOTATION,
+    NAME_LABEL, POOL_LABEL, TEMPLATE_LABEL, TENANT_LABEL, TOKEN_KEYS_SECRET, WORKER, WORKER_TLS_SECRET,
+    pool_service, tenant_namespace, worker_pod,
 };
 
 use super::validate::ValidPool;
@@ -56,8 +59,25 @@ pub(super) fn template(valid: &ValidPool<'_>) -> (PodSpec, String) {
     (spec, digest)
 }
 
+/// Why a worker is created, as its Pod says it: the API server's audit log then tells how long each step in load took.
+pub(super) fn creation(binding: Binding, rise: Option<&LoadRise>) -> BTreeMap<String, String> {
+    let mut said = BTreeMap::from([(CREATED_FOR_ANNOTATION.to_owned(), binding.as_str().to_owned())]);
+    if let Some(rise) = rise.filter(|_| binding == Binding::Load)
+        && let Some(measured) = rise.measured
+    {
+        said.insert(LOAD_ROSE_AT_ANNOTATION.to_owned(), format!("{measured:.6}"));
+        said.insert(LOAD_ROSE_BY_ANNOTATION.to_owned(), rise.by.to_string());
+    }
+    said
+}
+
 /// The worker with that ordinal.
-pub(super) fn pod(valid: &ValidPool<'_>, spec: &PodSpec, digest: &str, ordinal: u32) -> Pod {
+pub(super) fn pod(
+    valid: &ValidPool<'_>,
+    (spec, digest): (&PodSpec, &str),
+    ordinal: u32,
+    creation: BTreeMap<String, String>,
+) -> Pod {
     let mut labels = labels(valid);
     labels.insert(TEMPLATE_LABEL.to_owned(), digest.to_owned());
     Pod {
@@ -65,6 +85,7 @@ pub(super) fn pod(valid: &ValidPool<'_>, spec: &PodSpec, digest: &str, ordinal: 
             name: Some(worker_pod(valid.key.pool.as_str(), ordinal)),
             namespace: Some(tenant_namespace(valid.key.tenant.as_str())),
             labels: Some(labels),
+            annotations: Some(creation),
             owner_references: valid.pool.controller_owner_ref(&()).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },

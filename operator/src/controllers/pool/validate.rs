@@ -3,8 +3,8 @@
 use kube::ResourceExt;
 use springtide_proto::ids::{PoolId, TenantId};
 
-use crate::api::BotPool;
-use crate::autoscale::Policy;
+use crate::api::{BotPool, ServiceLevelSpec};
+use crate::autoscale::{Policy, ServiceLevel};
 use crate::controllers::context::Installation;
 use crate::fleet::PoolKey;
 use crate::names::tenant_of_namespace;
@@ -58,6 +58,7 @@ pub(super) fn validate<'a>(
             scaling.headroom.percent
         ))
     })?;
+    let service_level = service_level(&scaling.service_level)?;
     let tenant = seen.tenant.as_deref();
     let leaving = tenant.is_some_and(|tenant| tenant.metadata.deletion_timestamp.is_some());
     Ok(ValidPool {
@@ -69,6 +70,7 @@ pub(super) fn validate<'a>(
             max: scaling.max,
             headroom_workers: scaling.headroom.workers,
             headroom_percent,
+            service_level,
             down_window: scaling.down_window.0,
             max_down_percent_per_minute: scaling.max_down_percent_per_minute,
             suspended: pool.spec.suspend || leaving,
@@ -77,5 +79,21 @@ pub(super) fn validate<'a>(
         tenant_uid: tenant.and_then(ResourceExt::uid),
         idle_after: tenant.map_or(180, |tenant| tenant.spec.idle_after.0.as_secs()),
         installation,
+    })
+}
+
+fn service_level(spec: &ServiceLevelSpec) -> Result<ServiceLevel, PoolError> {
+    let share = spec.share.parse::<f64>().ok();
+    let share = share
+        .filter(|share| *share > 0.0 && *share < 1.0)
+        .ok_or_else(|| {
+            PoolError::Invalid(format!(
+                "scaling.serviceLevel.share is {:?}; give a decimal above 0 and below 1 such as \"0.999\"",
+                spec.share
+            ))
+        })?;
+    Ok(ServiceLevel {
+        share,
+        within: spec.within.0,
     })
 }

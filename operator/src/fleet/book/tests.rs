@@ -202,12 +202,34 @@ fn a_new_leader_takes_no_worker_from_gateways_before_its_book_is_complete() {
 }
 
 #[test]
+fn the_first_rise_in_load_is_remembered_until_it_was_decided_upon() {
+    let (mut book, attachment, _commands) = with_worker();
+    let worker = facts("u1", "b1");
+    let measured = |milliseconds| jiff::Timestamp::from_millisecond(milliseconds).ok();
+    let load = |sequence, active, milliseconds| WorkerReport {
+        measured: measured(milliseconds),
+        ..report(sequence, active)
+    };
+    book.report(&worker, attachment, load(2, 3, 1_000), at(1_010));
+    book.report(&worker, attachment, load(3, 4, 2_000), at(2_010));
+    let rise = book.view(&key(), at(2_010)).rise.unwrap();
+    assert_eq!(
+        (rise.heard, rise.measured, rise.by.as_str()),
+        (at(1_010), measured(1_000), "web-u1")
+    );
+    book.decided(&key());
+    book.report(&worker, attachment, load(4, 2, 3_000), at(3_010));
+    assert_eq!(book.view(&key(), at(3_010)).rise, None, "a fall is no rise");
+}
+
+#[test]
 fn waiting_and_rates_are_summed_over_gateways_that_are_heard() {
     let mut book = Book::new(7, at(0));
     let (sender, _receiver) = mpsc::channel(64);
     let attachment = book.attach_gateway(gateway(), sender, at(0));
     let waiting = |sequence, waiting, arrived| GatewayReport {
         sequence,
+        measured: None,
         pool: key().pool,
         waiting,
         oldest_wait: Duration::ZERO,
@@ -222,7 +244,7 @@ fn waiting_and_rates_are_summed_over_gateways_that_are_heard() {
         "no step without a change"
     );
     let view = book.view(&key(), at(2_000));
-    assert_eq!((view.waiting, view.rates.arrivals), (3, 4.0));
+    assert_eq!((view.waiting, view.rates.current().arrivals), (3, 4.0));
     let later = book.view(&key(), at(9_000));
     assert_eq!((later.waiting, later.heard_gateways.len()), (0, 0));
 }

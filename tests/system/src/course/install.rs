@@ -48,7 +48,9 @@ pub async fn install_charts(cluster: &Cluster, charts: &Path, database: &Databas
         .helm(&[&common[..], &["springtide-crds", &chart("springtide-crds")]].concat())
         .await?;
     let system = chart("springtide");
-    let mut words = [&common[..], &["springtide", &system]].concat();
+    // What two cores carry beside the workers that answer: more starts at once would only make each of them slower.
+    let pace = "operator.creations.perSecond=4,operator.creations.burst=8";
+    let mut words = [&common[..], &["springtide", &system, "--set", pace]].concat();
     let secret = ["--set", "billing.database.urlSecret.name=springtide-database"];
     if let Database::Postgres(url) = database {
         let manifest = json!({

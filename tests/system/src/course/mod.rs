@@ -58,7 +58,7 @@ impl Scale {
         Self {
             conversations: 4_300,
             turns: 3,
-            capacity: 10,
+            capacity: 12,
             waves: 3,
             bursts: 20,
             burst_conversations: 12,
@@ -261,8 +261,8 @@ impl Course {
         let pool = PoolManifest {
             conversations: self.scale.capacity,
             min: 2,
-            max: 50,
-            down_window_seconds: 8,
+            max: 40,
+            down_window_seconds: 10,
             drain_seconds: 10,
         };
         TenantManifest {

@@ -14,8 +14,6 @@ use tokio::task::JoinHandle;
 
 /// Name of the ledger's file.
 pub const LEDGER: &str = "ledger.jsonl";
-/// Name of the bursts' file.
-pub const BURSTS: &str = "bursts.jsonl";
 
 /// One turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,37 +40,20 @@ pub struct LedgerLine {
     pub worker: Option<String>,
 }
 
-/// Conversations that began at one instant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Burst {
-    /// Whose customers.
-    pub tenant: String,
-    /// When.
-    pub at: Timestamp,
-    /// How many.
-    pub conversations: u32,
-}
-
-enum Written {
-    Line(LedgerLine),
-    Burst(Burst),
-}
-
 /// See the module.
 #[derive(Clone)]
 pub struct Ledger {
-    sender: Arc<Mutex<Option<mpsc::UnboundedSender<Written>>>>,
+    sender: Arc<Mutex<Option<mpsc::UnboundedSender<LedgerLine>>>>,
     writer: Arc<Mutex<Option<JoinHandle<std::io::Result<()>>>>>,
 }
 
 impl Ledger {
-    /// New files in `folder`.
+    /// A new file in `folder`.
     pub async fn create(folder: &Path) -> anyhow::Result<Self> {
         tokio::fs::create_dir_all(folder).await?;
         let lines = tokio::fs::File::create(folder.join(LEDGER)).await?;
-        let bursts = tokio::fs::File::create(folder.join(BURSTS)).await?;
         let (sender, receiver) = mpsc::unbounded_channel();
-        let writer = tokio::spawn(write(lines, bursts, receiver));
+        let writer = tokio::spawn(write(lines, receiver));
         Ok(Self {
             sender: Arc::new(Mutex::new(Some(sender))),
             writer: Arc::new(Mutex::new(Some(writer))),
@@ -85,17 +66,9 @@ impl Ledger {
     }
 
     pub(super) fn line(&self, line: LedgerLine) {
-        self.send(Written::Line(line));
-    }
-
-    pub(super) fn burst(&self, burst: Burst) {
-        self.send(Written::Burst(burst));
-    }
-
-    fn send(&self, written: Written) {
         if let Some(sender) = &*self.sender.lock() {
             // A writer that ended says why when the ledger is closed.
-            drop(sender.send(written));
+            drop(sender.send(line));
         }
     }
 
@@ -115,27 +88,13 @@ impl Ledger {
 
 async fn write(
     lines: tokio::fs::File,
-    bursts: tokio::fs::File,
-    mut receiver: mpsc::UnboundedReceiver<Written>,
+    mut receiver: mpsc::UnboundedReceiver<LedgerLine>,
 ) -> std::io::Result<()> {
-    let (mut lines, mut bursts) = (
-        tokio::io::BufWriter::new(lines),
-        tokio::io::BufWriter::new(bursts),
-    );
-    while let Some(written) = receiver.recv().await {
-        match written {
-            Written::Line(line) => {
-                lines
-                    .write_all(format!("{}\n", serde_json::to_string(&line)?).as_bytes())
-                    .await?;
-            }
-            Written::Burst(burst) => {
-                bursts
-                    .write_all(format!("{}\n", serde_json::to_string(&burst)?).as_bytes())
-                    .await?;
-            }
-        }
+    let mut lines = tokio::io::BufWriter::new(lines);
+    while let Some(line) = receiver.recv().await {
+        lines
+            .write_all(format!("{}\n", serde_json::to_string(&line)?).as_bytes())
+            .await?;
     }
-    lines.flush().await?;
-    bursts.flush().await
+    lines.flush().await
 }

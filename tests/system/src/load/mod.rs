@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 pub use client::{Client, Reply, Sent};
 pub use customer::Customer;
-use ledger::{Burst, Ledger};
+use ledger::Ledger;
 
 use crate::data::Question;
 
@@ -188,12 +188,6 @@ async fn begin_bursts(shared: Arc<Shared>, started: Instant, mut random: StdRng,
     for (number, planned) in shared.tenant.bursts.iter().enumerate() {
         tokio::time::sleep_until(started + planned.at).await;
         let conversations = planned.conversations;
-        let at = shared.ledger.now();
-        shared.ledger.burst(Burst {
-            tenant: shared.tenant.tenant.clone(),
-            at,
-            conversations,
-        });
         for place in 0..conversations {
             let name = format!(
                 "{}-burst-{number}-{place}-{:08x}",

@@ -1,9 +1,15 @@
-//! A disk that is full: the spool refuses what it cannot keep, says so, and loses nothing that it took.
+//! A disk that is full: the spool refuses what it cannot keep, says so, and loses nothing that it took; customers are told
+//! to come again, and are answered as soon as there is room.
 use std::path::Path;
 use std::process::Command;
 
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
 use springtide_proto::metering::Delivery;
 use springtide_runtime::spool::{Spool, SpoolError};
+use springtide_tests::load::Client;
+
+use crate::parts::{Tenant, Worker};
 
 /// A small disk of its own; gone when dropped.
 struct SmallDisk(tempfile::TempDir);
@@ -41,15 +47,88 @@ fn mount(words: &[&str], folder: &Path) {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_spool_on_a_full_disk_refuses_and_says_so_and_keeps_every_record_it_took() {
-    // Mounting needs the rights that the cluster needs, too.
-    if std::env::var_os("SPRINGTIDE_CLUSTER_STATE").is_none() {
+/// Mounting needs the rights that the cluster needs, too.
+fn may_mount() -> bool {
+    let may = std::env::var_os("SPRINGTIDE_CLUSTER_STATE").is_some();
+    if !may {
         assert!(
             std::env::var("CI").is_err(),
             "run by `cargo xtask test`, which is root"
         );
         println!("skipped: run `cargo xtask test`");
+    }
+    may
+}
+
+/// Sends one turn of a conversation of its own.
+async fn ask(client: &Client, number: u32) -> (StatusCode, Value) {
+    let path = format!("/v1/conversations/c{number}/turns");
+    let turn = json!({"turn_id": "t1", "text": "退款多久到账"}).to_string();
+    let (status, body) = client.request(Method::POST, &path, turn).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap())
+}
+
+/// Customers ask until the disk is full; what then happens to them, and to what was taken.
+async fn customers_on_a_full_disk(client: &Client, worker: &Worker, spool: &Spool, disk: &SmallDisk) {
+    let mut answered = 0;
+    let (status, refusal) = loop {
+        let (status, body) = ask(client, answered).await;
+        if status != StatusCode::OK {
+            break (status, body);
+        }
+        answered += 1;
+        assert!(answered < 3_000, "a disk of 512 KiB never filled");
+    };
+    assert_eq!(
+        (status, refusal["error"]["reason"].as_str()),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("SPOOL_UNAVAILABLE")),
+        "{refusal}"
+    );
+    let kept = |spool: &Spool| spool.depth();
+    assert!(
+        answered > 0 && kept(spool) >= u64::from(answered),
+        "{answered} answered, {} kept",
+        kept(spool)
+    );
+    disk.grow("8m");
+    let (status, reply) = ask(client, answered).await;
+    assert_eq!(
+        status,
+        StatusCode::OK,
+        "with room the same turn is answered: {reply}"
+    );
+    worker.kill();
+    let again = Spool::open(disk.0.path()).await.unwrap();
+    assert!(again.depth() > u64::from(answered), "all of it is on the disk");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn customers_of_a_gateway_whose_disk_is_full_are_told_to_come_again_and_nothing_is_lost() {
+    if !may_mount() {
+        return;
+    }
+    let (disk, tenant) = (SmallDisk::new("512k"), Tenant::new());
+    let worker = tenant.worker("one", 5_000).await;
+    let gateway = tenant.gateway_with_spool(&[&worker], disk.0.path()).await;
+    let client = Client::new(&gateway.url).unwrap();
+    customers_on_a_full_disk(&client, &worker, &gateway.relay.spool, &disk).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn customers_of_a_worker_whose_disk_is_full_are_told_to_come_again_and_nothing_is_lost() {
+    if !may_mount() {
+        return;
+    }
+    let (disk, tenant) = (SmallDisk::new("512k"), Tenant::new());
+    let worker = tenant.worker_with_spool("one", 5_000, disk.0.path()).await;
+    let gateway = tenant.gateway(&[&worker]).await;
+    let client = Client::new(&gateway.url).unwrap();
+    customers_on_a_full_disk(&client, &worker, &worker.answering.spool, &disk).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_on_a_full_disk_refuses_and_says_so_and_keeps_every_record_it_took() {
+    if !may_mount() {
         return;
     }
     let disk = SmallDisk::new("512k");

@@ -5,5 +5,7 @@ mod away;
 mod course;
 mod disk;
 mod doors;
+#[path = "../parts/mod.rs"]
+mod parts;
 mod resources;
 mod support;

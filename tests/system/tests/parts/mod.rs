@@ -1,6 +1,7 @@
 //! A tenant's worker and gateway in this process, wired as in the cluster: mutual TLS between them, spools on disk. Only the
 //! operator is played by the test: it says which workers there are.
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub(crate) struct Worker {
     pub(crate) uid: PodUid,
     pub(crate) answering: Arc<Answering>,
     pub(crate) address: String,
+    capacity: u32,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -91,6 +93,11 @@ impl Tenant {
     }
 
     pub(crate) async fn worker(&self, name: &str, capacity: u32) -> Worker {
+        self.worker_with_spool(name, capacity, &self.folder.path().join(name))
+            .await
+    }
+
+    pub(crate) async fn worker_with_spool(&self, name: &str, capacity: u32, spool: &Path) -> Worker {
         let conversations = Arc::new(Conversations::new(capacity));
         conversations.set_intake(Intake::Open);
         let answering = Arc::new(Answering {
@@ -102,7 +109,7 @@ impl Tenant {
                 .unwrap()
                 .unwrap(),
             conversations,
-            spool: Spool::open(&self.folder.path().join(name)).await.unwrap(),
+            spool: Spool::open(spool).await.unwrap(),
             clock: Arc::new(SystemClock),
             random: Arc::new(ring::rand::SystemRandom::new()),
             turns_answered: 0.into(),
@@ -139,11 +146,17 @@ impl Tenant {
             uid: PodUid::parse(format!("pod-{name}")).unwrap(),
             answering,
             address,
+            capacity,
             server,
         }
     }
 
     pub(crate) async fn gateway(&self, workers: &[&Worker]) -> Gateway {
+        self.gateway_with_spool(workers, &self.folder.path().join("gateway"))
+            .await
+    }
+
+    pub(crate) async fn gateway_with_spool(&self, workers: &[&Worker], spool: &Path) -> Gateway {
         let tls = self
             .ca
             .material(
@@ -160,8 +173,9 @@ impl Tenant {
             pools,
             sessions: Sessions::default(),
             workers: Workers::new(tls, &acme()),
-            spool: Spool::open(&self.folder.path().join("gateway")).await.unwrap(),
+            spool: Spool::open(spool).await.unwrap(),
             metrics: GatewayMetrics::default(),
+            letting_go: TaskTracker::new(),
             turn_timeout: Duration::from_secs(5),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -183,7 +197,7 @@ impl Gateway {
         let known = workers.iter().map(|worker| KnownWorker {
             pod: worker.uid.clone(),
             address: worker.address.clone(),
-            capacity: 1,
+            capacity: worker.capacity,
             active: worker.answering.conversations.active(),
             accepting: worker.answering.conversations.intake() == Intake::Open,
         });

@@ -1,0 +1,81 @@
+//! How fast workers are created over the whole cluster: a token bucket, so that a peak in every pool at once starves
+//! neither the API server nor the nodes that start them.
+
+use std::time::Duration;
+
+use super::Moment;
+
+/// Creations that are allowed over time.
+#[derive(Clone, Debug)]
+pub struct CreationPace {
+    per_second: f64,
+    burst: f64,
+    tokens: f64,
+    filled: Moment,
+}
+
+impl CreationPace {
+    /// `per_second` in the long run, `burst` at once.
+    pub fn new(per_second: u32, burst: u32, now: Moment) -> Self {
+        let burst = f64::from(burst.max(1));
+        Self {
+            per_second: f64::from(per_second.max(1)),
+            burst,
+            tokens: burst,
+            filled: now,
+        }
+    }
+
+    /// Takes tokens for as many of `wanted` creations as are allowed now, and says how many those are.
+    pub fn take(&mut self, now: Moment, wanted: usize) -> usize {
+        let passed = now.saturating_sub(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.per_second).min(self.burst);
+        self.filled = self.filled.max(now);
+        let mut granted = 0;
+        while granted < wanted && self.tokens >= 1.0 {
+            self.tokens -= 1.0;
+            granted += 1;
+        }
+        granted
+    }
+
+    /// Until the next creation is allowed.
+    pub fn until_next(&self) -> Duration {
+        Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / self.per_second)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_is_allowed_at_once_and_then_so_many_a_second() {
+        let seconds = Duration::from_secs;
+        let mut pace = CreationPace::new(2, 5, seconds(100));
+        assert_eq!(pace.take(seconds(100), 8), 5);
+        assert_eq!(pace.take(seconds(100), 8), 0);
+        assert_eq!(pace.until_next(), Duration::from_millis(500));
+        assert_eq!(pace.take(seconds(101), 8), 2);
+        assert_eq!(
+            pace.take(seconds(200), 8),
+            5,
+            "no more than the burst is saved up"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_span_sees_more_than_its_rate_and_one_burst(asked in prop::collection::vec((0_u64..2_000, 0_usize..40), 1..60)) {
+            let mut pace = CreationPace::new(7, 11, Duration::ZERO);
+            let (mut now, mut granted) = (Duration::ZERO, 0);
+            for (wait, wanted) in asked {
+                now += Duration::from_millis(wait);
+                granted += pace.take(now, wanted);
+            }
+            prop_assert!(granted as f64 <= 11.0 + 7.0 * now.as_secs_f64() + 1e-6);
+        }
+    }
+}

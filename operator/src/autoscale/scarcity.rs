@@ -1,0 +1,169 @@
+//! Who gets what when the cluster cannot hold all the workers that are wanted.
+//!
+//! - *guaranteed*: what a tenant gets before anybody gets more.
+//! - *weight*: by which what is left is shared: a tenant of weight 3 gets three workers beyond its guarantee where one of
+//!   weight 1 gets one, until it has what it wants (weighted max-min fairness).
+//! - *occupied*: workers with conversations; they are never reclaimed, so they are granted whatever else holds.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// What one tenant claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TenantClaim {
+    /// Workers it wants, within its limit.
+    pub wanted: u32,
+    /// Workers that have conversations.
+    pub occupied: u32,
+    /// Workers it gets first.
+    pub guaranteed: u32,
+    /// Its weight; at least 1.
+    pub weight: u32,
+}
+
+/// Workers granted to each claim, in their order, when there is room for `capacity` in all.
+pub fn grants(capacity: u32, claims: &[TenantClaim]) -> Vec<u32> {
+    let mut granted: Vec<u32> = claims.iter().map(|claim| claim.occupied).collect();
+    let held = granted.iter().copied().fold(0, u32::saturating_add);
+    let left = capacity.saturating_sub(held);
+    let guaranteed = |claim: &TenantClaim| claim.guaranteed.min(claim.wanted);
+    let left = fill(&mut granted, claims, left, guaranteed, |claim, has| {
+        Share::of(has, claim.guaranteed)
+    });
+    fill(
+        &mut granted,
+        claims,
+        left,
+        |claim| claim.wanted,
+        |claim, has| Share::of(has.saturating_sub(guaranteed(claim)), claim.weight),
+    );
+    granted
+}
+
+/// Gives the workers one by one, each to the claim with the smallest share so far, up to its target; what is left over.
+fn fill(
+    granted: &mut [u32],
+    claims: &[TenantClaim],
+    mut left: u32,
+    target: impl Fn(&TenantClaim) -> u32,
+    share: impl Fn(&TenantClaim, u32) -> Share,
+) -> u32 {
+    let mut open: BinaryHeap<_> = claims
+        .iter()
+        .zip(granted.iter())
+        .enumerate()
+        .filter(|(_, (claim, has))| **has < target(claim))
+        .map(|(place, (claim, has))| Reverse((share(claim, *has), place)))
+        .collect();
+    while left > 0
+        && let Some(Reverse((_, place))) = open.pop()
+    {
+        let (Some(has), Some(claim)) = (granted.get_mut(place), claims.get(place)) else {
+            continue;
+        };
+        *has += 1;
+        left -= 1;
+        if *has < target(claim) {
+            open.push(Reverse((share(claim, *has), place)));
+        }
+    }
+    left
+}
+
+/// A fraction, compared exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    has: u64,
+    of: u64,
+}
+
+impl Share {
+    fn of(has: u32, of: u32) -> Self {
+        Self {
+            has: has.into(),
+            of: of.max(1).into(),
+        }
+    }
+}
+
+impl Ord for Share {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.has * other.of).cmp(&(other.has * self.of))
+    }
+}
+
+impl PartialOrd for Share {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn claim(wanted: u32, occupied: u32, guaranteed: u32, weight: u32) -> TenantClaim {
+        TenantClaim {
+            wanted,
+            occupied,
+            guaranteed,
+            weight,
+        }
+    }
+
+    #[test]
+    fn guarantees_come_first_and_weights_share_the_rest() {
+        // 20 workers: 4 and 2 guaranteed; the other 14 by 3 to 1, as whole workers 10 and 4.
+        let claims = [claim(100, 0, 4, 3), claim(100, 0, 2, 1)];
+        assert_eq!(grants(20, &claims), [14, 6]);
+    }
+
+    #[test]
+    fn what_one_does_not_want_goes_to_the_others() {
+        let claims = [claim(3, 0, 8, 5), claim(100, 0, 0, 1), claim(100, 0, 0, 1)];
+        assert_eq!(grants(13, &claims), [3, 5, 5]);
+    }
+
+    #[test]
+    fn a_worker_with_conversations_is_never_reclaimed() {
+        let claims = [claim(10, 10, 0, 1), claim(10, 0, 6, 1)];
+        assert_eq!(grants(12, &claims), [10, 2]);
+    }
+
+    proptest! {
+        #[test]
+        fn grants_keep_their_promises(
+            capacity in 0_u32..300,
+            claims in prop::collection::vec((0_u32..80, 0_u32..40, 0_u32..30, 1_u32..10), 1..8),
+        ) {
+            let claims: Vec<_> = claims
+                .into_iter()
+                .map(|(wanted, occupied, guaranteed, weight)| claim(wanted, occupied, guaranteed, weight))
+                .collect();
+            let granted = grants(capacity, &claims);
+            let sum: u32 = granted.iter().sum();
+            let occupied: u32 = claims.iter().map(|claim| claim.occupied).sum();
+            let all: u32 = claims.iter().map(|claim| claim.wanted.max(claim.occupied)).sum();
+            prop_assert!(sum <= capacity.max(occupied));
+            prop_assert_eq!(sum, capacity.max(occupied).min(all), "nothing lies idle that somebody wants");
+            let entitled: u32 = claims.iter().map(|claim| claim.occupied.max(claim.guaranteed.min(claim.wanted))).sum();
+            for (claim, granted) in claims.iter().zip(&granted) {
+                prop_assert!(*granted >= claim.occupied);
+                prop_assert!(*granted <= claim.wanted.max(claim.occupied));
+                prop_assert!(entitled > capacity || *granted >= claim.guaranteed.min(claim.wanted));
+            }
+        }
+
+        #[test]
+        fn a_greater_weight_never_gets_less(
+            capacity in 0_u32..200, wanted in 0_u32..80, guaranteed in 0_u32..20, weight in 1_u32..9,
+            others in prop::collection::vec((0_u32..80, 0_u32..40, 0_u32..30, 1_u32..10), 0..5),
+        ) {
+            let rest = others.into_iter().map(|(wanted, occupied, guaranteed, weight)| claim(wanted, occupied, guaranteed, weight));
+            let with = |weight| std::iter::once(claim(wanted, 0, guaranteed, weight)).chain(rest.clone()).collect::<Vec<_>>();
+            prop_assert!(grants(capacity, &with(weight + 1))[0] >= grants(capacity, &with(weight))[0]);
+        }
+    }
+}
