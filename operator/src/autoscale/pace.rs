@@ -26,20 +26,22 @@ impl CreationPace {
         }
     }
 
-    /// Takes tokens for as many of `wanted` creations as are allowed now, and says how many those are.
-    pub fn take(&mut self, now: Moment, wanted: usize) -> usize {
+    /// Takes tokens for as many of `wanted` creations as are allowed now, and says how many those are. What is not urgent
+    /// leaves half of the burst to what is.
+    pub fn take(&mut self, now: Moment, wanted: usize, urgent: bool) -> usize {
         let passed = now.saturating_sub(self.filled).as_secs_f64();
         self.tokens = (self.tokens + passed * self.per_second).min(self.burst);
         self.filled = self.filled.max(now);
+        let kept = if urgent { 0.0 } else { (self.burst / 2.0).floor() };
         let mut granted = 0;
-        while granted < wanted && self.tokens >= 1.0 {
+        while granted < wanted && self.tokens >= 1.0 + kept {
             self.tokens -= 1.0;
             granted += 1;
         }
         granted
     }
 
-    /// Until the next creation is allowed.
+    /// Until the next urgent creation is allowed.
     pub fn until_next(&self) -> Duration {
         Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / self.per_second)
     }
@@ -55,25 +57,33 @@ mod tests {
     fn a_burst_is_allowed_at_once_and_then_so_many_a_second() {
         let seconds = Duration::from_secs;
         let mut pace = CreationPace::new(2, 5, seconds(100));
-        assert_eq!(pace.take(seconds(100), 8), 5);
-        assert_eq!(pace.take(seconds(100), 8), 0);
+        assert_eq!(pace.take(seconds(100), 8, true), 5);
+        assert_eq!(pace.take(seconds(100), 8, true), 0);
         assert_eq!(pace.until_next(), Duration::from_millis(500));
-        assert_eq!(pace.take(seconds(101), 8), 2);
+        assert_eq!(pace.take(seconds(101), 8, true), 2);
         assert_eq!(
-            pace.take(seconds(200), 8),
+            pace.take(seconds(200), 8, true),
             5,
             "no more than the burst is saved up"
         );
     }
 
+    #[test]
+    fn what_is_not_urgent_leaves_room_for_what_is() {
+        let mut pace = CreationPace::new(2, 6, Duration::ZERO);
+        assert_eq!(pace.take(Duration::ZERO, 8, false), 3);
+        assert_eq!(pace.take(Duration::ZERO, 8, false), 0);
+        assert_eq!(pace.take(Duration::ZERO, 8, true), 3);
+    }
+
     proptest! {
         #[test]
-        fn no_span_sees_more_than_its_rate_and_one_burst(asked in prop::collection::vec((0_u64..2_000, 0_usize..40), 1..60)) {
+        fn no_span_sees_more_than_its_rate_and_one_burst(asked in prop::collection::vec((0_u64..2_000, 0_usize..40, any::<bool>()), 1..60)) {
             let mut pace = CreationPace::new(7, 11, Duration::ZERO);
             let (mut now, mut granted) = (Duration::ZERO, 0);
-            for (wait, wanted) in asked {
+            for (wait, wanted, urgent) in asked {
                 now += Duration::from_millis(wait);
-                granted += pace.take(now, wanted);
+                granted += pace.take(now, wanted, urgent);
             }
             prop_assert!(granted as f64 <= 11.0 + 7.0 * now.as_secs_f64() + 1e-6);
         }

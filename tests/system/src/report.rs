@@ -29,6 +29,8 @@ pub const QUESTIONS: &str = "questions.jsonl";
 
 /// A conversation that begins is active at its worker, or waits at its gateway, within this.
 const BEGIN_MS: i64 = 1_000;
+/// A killed leader's successor decides within this.
+const FAILOVER_MS: i64 = 10_000;
 /// Annotations by which the operator says which report of load a pod is for.
 const LOAD_ROSE_AT: &str = "springtide.dev/load-rose-at";
 const LOAD_ROSE_BY: &str = "springtide.dev/load-rose-by";
@@ -147,6 +149,10 @@ pub struct Steps {
     pub n: usize,
     /// Of them, those before which, within a second, the ledger has the first turn of a conversation of that tenant.
     pub confirmed_by_ledger: usize,
+    /// Rises within ten seconds of the leader's death, which are counted here and not above.
+    pub in_failover: usize,
+    /// The longest of those, in milliseconds.
+    pub in_failover_max: Option<i64>,
     /// Pods that were created for a rise.
     pub pods: usize,
     /// Pods that were created for another reason: a minimum, a promotion, an override, in another's place.
@@ -241,7 +247,7 @@ pub fn compute(folder: &Path, phases: &[(String, f64)]) -> anyhow::Result<Report
             .into_values()
             .max_by(f64::total_cmp),
         first_answer_s_by_tenant: first_answers(&events, &ledger),
-        step_to_create_ms: steps(&pods, &ledger),
+        step_to_create_ms: steps(&pods, &ledger, leader_killed(&events)),
         promotion: promotion(&events),
         pause_ms: [
             ("worker_kill_p99", pause_of_moved(&events, &ledger)),
@@ -405,7 +411,11 @@ fn rise(line: &Value, tenant: &str) -> Option<Rise> {
     })
 }
 
-fn steps(pods: &[PodEvent], ledger: &[LedgerLine]) -> Steps {
+fn leader_killed(events: &[Event]) -> Option<Timestamp> {
+    Some(events.iter().find(|event| event.event == "operator_kill")?.at)
+}
+
+fn steps(pods: &[PodEvent], ledger: &[LedgerLine], leader_killed: Option<Timestamp>) -> Steps {
     let created: Vec<_> = pods.iter().filter(|pod| pod.verb == "create").collect();
     let mut first: BTreeMap<&Rise, Timestamp> = BTreeMap::new();
     for pod in &created {
@@ -414,6 +424,10 @@ fn steps(pods: &[PodEvent], ledger: &[LedgerLine]) -> Steps {
         }
     }
     let begins = begins(ledger);
+    let in_failover =
+        |rise: &Rise| leader_killed.is_some_and(|at| (0..=FAILOVER_MS).contains(&after(at, rise.at)));
+    let (failover, first): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        first.into_iter().partition(|(rise, _)| in_failover(rise));
     let confirmed = first.keys().filter(|rise| {
         let begun = begins.get(rise.tenant.as_str());
         let last = begun.and_then(|begun| begun.range(..=rise.at).next_back());
@@ -426,6 +440,8 @@ fn steps(pods: &[PodEvent], ledger: &[LedgerLine]) -> Steps {
     Steps {
         n: milliseconds.len(),
         confirmed_by_ledger,
+        in_failover: failover.len(),
+        in_failover_max: failover.iter().map(|(rise, at)| after(rise.at, *at)).max(),
         pods: for_rises,
         pods_for_other_reasons: created.len() - for_rises,
         p50: percentile(&milliseconds, 50),
@@ -614,7 +630,7 @@ mod tests {
             pod("2026-11-11T00:00:05Z", None),
             pod("2026-11-11T00:00:09Z", Some("2026-11-11T00:00:08.500Z")),
         ];
-        let steps = steps(&pods, &ledger);
+        let steps = steps(&pods, &ledger, Some(at("2026-11-11T00:00:30Z")));
         assert_eq!((steps.n, steps.pods, steps.pods_for_other_reasons), (2, 3, 1));
         assert_eq!((steps.p50, steps.p99), (Some(90), Some(500)));
         assert_eq!(

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _};
 
 use crate::api::BotPool;
+use crate::autoscale::Binding;
 use crate::controllers::apply::{WriteError, apply_namespaced, create, delete, patch_guarded};
 use crate::controllers::context::{Context, reference};
 use crate::controllers::metrics::BindingLabels;
@@ -54,7 +55,8 @@ pub(super) async fn apply(
 /// The creations that the cluster-wide pace allows now.
 fn allowed<'a>(context: &Context, prepared: &'a Prepared<'_>, applied: &mut Applied) -> &'a [Pod] {
     let mut pace = context.pace.lock();
-    let granted = pace.take(context.fleet.now(), prepared.create.len());
+    let urgent = prepared.decision.binding == Binding::Load;
+    let granted = pace.take(context.fleet.now(), prepared.create.len(), urgent);
     if granted < prepared.create.len() {
         applied.put_off = Some(pace.until_next());
     }

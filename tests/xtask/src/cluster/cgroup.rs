@@ -13,7 +13,15 @@ use super::process;
 
 const TOP: &str = "/sys/fs/cgroup";
 
-/// Makes a node's cgroup in each hierarchy.
+/// Of the processors, the nodes get this many times the part of one process outside of them (v1; then that of v2, of 100).
+const NODE_SHARES: (&str, &str) = ("8192", "800");
+/// Of a node's processors, starting and stopping containers gets this part, beside 1024 for each processor that pods get: on
+/// a machine that is full, those that answer go before those that start.
+const RUNTIME_SHARES: (&str, &str) = ("512", "50");
+/// The container runtime's cgroup in that of its node.
+const RUNTIME: &str = "runtime";
+
+/// Makes a node's cgroup in each hierarchy, and in it one for its container runtime.
 pub(crate) fn create(node: Node) -> Result<()> {
     for hierarchy in hierarchies()? {
         if hierarchy == Path::new(TOP) {
@@ -26,13 +34,36 @@ pub(crate) fn create(node: Node) -> Result<()> {
             fs::write(hierarchy.join("cgroup.subtree_control"), all).context("cannot pass controllers on")?;
         }
         let folder = hierarchy.join(node.cgroup());
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        // A new cpuset of v1 is empty and takes no process.
-        for name in ["cpuset.cpus", "cpuset.mems"] {
-            if hierarchy != Path::new(TOP) && folder.join(name).exists() {
-                let whole = fs::read_to_string(hierarchy.join(name))?;
-                fs::write(folder.join(name), whole).with_context(|| format!("cannot fill {name}"))?;
-            }
+        make(&hierarchy, &folder, NODE_SHARES)?;
+        make(&hierarchy, &folder.join(RUNTIME), RUNTIME_SHARES)?;
+    }
+    Ok(())
+}
+
+fn make(hierarchy: &Path, folder: &Path, shares: (&str, &str)) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    // A new cpuset of v1 is empty and takes no process.
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        if hierarchy != Path::new(TOP) && folder.join(name).exists() {
+            let whole = fs::read_to_string(hierarchy.join(name))?;
+            fs::write(folder.join(name), whole).with_context(|| format!("cannot fill {name}"))?;
+        }
+    }
+    for (name, value) in [("cpu.shares", shares.0), ("cpu.weight", shares.1)] {
+        if folder.join(name).exists() {
+            fs::write(folder.join(name), value).with_context(|| format!("cannot set {name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a node's container runtime, and all that it will start outside of pods, into its cgroup.
+pub(crate) fn enter_runtime(node: Node, pid: u32) -> Result<()> {
+    for hierarchy in hierarchies()? {
+        let folder = hierarchy.join(node.cgroup()).join(RUNTIME);
+        if folder.join("cpu.shares").exists() || hierarchy == Path::new(TOP) {
+            fs::write(folder.join("cgroup.procs"), pid.to_string())
+                .with_context(|| format!("cannot move process {pid} to {}", folder.display()))?;
         }
     }
     Ok(())

@@ -25,6 +25,7 @@ pub(crate) fn start_runtime(state: &State, node: Node) -> Result<()> {
         Some(&node.netns()),
         &["containerd", "--log-level", "info", "--config", &config],
     )?;
+    cgroup::enter_runtime(node, process::id_of(state, &name)?)?;
     wait_until("containerd", Duration::from_secs(30), || {
         process::check_alive(state, &name)?;
         Ok(Look::tried(ctr(state, node, &["version"])))

@@ -106,6 +106,12 @@ pub(crate) fn recorded(state: &State) -> Result<Vec<Recorded>> {
     Ok(all)
 }
 
+/// The id of a recorded process.
+pub(crate) fn id_of(state: &State, name: &str) -> Result<u32> {
+    let found = recorded(state)?.into_iter().find(|process| process.name == name);
+    Ok(found.with_context(|| format!("{name} was not started"))?.pid)
+}
+
 /// Ends processes: asks, waits for `grace`, then kills.
 pub(crate) fn stop(processes: &[Recorded], grace: Duration) -> Result<()> {
     let alive = || {
