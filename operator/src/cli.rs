@@ -90,6 +90,15 @@ pub struct RunArguments {
         value_name = "COUNT"
     )]
     pub gateway_replicas: u32,
+    /// Workers that the whole cluster may have; tenants then share them by their guarantees and weights. Without it the cluster
+    /// is full when no node takes more
+    #[arg(
+        long,
+        env = "SPRINGTIDE_MAX_WORKERS",
+        value_parser = clap::value_parser!(u32).range(1..),
+        value_name = "COUNT"
+    )]
+    pub max_workers: Option<u32>,
     /// Workers created in a second over all pools, in the long run: what the nodes and the API server carry
     #[arg(
         long,

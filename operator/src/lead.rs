@@ -26,6 +26,7 @@ use crate::controllers::events::EventSink;
 use crate::controllers::live::LiveBoard;
 use crate::controllers::metrics::{Metrics, StreamLabels};
 use crate::controllers::pods::{PodIndex, PodOwner};
+use crate::controllers::scarcity::{self, Scarcity};
 use crate::controllers::{identities, pool, promotion, rateplan, tenant};
 use crate::election::Standing;
 use crate::fleet::{Fleet, PoolKey};
@@ -149,7 +150,7 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         _ = controllers => {}
         () = pods => {}
         () = forward(steps, &pool_triggers) => {}
-        () = housekeeping(leader) => {}
+        () = housekeeping(leader, &context) => {}
         _ = publisher => {}
     }
 }
@@ -236,12 +237,14 @@ async fn forward(
     }
 }
 
-async fn housekeeping(leader: &Leader) {
+async fn housekeeping(leader: &Leader, context: &Context) {
     let mut counts = tokio::time::interval(COUNTS_PERIOD);
     let mut certificates = tokio::time::interval(IDENTITY_PERIOD);
+    let mut scarcity = Scarcity::default();
     loop {
         tokio::select! {
             _ = counts.tick() => {
+                scarcity::share_out(context, &mut scarcity);
                 if let Some((workers, gateways)) = leader.fleet.with_book(|book| {
                     book.push_counts();
                     book.attached()

@@ -208,7 +208,7 @@ pub struct DrainSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct BotPoolStatus {
-    /// Available, ScalingActive, KnowledgeReady, WorkersStarting, OverrideActive.
+    /// Available, ScalingActive, KnowledgeReady, WorkersStarting, OverrideActive, CapacityGranted.
     #[serde(default)]
     #[schemars(schema_with = "super::schema::conditions")]
     pub conditions: Vec<Condition>,

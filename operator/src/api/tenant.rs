@@ -98,12 +98,23 @@ pub struct BillingContact {
 
 /// How many workers a tenant may have.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(validation = Rule::new("self.guaranteed <= self.limit")
+    .message("guaranteed must not be greater than limit; lower guaranteed or raise limit").field_path(".guaranteed"))]
 #[serde(rename_all = "camelCase")]
 pub struct TenantCapacity {
     /// Workers at once over all pools of the tenant; neither demand nor a promotion nor a manual override goes beyond it.
     #[serde(default = "default_limit")]
     #[schemars(range(min = 0, max = 10_000))]
     pub limit: u32,
+    /// Workers that it gets before any other tenant gets more than its own guarantee, when the cluster is short of room.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub guaranteed: u32,
+    /// Its part of what is left beyond all guarantees, when the cluster is short: a tenant of weight 3 gets three workers where
+    /// one of weight 1 gets one.
+    #[serde(default = "default_weight")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub weight: u32,
 }
 
 /// Where a channel leads.
@@ -146,6 +157,8 @@ impl Default for TenantCapacity {
     fn default() -> Self {
         Self {
             limit: default_limit(),
+            guaranteed: 0,
+            weight: default_weight(),
         }
     }
 }
@@ -160,6 +173,10 @@ fn default_idle_after() -> GoDuration {
 
 fn default_payment_days() -> u32 {
     30
+}
+
+fn default_weight() -> u32 {
+    1
 }
 
 fn default_limit() -> u32 {

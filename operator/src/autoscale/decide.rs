@@ -23,6 +23,8 @@ pub enum Binding {
     Maximum,
     /// The tenant's limit.
     TenantLimit,
+    /// The cluster is short of room: the tenant's share of it.
+    FairShare,
     /// More was needed within the down window.
     DownWindow,
     /// No more may leave within this minute.
@@ -49,6 +51,7 @@ impl Binding {
             Self::Promotion => "Promotion",
             Self::Maximum => "Maximum",
             Self::TenantLimit => "TenantLimit",
+            Self::FairShare => "FairShare",
             Self::DownWindow => "DownWindow",
             Self::DownRate => "DownRate",
             Self::MissingData => "MissingData",
@@ -85,6 +88,8 @@ pub struct Decision {
     pub needed_within_window: u32,
     /// What the active conversations fill.
     pub busy: u32,
+    /// What would be wanted if other tenants wanted nothing: within the pool's own bounds.
+    pub demand: u32,
 }
 
 impl Decision {
@@ -111,6 +116,19 @@ pub fn decide(
     let plan = bounds.plans.iter().map(|plan| plan.floor).max().unwrap_or(0);
     let (floor, ceiling) = limits(policy, bounds, plan);
     let busy = workers_for(f64::from(observation.active), policy.capacity);
+    let unlimited = Bounds {
+        tenant_share: u32::MAX,
+        ..bounds.clone()
+    };
+    let (floor_alone, ceiling_alone) = limits(policy, &unlimited, plan);
+    let demand = if policy.suspended {
+        0
+    } else {
+        needed
+            .saturating_add(headroom)
+            .max(floor_alone)
+            .min(ceiling_alone)
+    };
 
     let (wanted, binding) = if policy.suspended {
         (0, Binding::Suspended)
@@ -154,6 +172,7 @@ pub fn decide(
         ceiling,
         needed_within_window: history.needed_within(now, policy.down_window),
         busy,
+        demand,
     }
 }
 
@@ -229,7 +248,11 @@ fn bounded(policy: &Policy, observation: &Observation, bounds: &Bounds<'_>, term
         return (filled, Binding::Busy);
     }
     let binding = if ceiling == bounds.tenant_share && bounds.tenant_share < own_maximum(policy, bounds) {
-        Binding::TenantLimit
+        if bounds.scarce {
+            Binding::FairShare
+        } else {
+            Binding::TenantLimit
+        }
     } else if ceiling == own_maximum(policy, bounds) {
         Binding::Maximum
     } else {

@@ -60,6 +60,8 @@ pub struct Bounds<'a> {
     pub manual: Option<Override>,
     /// Promotions that hold.
     pub plans: &'a [Plan],
-    /// The most that the tenant's limit leaves to this pool.
+    /// The most that the tenant's limit, or its share of a cluster that is short, leaves to this pool.
     pub tenant_share: u32,
+    /// It is the share of a cluster that is short.
+    pub scarce: bool,
 }

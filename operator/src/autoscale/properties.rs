@@ -84,6 +84,7 @@ fn replay(policy: &Policy, earlier: &[(Observation, u64, bool)]) -> (History, Mo
         manual: None,
         plans: &[],
         tenant_share: 400,
+        scarce: false,
     };
     for (observation, seconds, silent) in earlier {
         now += Duration::from_secs(*seconds);
@@ -103,7 +104,7 @@ proptest! {
         earlier in histories(), more_active in 0_u32..200, more_waiting in 0_u32..200, tenant_share in 0_u32..200,
     ) {
         let (history, now) = replay(&policy, &earlier);
-        let bounds = Bounds { manual, plans: &plans, tenant_share };
+        let bounds = Bounds { manual, plans: &plans, tenant_share, scarce: false };
         let more = Observation {
             active: observation.active + more_active,
             waiting: observation.waiting + more_waiting,
@@ -120,7 +121,7 @@ proptest! {
         earlier in histories(), tenant_share in 0_u32..200,
     ) {
         let (mut history, now) = replay(&policy, &earlier);
-        let bounds = Bounds { manual, plans: &plans, tenant_share };
+        let bounds = Bounds { manual, plans: &plans, tenant_share, scarce: false };
         let decision = decide(&policy, &observation, &bounds, &mut history, now);
         let filled = decision.busy.min(observation.have());
         prop_assert!(decision.desired <= decision.ceiling.max(filled), "{decision:?}");
@@ -133,7 +134,7 @@ proptest! {
         policy in policies(), earlier in histories(), later in histories(),
     ) {
         let (mut history, mut now) = replay(&policy, &earlier);
-        let bounds = Bounds { manual: None, plans: &[], tenant_share: u32::MAX };
+        let bounds = Bounds { manual: None, plans: &[], tenant_share: u32::MAX, scarce: false };
         let mut sizes: Vec<(Moment, u32)> = Vec::new();
         let mut size = history.last().unwrap_or(0);
         for (observation, seconds, _) in later {
@@ -156,7 +157,7 @@ proptest! {
         earlier in histories(), silent in 1_u32..10, tenant_share in 0_u32..200,
     ) {
         let (history, now) = replay(&policy, &earlier);
-        let bounds = Bounds { manual, plans: &plans, tenant_share };
+        let bounds = Bounds { manual, plans: &plans, tenant_share, scarce: false };
         let missing = Observation { silent, ..observation.clone() };
         let with_all = decide(&policy, &observation, &bounds, &mut history.clone(), now);
         let decision = decide(&policy, &missing, &bounds, &mut history.clone(), now);
@@ -169,7 +170,7 @@ proptest! {
         policy in policies(), observation in observations(), manual in overrides(), plans in plans(), earlier in histories(),
     ) {
         let (mut history, now) = replay(&policy, &earlier);
-        let bounds = Bounds { manual, plans: &plans, tenant_share: 100 };
+        let bounds = Bounds { manual, plans: &plans, tenant_share: 100, scarce: false };
         let first = decide(&policy, &observation, &bounds, &mut history, now);
         let again = decide(&policy, &observation, &bounds, &mut history, now);
         prop_assert_eq!(first.desired, again.desired);
@@ -183,7 +184,7 @@ proptest! {
         for mode in [OverrideMode::Floor, OverrideMode::Pin, OverrideMode::Ceiling] {
             let with = |workers| {
                 let manual = Override::new(mode, workers, jiff::Timestamp::UNIX_EPOCH, Duration::from_mins(1));
-                let bounds = Bounds { manual, plans: &[], tenant_share: 400 };
+                let bounds = Bounds { manual, plans: &[], tenant_share: 400, scarce: false };
                 decide(&policy, &observation, &bounds, &mut history.clone(), now).desired
             };
             prop_assert!(with(workers - 1) <= with(workers));

@@ -34,6 +34,8 @@ pub struct Installation {
     pub gateway_image: String,
     /// Gateways of one tenant.
     pub gateway_replicas: u32,
+    /// Workers that the whole cluster may have.
+    pub max_workers: Option<u32>,
     /// Workers created in a second over all pools, in the long run.
     pub creations_per_second: u32,
     /// Workers created at once over all pools.

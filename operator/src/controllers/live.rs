@@ -1,11 +1,12 @@
 //! What is true now of each pool, for people, for the demo and for promotions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use springtide_proto::ids::TenantId;
 
 use crate::autoscale::{Decision, Plan};
 use crate::fleet::PoolKey;
@@ -37,6 +38,10 @@ pub struct LivePool {
     pub turns_answered_total: u64,
     /// The term or bound that decided.
     pub binding: &'static str,
+    /// Workers that would be wanted if other tenants wanted nothing.
+    pub demand: u32,
+    /// Workers that have conversations.
+    pub occupied: u32,
     /// The decision in full.
     #[serde(skip)]
     pub decision: Decision,
@@ -54,6 +59,15 @@ pub struct LivePool {
     pub start_time: Duration,
 }
 
+/// What pools want.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Workers that would be wanted if other tenants wanted nothing.
+    pub wanted: u32,
+    /// Workers that have conversations.
+    pub occupied: u32,
+}
+
 /// All pools now, and the promotions that hold.
 #[derive(Clone, Debug, Default)]
 pub struct LiveBoard(Arc<Mutex<Boards>>);
@@ -63,6 +77,7 @@ struct Boards {
     leading: bool,
     pools: BTreeMap<PoolKey, LivePool>,
     plans: BTreeMap<(PoolKey, String), Plan>,
+    grants: BTreeMap<TenantId, u32>,
 }
 
 impl LiveBoard {
@@ -79,6 +94,23 @@ impl LiveBoard {
     /// A pool.
     pub fn pool(&self, key: &PoolKey) -> Option<LivePool> {
         self.0.lock().pools.get(key).cloned()
+    }
+
+    /// Names of all pools.
+    pub fn keys(&self) -> Vec<PoolKey> {
+        self.0.lock().pools.keys().cloned().collect()
+    }
+
+    /// What the pools of each tenant want together.
+    pub fn demand_by_tenant(&self) -> BTreeMap<TenantId, Demand> {
+        let boards = self.0.lock();
+        let mut sums: BTreeMap<TenantId, Demand> = BTreeMap::new();
+        for (key, live) in &boards.pools {
+            let sum = sums.entry(key.tenant.clone()).or_default();
+            sum.wanted = sum.wanted.saturating_add(live.demand);
+            sum.occupied = sum.occupied.saturating_add(live.occupied);
+        }
+        sums
     }
 
     /// All pools; none at all while we do not lead.
@@ -108,6 +140,22 @@ impl LiveBoard {
             Some(plan) => boards.plans.insert(entry, plan.clone()).as_ref() != Some(&plan),
             None => boards.plans.remove(&entry).is_some(),
         }
+    }
+
+    /// The cluster is short: each of these tenants has at most that many workers. Those whose share changed.
+    pub fn grant(&self, grants: BTreeMap<TenantId, u32>) -> Vec<TenantId> {
+        let mut boards = self.0.lock();
+        let before = std::mem::replace(&mut boards.grants, grants);
+        let tenants: BTreeSet<_> = before.keys().chain(boards.grants.keys()).cloned().collect();
+        tenants
+            .into_iter()
+            .filter(|tenant| before.get(tenant) != boards.grants.get(tenant))
+            .collect()
+    }
+
+    /// The tenant's share, while the cluster is short.
+    pub fn granted(&self, tenant: &TenantId) -> Option<u32> {
+        self.0.lock().grants.get(tenant).copied()
     }
 
     /// Promotions that hold for a pool.

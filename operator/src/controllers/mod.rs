@@ -16,6 +16,7 @@ pub mod pods;
 pub mod pool;
 pub mod promotion;
 pub mod rateplan;
+pub mod scarcity;
 pub mod tenant;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -25,6 +25,10 @@ pub enum PodOwner {
 }
 
 /// What is kept of a Pod.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodFacts {
     /// Its name.
@@ -39,6 +43,8 @@ pub struct PodFacts {
     pub ended: bool,
     /// It is being deleted.
     pub terminating: bool,
+    /// A node has it.
+    pub scheduled: bool,
     /// Why no node takes it.
     pub unschedulable: Option<String>,
     /// Why its container does not run: (reason, message).
@@ -80,6 +86,22 @@ impl PodIndex {
     pub fn count(&self, owner: &PodOwner) -> usize {
         self.pods.read().get(owner).map_or(0, |pods| {
             pods.values().filter(|pod| !pod.terminating && !pod.ended).count()
+        })
+    }
+
+    /// Workers that nodes have, and workers that no node takes.
+    pub fn room(&self) -> (u32, u32) {
+        let pods = self.pods.read();
+        let workers = pods
+            .iter()
+            .filter(|(owner, _)| matches!(owner, PodOwner::Pool { .. }))
+            .flat_map(|(_, pods)| pods.values())
+            .filter(|pod| !pod.ended && !pod.terminating);
+        workers.fold((0, 0), |(scheduled, refused), pod| {
+            (
+                scheduled + u32::from(pod.scheduled),
+                refused + u32::from(pod.unschedulable.is_some()),
+            )
         })
     }
 
@@ -187,6 +209,7 @@ fn facts_of(pod: &Pod) -> PodFacts {
         ready: condition("Ready").is_some_and(|condition| condition.status == "True"),
         ended: matches!(phase, "Failed" | "Succeeded"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
+        scheduled: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
         unschedulable: unschedulable.map(|condition| condition.message.clone().unwrap_or_default()),
         stuck: waiting(pod).and_then(stuck),
         template: pod

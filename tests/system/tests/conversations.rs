@@ -117,7 +117,7 @@ async fn a_conversation_goes_on_at_another_worker_when_its_own_hands_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_was_too_slow_keeps_no_place_for_a_conversation_that_went_on_elsewhere() {
     let tenant = Tenant::new();
-    let (one, two) = (tenant.worker("one", 1).await, tenant.worker("two", 1).await);
+    let (one, two) = (tenant.worker("one", 2).await, tenant.worker("two", 1).await);
     let gateway = tenant.gateway(&[&one]).await;
     // Its turns wait for this lock, as those of a worker that gets no processor.
     let conversation = ConversationId::parse("c1").unwrap();

@@ -29,6 +29,7 @@ fn free() -> Bounds<'static> {
         manual: None,
         plans: &[],
         tenant_share: 400,
+        scarce: false,
     }
 }
 
@@ -96,6 +97,7 @@ fn bounds_name_themselves() {
             &high,
             &Bounds {
                 tenant_share: 4,
+                scarce: false,
                 ..free()
             }
         ),

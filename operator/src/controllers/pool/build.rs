@@ -60,6 +60,7 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
         manual: holding.map(|manual| manual.manual),
         plans: &seen.plans,
         tenant_share: seen.tenant_share,
+        scarce: seen.scarce,
     };
     resume(valid, &observation, memory);
     let decision = decide(
@@ -319,6 +320,14 @@ fn live(
         ceiling: decision.ceiling,
         turns_answered_total: seen.view.turns_answered,
         binding: decision.binding.as_str(),
+        demand: decision.demand,
+        occupied: to_u32(
+            seen.view
+                .workers
+                .iter()
+                .filter(|worker| worker.active > 0)
+                .count(),
+        ),
         decision: decision.clone(),
         peak: memory.load.maximum(seen.now, PEAK_SPAN).unwrap_or(0),
         capacity: valid.policy.capacity,

@@ -36,6 +36,8 @@ pub(super) struct Seen {
     pub(super) missing_knowledge: Vec<String>,
     pub(super) plans: Vec<Plan>,
     pub(super) tenant_share: u32,
+    /// The tenant's share of a cluster that is short is less than its limit.
+    pub(super) scarce: bool,
 }
 
 pub(super) async fn dereference(
@@ -62,10 +64,13 @@ pub(super) async fn dereference(
     };
     let silent_gateways = u32::try_from(gateways.iter().filter(unheard).count()).unwrap_or(u32::MAX);
     let missing_knowledge = missing_knowledge(context, pool, &namespace, memory, now).await?;
+    let granted = context.live.granted(&key.tenant);
+    let limit = tenant.as_ref().map_or(0, |tenant| tenant.spec.capacity.limit);
     Ok(Seen {
         now,
         time: context.clock.now(),
-        tenant_share: tenant_share(context, key, tenant.as_deref()),
+        tenant_share: tenant_share(context, key, granted.map_or(limit, |granted| granted.min(limit))),
+        scarce: granted.is_some_and(|granted| granted < limit),
         tenant,
         pods,
         view,
@@ -149,8 +154,7 @@ fn plans(context: &Context, key: &PoolKey) -> Vec<Plan> {
     context.live.plans(key).into_iter().filter(exists).collect()
 }
 
-fn tenant_share(context: &Context, key: &PoolKey, tenant: Option<&Tenant>) -> u32 {
-    let Some(tenant) = tenant else { return 0 };
+fn tenant_share(context: &Context, key: &PoolKey, limit: u32) -> u32 {
     let namespace = tenant_namespace(key.tenant.as_str());
     let others = context.stores.pools.state_filter(|other| {
         other.namespace().as_deref() == Some(&namespace) && other.name_any() != key.pool.as_str()
@@ -180,5 +184,5 @@ fn tenant_share(context: &Context, key: &PoolKey, tenant: Option<&Tenant>) -> u3
             }
         })
         .collect();
-    share(tenant.spec.capacity.limit, &claims)
+    share(limit, &claims)
 }

@@ -13,6 +13,7 @@ pub(super) fn findings(prepared: &Prepared<'_>, seen: &Seen) -> Vec<Finding> {
         knowledge_ready(prepared, seen),
         workers_starting(prepared, seen),
         override_active(prepared),
+        capacity_granted(prepared, seen),
     ]
 }
 
@@ -116,6 +117,30 @@ fn override_active(prepared: &Prepared<'_>) -> Finding {
         }
         None => Finding::neutral("OverrideActive", Holds::False, "None", "no manual override holds"),
     }
+}
+
+/// What the tenant's limit, or its share of a cluster that is short, takes from what is wanted.
+fn capacity_granted(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
+    let (type_, wanted, granted) = ("CapacityGranted", prepared.decision.demand, seen.tenant_share);
+    if wanted <= granted {
+        return Finding::good(type_, true, "Granted", "all that is wanted is granted");
+    }
+    let (reason, cause) = if seen.scarce {
+        let capacity = seen.tenant.as_ref().map(|tenant| &tenant.spec.capacity);
+        let (guaranteed, weight) = capacity.map_or((0, 1), |capacity| (capacity.guaranteed, capacity.weight));
+        (
+            "FairShare",
+            format!("the cluster is short; the tenant's guarantee is {guaranteed}, its weight {weight}"),
+        )
+    } else {
+        (
+            "TenantLimit",
+            "the tenant's limit, shared by its pools, leaves no more: raise capacity.limit of the Tenant"
+                .to_owned(),
+        )
+    };
+    let message = format!("{granted} of {wanted} workers that are wanted are granted: {cause}");
+    Finding::good(type_, false, reason, message)
 }
 
 fn counted<'a>(prepared: &'a Prepared<'_>) -> impl Iterator<Item = &'a Worker> {
