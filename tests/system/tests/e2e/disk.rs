@@ -68,38 +68,27 @@ async fn ask(client: &Client, number: u32) -> (StatusCode, Value) {
     (status, serde_json::from_slice(&body).unwrap())
 }
 
-/// Customers ask until the disk is full; what then happens to them, and to what was taken.
-async fn customers_on_a_full_disk(client: &Client, worker: &Worker, spool: &Spool, disk: &SmallDisk) {
+/// Customers ask until the disk is full; what the first one is told who is not answered.
+async fn fill(client: &Client) -> (u32, StatusCode, Value) {
     let mut answered = 0;
-    let (status, refusal) = loop {
+    loop {
         let (status, body) = ask(client, answered).await;
         if status != StatusCode::OK {
-            break (status, body);
+            assert!(answered > 0, "{body}");
+            return (answered, status, body);
         }
         answered += 1;
         assert!(answered < 3_000, "a disk of 512 KiB never filled");
-    };
-    assert_eq!(
-        (status, refusal["error"]["reason"].as_str()),
-        (StatusCode::SERVICE_UNAVAILABLE, Some("SPOOL_UNAVAILABLE")),
-        "{refusal}"
-    );
-    let kept = |spool: &Spool| spool.depth();
-    assert!(
-        answered > 0 && kept(spool) >= u64::from(answered),
-        "{answered} answered, {} kept",
-        kept(spool)
-    );
-    disk.grow("8m");
+    }
+}
+
+/// With room the same turn is answered, and all that ever was is on the disk.
+async fn goes_on(client: &Client, worker: &Worker, disk: &SmallDisk, answered: u32) {
     let (status, reply) = ask(client, answered).await;
-    assert_eq!(
-        status,
-        StatusCode::OK,
-        "with room the same turn is answered: {reply}"
-    );
+    assert_eq!(status, StatusCode::OK, "{reply}");
     worker.kill();
     let again = Spool::open(disk.0.path()).await.unwrap();
-    assert!(again.depth() > u64::from(answered), "all of it is on the disk");
+    assert!(again.depth() > u64::from(answered), "{} of {answered}", again.depth());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,11 +100,19 @@ async fn customers_of_a_gateway_whose_disk_is_full_are_told_to_come_again_and_no
     let worker = tenant.worker("one", 5_000).await;
     let gateway = tenant.gateway_with_spool(&[&worker], disk.0.path()).await;
     let client = Client::new(&gateway.url).unwrap();
-    customers_on_a_full_disk(&client, &worker, &gateway.relay.spool, &disk).await;
+    let (answered, status, refusal) = fill(&client).await;
+    let reason = refusal["error"]["reason"].as_str();
+    assert_eq!(
+        (status, reason),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("SPOOL_UNAVAILABLE")),
+        "{refusal}"
+    );
+    disk.grow("8m");
+    goes_on(&client, &worker, &disk, answered).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn customers_of_a_worker_whose_disk_is_full_are_told_to_come_again_and_nothing_is_lost() {
+async fn customers_of_a_worker_whose_disk_is_full_wait_for_another_and_nothing_is_lost() {
     if !may_mount() {
         return;
     }
@@ -123,7 +120,16 @@ async fn customers_of_a_worker_whose_disk_is_full_are_told_to_come_again_and_not
     let worker = tenant.worker_with_spool("one", 5_000, disk.0.path()).await;
     let gateway = tenant.gateway(&[&worker]).await;
     let client = Client::new(&gateway.url).unwrap();
-    customers_on_a_full_disk(&client, &worker, &worker.answering.spool, &disk).await;
+    let (answered, status, told) = fill(&client).await;
+    // Another worker may have room on its disk: until one is there, they wait.
+    assert_eq!(
+        (status, told["waiting"].as_bool()),
+        (StatusCode::ACCEPTED, Some(true)),
+        "{told}"
+    );
+    disk.grow("8m");
+    gateway.know(&[&worker]);
+    goes_on(&client, &worker, &disk, answered).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
