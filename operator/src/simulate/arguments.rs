@@ -44,8 +44,8 @@ pub struct SimulateArguments {
     /// Seconds from a worker's creation until it is ready
     #[arg(long, default_value_t = 8.0, value_name = "SECONDS")]
     pub start_seconds: f64,
-    /// File of measured start times, a number of seconds a line, of which each worker's is drawn
-    #[arg(long, value_name = "FILE", conflicts_with = "start_seconds")]
+    /// File of measured start times, a number of seconds a line, of which each worker's is drawn; instead of --start-seconds
+    #[arg(long, value_name = "FILE")]
     pub start_times: Option<PathBuf>,
     /// Mean length of a conversation
     #[arg(long, default_value_t = 180.0, value_name = "SECONDS")]

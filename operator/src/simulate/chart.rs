@@ -19,13 +19,22 @@ const COLUMNS: u64 = 1_000;
 /// Of a name in the legend, a letter.
 const LETTER: f64 = 7.5;
 
+/// Plain rules, and no variables, which some viewers lack.
 const STYLE: &str = "\
-svg{--ground:#fff;--ink:#1f2937;--faint:#6b7280;--grid:#e5e7eb;--load:#cbd5e1;--springtide:#0f766e;--hpa:#dc2626;\
---keda:#9333ea;--kpa:#d97706;--static:#6b7280;--oracle:#2563eb;font:13px system-ui,sans-serif}\
-@media(prefers-color-scheme:dark){svg{--ground:#111827;--ink:#f3f4f6;--faint:#9ca3af;--grid:#374151;--load:#475569;\
---springtide:#2dd4bf;--hpa:#f87171;--keda:#c084fc;--kpa:#fbbf24;--static:#9ca3af;--oracle:#60a5fa}}\
-text{fill:var(--ink)}.faint{fill:var(--faint)}.grid{stroke:var(--grid)}.title{font-size:16px;font-weight:600}\
-.load{fill:var(--load)}.line{fill:none;stroke-width:1.5}.end{text-anchor:end}.middle{text-anchor:middle}";
+svg{font:13px system-ui,sans-serif}.title{font-size:16px;font-weight:600}.end{text-anchor:end}.middle{text-anchor:middle}\
+.line{stroke-width:1.5}.ground{fill:#fff}text{fill:#1f2937}.faint{fill:#6b7280}.grid{stroke:#e5e7eb}\
+.load{fill:#cbd5e1}.springtide{fill:#0f766e;stroke:#0f766e}.hpa{fill:#dc2626;stroke:#dc2626}\
+.keda{fill:#9333ea;stroke:#9333ea}.kpa{fill:#d97706;stroke:#d97706}.static{fill:#6b7280;stroke:#6b7280}\
+.oracle{fill:#2563eb;stroke:#2563eb}polyline.line{fill:none}\
+@media(prefers-color-scheme:dark){.ground{fill:#111827}text{fill:#f3f4f6}.faint{fill:#9ca3af}.grid{stroke:#374151}\
+.load{fill:#475569}.springtide{fill:#2dd4bf;stroke:#2dd4bf}.hpa{fill:#f87171;stroke:#f87171}\
+.keda{fill:#c084fc;stroke:#c084fc}.kpa{fill:#fbbf24;stroke:#fbbf24}.static{fill:#9ca3af;stroke:#9ca3af}\
+.oracle{fill:#60a5fa;stroke:#60a5fa}polyline.line{fill:none}}";
+
+/// Seconds of a column are one of these, where that is enough.
+const SPANS: [u64; 16] = [
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 21_600, 86_400,
+];
 
 /// What was needed, and what each policy had, second by second, thinned out to the highest of each column.
 #[derive(Clone, Debug)]
@@ -70,7 +79,8 @@ impl Chart {
     }
 
     fn seconds_per_column(&self) -> u64 {
-        self.seconds.div_ceil(COLUMNS).max(1)
+        let least = self.seconds.div_ceil(COLUMNS).max(1);
+        SPANS.into_iter().find(|span| *span >= least).unwrap_or(least)
     }
 
     fn column(&self, second: u64) -> usize {
@@ -91,17 +101,14 @@ impl Chart {
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\">\n\
              <title>Workers over time</title>\n<style>{STYLE}</style>\n\
-             <rect width=\"100%\" height=\"100%\" style=\"fill:var(--ground)\"/>\n"
+             <rect width=\"100%\" height=\"100%\" class=\"ground\"/>\n"
         );
         self.write_head(&mut svg);
         self.write_axes(&mut svg, most);
         self.write_load(&mut svg, most);
         for (name, line) in &self.lines {
             let points = self.points(line, most, f64::from);
-            let _ = writeln!(
-                svg,
-                "<polyline class=\"line\" style=\"stroke:var(--{name})\" points=\"{points}\"/>"
-            );
+            let _ = writeln!(svg, "<polyline class=\"line {name}\" points=\"{points}\"/>");
         }
         svg.push_str("</svg>\n");
         svg
@@ -117,10 +124,10 @@ impl Chart {
         let load = format!("needed (conversations / {})", self.capacity);
         let names = self.lines.iter().map(|(name, _)| (*name, *name));
         let mut x = LEFT;
-        for (variable, text) in [("load", load.as_str())].into_iter().chain(names) {
+        for (class, text) in [("load", load.as_str())].into_iter().chain(names) {
             let _ = writeln!(
                 svg,
-                "<rect x=\"{x}\" y=\"40\" width=\"14\" height=\"10\" style=\"fill:var(--{variable})\"/>\
+                "<rect x=\"{x}\" y=\"40\" width=\"14\" height=\"10\" class=\"{class}\"/>\
                  <text x=\"{}\" y=\"50\">{text}</text>",
                 x + 19.0
             );
@@ -171,8 +178,8 @@ impl Chart {
     }
 
     fn x(&self, column: usize) -> f64 {
-        let columns = self.seconds.div_ceil(self.seconds_per_column()).max(1);
-        LEFT + (RIGHT - LEFT) * f64::from(to_u32(column)) / columns as f64
+        let begins = f64::from(to_u32(column)) * self.seconds_per_column() as f64;
+        LEFT + (RIGHT - LEFT) * begins / self.seconds.max(1) as f64
     }
 }
 

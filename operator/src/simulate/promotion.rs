@@ -137,3 +137,64 @@ fn size(promotion: &Promotion) -> Result<BoostSize, PromotionError> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifest;
+    use super::*;
+
+    const PROMOTION: &str = r#"
+apiVersion: springtide.dev/v1alpha1
+kind: Promotion
+metadata: {name: double-11}
+spec:
+  pools: [{tenant: acme, pool: web}]
+  window: {start: "2026-11-10T20:00", end: "2026-11-10T21:00", timeZone: UTC}
+  boost: {percent: "200"}
+  readyBy: 10m
+"#;
+
+    fn pool(name: &str) -> Pool {
+        let text = format!(
+            "{{apiVersion: springtide.dev/v1alpha1, kind: BotPool, metadata: {{name: {name}, namespace: tenant-acme}}, \
+             spec: {{worker: {{image: w, conversations: 20}}, scaling: {{max: 9}}}}}}"
+        );
+        Pool::parse(&text).unwrap()
+    }
+
+    fn origin() -> Option<Timestamp> {
+        "2026-11-10T18:00:00Z".parse().ok()
+    }
+
+    #[test]
+    fn a_promotion_holds_three_times_the_load_of_the_hour_before_from_prewarming_to_the_end() {
+        let mut promotions = Promotions::default();
+        let promotion = manifest::read(PROMOTION).unwrap();
+        promotions.add(&promotion, &pool("web"), origin()).unwrap();
+        let mut floors = Vec::new();
+        for minute in 0..200 {
+            let plans = promotions.plans(Live {
+                now: Duration::from_mins(minute),
+                load: if minute == 80 { 100 } else { 40 },
+                have: 5,
+                capacity: 20,
+                start_time: Duration::from_secs(8),
+            });
+            floors.extend(plans.iter().map(|plan| (minute, plan.floor)));
+        }
+        // 15 workers instead of 5: two seconds of creation, two starts and ten seconds more than ten minutes before 20:00.
+        let expected: Vec<_> = (110..180).map(|minute| (minute, 15)).collect();
+        assert_eq!(floors, expected);
+    }
+
+    #[test]
+    fn a_promotion_is_for_this_pool_and_for_a_trace_with_dates() {
+        let promotion = manifest::read(PROMOTION).unwrap();
+        let add = |pool: &Pool, origin| Promotions::default().add(&promotion, pool, origin);
+        assert_eq!(
+            add(&pool("other"), origin()),
+            Err(PromotionError::OtherPool("other".to_owned()))
+        );
+        assert_eq!(add(&pool("web"), None), Err(PromotionError::NoInstants));
+    }
+}

@@ -1,7 +1,11 @@
 //! What holds for every run.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use proptest::prelude::*;
 
+use super::demand::{Arrival, Demand};
 use super::engine::{self, Tally};
 use super::oracle;
 use super::outcome::{self, PolicyName, Setup};
@@ -124,6 +128,27 @@ proptest! {
         prop_assert!(more.waited_long <= fewer.waited_long);
         prop_assert!(more.counts.ended >= fewer.counts.ended);
         prop_assert_eq!((more.counts.created, more.counts.moved), (0, 0));
+    }
+
+    #[test]
+    fn workers_that_stay_are_a_queue_with_as_many_servers_as_they_take(
+        scenario in scenarios(), workers in 1_u32..12,
+    ) {
+        let tally = engine::run(&scenario, &mut Constant::new(workers), &mut |_| Ok(())).unwrap();
+        // Each customer in turn is served by the server that is free first.
+        let (demand, active) = Demand::new(&scenario);
+        let first = active.into_iter().map(|hold| Arrival { at: 0, hold });
+        let mut free: BinaryHeap<_> = (0..workers * scenario.capacity).map(|_| Reverse(0)).collect();
+        let (mut longest, mut long) = (0, 0);
+        for Arrival { at, hold } in first.chain(demand) {
+            let Reverse(earliest) = free.pop().unwrap();
+            let begins = at.max(earliest);
+            free.push(Reverse(begins + hold));
+            let waited = begins.min(scenario.trace.end) - at;
+            longest = longest.max(waited);
+            long += u64::from(waited > 5 * SECOND);
+        }
+        prop_assert_eq!((tally.longest_wait, tally.waited_long), (longest, long));
     }
 
     #[test]

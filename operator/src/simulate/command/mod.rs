@@ -1,5 +1,8 @@
 //! The command: reads files, runs what is asked for, and writes what came of it.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
