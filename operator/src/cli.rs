@@ -7,6 +7,8 @@ use springtide_runtime::admin::AdminArgs;
 use springtide_runtime::pod::PodArgs;
 use springtide_runtime::telemetry::TelemetryArgs;
 
+use crate::simulate::{EXAMPLES, SimulateArguments};
+
 /// Controller of Springtide's resources, autoscaler and fleet service.
 ///
 /// Run two replicas or more: one leads, the others take over within seconds. All state is in the API server.
@@ -37,6 +39,13 @@ pub enum Command {
         #[arg(long, value_name = "FOLDER")]
         folder: Option<std::path::PathBuf>,
     },
+    /// Try a pool's scaling on a trace of load, beside other autoscalers, under a virtual clock
+    ///
+    /// Says how many worker-hours each policy takes, and how long customers wait. Needs no cluster. The policy "springtide" is
+    /// the operator's own decision; hpa, keda and kpa follow their documented algorithms with their defaults, and are given
+    /// that conversations move off a worker that is removed, though they lack it; oracle knows the future.
+    #[command(after_help = EXAMPLES)]
+    Simulate(Box<SimulateArguments>),
 }
 
 /// How to run.

@@ -8,6 +8,7 @@
 //! - [`admin`]: what the admin port shows beyond health and metrics.
 //! - [`lead`]: what the leading replica runs.
 //! - [`run`]: the process.
+//! - [`simulate`]: what a pool would have cost on a trace of load; pure but for its command.
 //!
 //! Every replica serves the fleet service, and turns workers and gateways to the leader. Only the leader writes; when it
 //! cannot renew its lease it stops before another may begin.
@@ -22,3 +23,4 @@ pub mod fleet;
 pub mod lead;
 pub mod names;
 pub mod run;
+pub mod simulate;

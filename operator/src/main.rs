@@ -19,6 +19,10 @@ async fn main() -> anyhow::Result<()> {
             Box::pin(springtide_operator::run::run(*run)).await
         }
         Command::Crds { folder } => write_crds(folder.as_deref()),
+        Command::Simulate(arguments) => {
+            springtide_operator::simulate::simulate(&arguments, &mut std::io::stdout().lock())?;
+            Ok(())
+        }
     }
 }
 

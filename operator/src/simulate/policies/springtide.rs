@@ -1,0 +1,122 @@
+//! `springtide`: the operator's own decision, on what the operator sees.
+//!
+//! Rates come from counters that grow, as gateways report them each second; the start time is measured. It looks each
+//! second, and at once when active or waiting changed, but at most four times a second.
+
+use std::time::Duration;
+
+use super::{Autoscaler, Cadence, Removable, View, Wish};
+use crate::autoscale::{
+    Bounds, Candidate, CounterWindow, History, Observation, Policy, StartTimes, choose_victims, decide,
+};
+use crate::simulate::pool::Pool;
+use crate::simulate::promotion::{Live, Promotions};
+use crate::simulate::units::{SECOND, Time};
+
+/// Between two looks because something changed.
+const PAUSE: Time = 250_000_000;
+/// So many workers start at once, or as many as are ready if that is more.
+const MOST_STARTING: u32 = 16;
+
+/// The decision of one pool, and all it remembers.
+#[derive(Clone, Debug)]
+pub(in crate::simulate) struct Springtide {
+    policy: Policy,
+    history: History,
+    counters: CounterWindow,
+    starts: StartTimes,
+    /// Of the starts that were measured.
+    start_time: Duration,
+    promotions: Promotions,
+}
+
+impl Springtide {
+    pub(in crate::simulate) fn new(pool: &Pool, promotions: Promotions) -> Self {
+        let (scaling, starts) = (&pool.scaling, StartTimes::default());
+        Self {
+            policy: Policy {
+                capacity: pool.capacity,
+                min: scaling.min,
+                max: scaling.max,
+                headroom_workers: scaling.headroom.workers,
+                headroom_percent: pool.headroom_percent(),
+                down_window: scaling.down_window.0,
+                max_down_percent_per_minute: scaling.max_down_percent_per_minute,
+                suspended: false,
+            },
+            history: History::default(),
+            counters: CounterWindow::default(),
+            start_time: starts.p95(),
+            starts,
+            promotions,
+        }
+    }
+}
+
+impl Autoscaler for Springtide {
+    fn cadence(&self) -> Cadence {
+        Cadence {
+            every_seconds: 1,
+            on_change: Some(PAUSE),
+        }
+    }
+
+    fn first(&self, needed: u32) -> u32 {
+        needed.max(self.policy.min)
+    }
+
+    fn sample(&mut self, view: &View) {
+        self.counters.push(moment(view.now), view.arrived, view.ended);
+    }
+
+    fn started(&mut self, taken: Time) {
+        self.starts.push(moment(taken));
+        self.start_time = self.starts.p95();
+    }
+
+    fn decide(&mut self, view: &View) -> Wish {
+        let now = moment(view.now);
+        let observation = Observation {
+            active: view.active,
+            waiting: view.waiting,
+            rates: self.counters.rates(now),
+            start_time: self.start_time,
+            ready: view.ready,
+            starting: view.starting,
+            silent: 0,
+        };
+        let plans = self.promotions.plans(Live {
+            now,
+            load: view.load(),
+            have: view.have(),
+            capacity: self.policy.capacity,
+            start_time: self.start_time,
+        });
+        let bounds = Bounds {
+            manual: None,
+            plans: &plans,
+            tenant_share: u32::MAX,
+        };
+        let decision = decide(&self.policy, &observation, &bounds, &mut self.history, now);
+        Wish {
+            workers: decision.desired,
+            most_starting: MOST_STARTING.max(view.ready),
+        }
+    }
+
+    fn victims(&self, _now: Time, removable: Vec<Removable>, count: usize) -> Vec<u32> {
+        let candidates = removable.iter().map(|one| Candidate {
+            // Names in the order of their numbers.
+            pod: format!("{:010}", one.worker),
+            active: one.active,
+            created: i64::try_from(one.created / SECOND).unwrap_or(i64::MAX),
+            outdated: false,
+        });
+        let victims = choose_victims(candidates.collect(), count).into_iter();
+        victims.filter_map(|victim| victim.pod.parse().ok()).collect()
+    }
+}
+
+fn moment(time: Time) -> Duration {
+    Duration::from_nanos(time)
+}

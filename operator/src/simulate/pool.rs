@@ -1,0 +1,131 @@
+//! The pool whose workers are simulated.
+
+use kube::ResourceExt as _;
+
+use super::manifest::{self, ManifestError};
+use crate::api::{BotPool, ScalingSpec};
+use crate::names::tenant_of_namespace;
+
+const MOST_CONVERSATIONS: u32 = 1_000;
+const MOST_WORKERS: u32 = 10_000;
+
+/// What a run needs to know of a pool.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Pool {
+    /// Its name.
+    pub(super) name: String,
+    /// Whose it is, where the file says so.
+    pub(super) tenant: Option<String>,
+    /// Conversations that one worker takes.
+    pub(super) capacity: u32,
+    /// How many workers there are.
+    pub(super) scaling: ScalingSpec,
+}
+
+impl Pool {
+    /// Reads a `BotPool`, YAML or JSON.
+    pub(super) fn parse(text: &str) -> Result<Self, ManifestError> {
+        let pool: BotPool = manifest::read(text)?;
+        validate(&pool)?;
+        Ok(Self {
+            name: pool.name_any(),
+            tenant: pool
+                .namespace()
+                .and_then(|namespace| tenant_of_namespace(&namespace).map(str::to_owned)),
+            capacity: pool.spec.worker.conversations,
+            scaling: pool.spec.scaling,
+        })
+    }
+
+    /// Share of the workers that is kept free, percent.
+    pub(super) fn headroom_percent(&self) -> f64 {
+        percent(&self.scaling).unwrap_or(0.0)
+    }
+}
+
+fn validate(pool: &BotPool) -> Result<(), ManifestError> {
+    let (scaling, conversations) = (&pool.spec.scaling, pool.spec.worker.conversations);
+    let invalid = |message: String| Err(ManifestError::Invalid(message));
+    if !(1..=MOST_CONVERSATIONS).contains(&conversations) {
+        return invalid(format!(
+            "spec.worker.conversations is {conversations}; give 1 to {MOST_CONVERSATIONS}"
+        ));
+    }
+    if scaling.max > MOST_WORKERS {
+        return invalid(format!(
+            "spec.scaling.max is {}; give at most {MOST_WORKERS}",
+            scaling.max
+        ));
+    }
+    if scaling.min > scaling.max {
+        return invalid("spec.scaling.min is greater than spec.scaling.max".to_owned());
+    }
+    let percent_down = scaling.max_down_percent_per_minute;
+    if !(1..=100).contains(&percent_down) {
+        return invalid(format!(
+            "spec.scaling.maxDownPercentPerMinute is {percent_down}; give 1 to 100"
+        ));
+    }
+    if percent(scaling).is_none() {
+        return invalid(format!(
+            "spec.scaling.headroom.percent is {:?}; give a decimal such as \"10\"",
+            scaling.headroom.percent
+        ));
+    }
+    Ok(())
+}
+
+fn percent(scaling: &ScalingSpec) -> Option<f64> {
+    let percent = scaling.headroom.percent.parse::<f64>().ok();
+    percent.filter(|percent| percent.is_finite() && *percent >= 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POOL: &str = "
+apiVersion: springtide.dev/v1alpha1
+kind: BotPool
+metadata: {name: web, namespace: tenant-acme}
+spec:
+  worker: {image: w, conversations: 20, resources: {requests: {cpu: 50m}, limits: {}}}
+  scaling: {min: 2, max: 300, headroom: {workers: 1}, downWindow: 30s}
+";
+
+    fn error(from: &str, to: &str) -> String {
+        Pool::parse(&POOL.replace(from, to)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_pool_is_read_from_yaml_and_json_with_its_defaults() {
+        let pool = Pool::parse(POOL).unwrap();
+        assert_eq!(
+            (pool.name.as_str(), pool.tenant.as_deref()),
+            ("web", Some("acme"))
+        );
+        assert_eq!(
+            (pool.capacity, pool.scaling.max_down_percent_per_minute),
+            (20, 50)
+        );
+        let value: serde_json::Value = serde_saphyr::from_str(POOL).unwrap();
+        assert_eq!(Pool::parse(&value.to_string()).unwrap(), pool);
+    }
+
+    #[test]
+    fn what_the_api_server_would_refuse_is_refused() {
+        assert_eq!(error("min: 2", "least: 2"), "unknown field spec.scaling.least");
+        assert_eq!(
+            error("kind: BotPool", "kind: Tenant"),
+            "it is a Tenant, springtide.dev/v1alpha1, and a BotPool, springtide.dev/v1alpha1 is needed"
+        );
+        assert_eq!(
+            error("min: 2", "min: 400"),
+            "spec.scaling.min is greater than spec.scaling.max"
+        );
+        assert!(error("conversations: 20", "conversations: 0").contains("give 1 to 1000"));
+        assert!(error("workers: 1", "percent: \"-1\"").contains("headroom.percent"));
+        assert!(error("max: 300", "max: lots").contains("lots"));
+        assert!(error("max: 300,", "").contains("max"));
+    }
+}
