@@ -10,6 +10,7 @@ mod botpool;
 mod crds;
 mod duration;
 #[expect(unreachable_pub, reason = "KubeSchema copies each type into a function")]
+mod policy;
 mod promotion;
 #[expect(unreachable_pub, reason = "KubeSchema copies each type into a function")]
 mod rateplan;

@@ -1,4 +1,4 @@
-//! Resources from files, YAML or JSON, as strictly as the API server takes them: an unknown field is refused.
+//! Resources from files, YAML or JSON. A field that is not known (yet) changes no run, and is named in the log.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,9 +18,6 @@ pub enum ManifestError {
         /// What it has to be.
         wanted: String,
     },
-    /// A field that does not exist.
-    #[error("unknown field {0}")]
-    UnknownField(String),
     /// A value out of its bounds.
     #[error("{0}")]
     Invalid(String),
@@ -41,10 +38,10 @@ where
     }
     let resource: K = serde_saphyr::from_str(text).map_err(shape)?;
     let known = serde_json::to_value(&resource).map_err(|error| ManifestError::Shape(error.to_string()))?;
-    match unknown(&given, &known, "") {
-        Some(path) => Err(ManifestError::UnknownField(path)),
-        None => Ok(resource),
+    if let Some(field) = unknown(&given, &known, "") {
+        tracing::warn!(field, "unknown field: it changes nothing here");
     }
+    Ok(resource)
 }
 
 /// The first field that was given and is not known.

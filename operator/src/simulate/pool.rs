@@ -3,7 +3,8 @@
 use kube::ResourceExt as _;
 
 use super::manifest::{self, ManifestError};
-use crate::api::{BotPool, ScalingSpec};
+use crate::api::BotPool;
+use crate::autoscale::Policy;
 use crate::names::tenant_of_namespace;
 
 const MOST_CONVERSATIONS: u32 = 1_000;
@@ -18,8 +19,8 @@ pub(super) struct Pool {
     pub(super) tenant: Option<String>,
     /// Conversations that one worker takes.
     pub(super) capacity: u32,
-    /// How many workers there are.
-    pub(super) scaling: ScalingSpec,
+    /// What its owner asked for.
+    pub(super) policy: Policy,
 }
 
 impl Pool {
@@ -27,19 +28,17 @@ impl Pool {
     pub(super) fn parse(text: &str) -> Result<Self, ManifestError> {
         let pool: BotPool = manifest::read(text)?;
         validate(&pool)?;
+        let policy = pool
+            .policy()
+            .map_err(|message| ManifestError::Invalid(format!("spec.{message}")))?;
         Ok(Self {
             name: pool.name_any(),
             tenant: pool
                 .namespace()
                 .and_then(|namespace| tenant_of_namespace(&namespace).map(str::to_owned)),
             capacity: pool.spec.worker.conversations,
-            scaling: pool.spec.scaling,
+            policy,
         })
-    }
-
-    /// Share of the workers that is kept free, percent.
-    pub(super) fn headroom_percent(&self) -> f64 {
-        percent(&self.scaling).unwrap_or(0.0)
     }
 }
 
@@ -66,18 +65,7 @@ fn validate(pool: &BotPool) -> Result<(), ManifestError> {
             "spec.scaling.maxDownPercentPerMinute is {percent_down}; give 1 to 100"
         ));
     }
-    if percent(scaling).is_none() {
-        return invalid(format!(
-            "spec.scaling.headroom.percent is {:?}; give a decimal such as \"10\"",
-            scaling.headroom.percent
-        ));
-    }
     Ok(())
-}
-
-fn percent(scaling: &ScalingSpec) -> Option<f64> {
-    let percent = scaling.headroom.percent.parse::<f64>().ok();
-    percent.filter(|percent| percent.is_finite() && *percent >= 0.0)
 }
 
 #[cfg(test)]
@@ -104,17 +92,13 @@ spec:
             (pool.name.as_str(), pool.tenant.as_deref()),
             ("web", Some("acme"))
         );
-        assert_eq!(
-            (pool.capacity, pool.scaling.max_down_percent_per_minute),
-            (20, 50)
-        );
+        assert_eq!((pool.capacity, pool.policy.max_down_percent_per_minute), (20, 50));
         let value: serde_json::Value = serde_saphyr::from_str(POOL).unwrap();
         assert_eq!(Pool::parse(&value.to_string()).unwrap(), pool);
     }
 
     #[test]
     fn what_the_api_server_would_refuse_is_refused() {
-        assert_eq!(error("min: 2", "least: 2"), "unknown field spec.scaling.least");
         assert_eq!(
             error("kind: BotPool", "kind: Tenant"),
             "it is a Tenant, springtide.dev/v1alpha1, and a BotPool, springtide.dev/v1alpha1 is needed"

@@ -32,17 +32,11 @@ pub(in crate::simulate) struct Springtide {
 
 impl Springtide {
     pub(in crate::simulate) fn new(pool: &Pool, promotions: Promotions) -> Self {
-        let (scaling, starts) = (&pool.scaling, StartTimes::default());
+        let starts = StartTimes::default();
         Self {
             policy: Policy {
-                capacity: pool.capacity,
-                min: scaling.min,
-                max: scaling.max,
-                headroom_workers: scaling.headroom.workers,
-                headroom_percent: pool.headroom_percent(),
-                down_window: scaling.down_window.0,
-                max_down_percent_per_minute: scaling.max_down_percent_per_minute,
                 suspended: false,
+                ..pool.policy.clone()
             },
             history: History::default(),
             counters: CounterWindow::default(),
@@ -96,6 +90,7 @@ impl Autoscaler for Springtide {
             manual: None,
             plans: &plans,
             tenant_share: u32::MAX,
+            scarce: false,
         };
         let decision = decide(&self.policy, &observation, &bounds, &mut self.history, now);
         Wish {

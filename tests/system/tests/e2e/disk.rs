@@ -88,7 +88,11 @@ async fn goes_on(client: &Client, worker: &Worker, disk: &SmallDisk, answered: u
     assert_eq!(status, StatusCode::OK, "{reply}");
     worker.kill();
     let again = Spool::open(disk.0.path()).await.unwrap();
-    assert!(again.depth() > u64::from(answered), "{} of {answered}", again.depth());
+    assert!(
+        again.depth() > u64::from(answered),
+        "{} of {answered}",
+        again.depth()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
