@@ -20,6 +20,10 @@ A trace is a file of comma-separated values whose first line names its columns. 
 a zone (taken as UTC), or numbers of seconds; each line holds until the next, and the last as long as the one before. A value
 times the factor is conversations per second.
 
+Conversations come as a Poisson process within each line of the trace and hold a worker for an exponential time; who waits
+does not give up. A run begins in the steady state of the first line. The oracle has, at each whole second, as many workers as
+its conversations fill when nobody ever waits, whatever the pool's minimum, and pays the start time for each creation.
+
 A timeline has the columns second,arrivals,active,waiting,starting,ready,draining, and a row a second, taken after all that
 was decided then. Worker-hours are the sum of its starting, ready and draining over 3,600.";
 

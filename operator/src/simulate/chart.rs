@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::ticks::{Tick, time_ticks, value_ticks};
 use super::units::to_u32;
 
-const WIDTH: f64 = 1_080.0;
+const WIDTH: f64 = 1_100.0;
 const HEIGHT: f64 = 460.0;
 /// Of the area in which the curves are.
 const LEFT: f64 = 60.0;
@@ -106,7 +106,8 @@ impl Chart {
         self.write_head(&mut svg);
         self.write_axes(&mut svg, most);
         self.write_load(&mut svg, most);
-        for (name, line) in &self.lines {
+        // The first on top.
+        for (name, line) in self.lines.iter().rev() {
             let points = self.points(line, most, f64::from);
             let _ = writeln!(svg, "<polyline class=\"line {name}\" points=\"{points}\"/>");
         }
@@ -116,10 +117,11 @@ impl Chart {
 
     fn write_head(&self, svg: &mut String) {
         let span = SignedDuration::from_secs(i64::try_from(self.seconds_per_column()).unwrap_or(i64::MAX));
+        let zone = if self.origin.is_some() { "; UTC" } else { "" };
         let _ = write!(
             svg,
             "<text class=\"title\" x=\"{LEFT}\" y=\"24\">Workers over time</text>\n\
-             <text class=\"faint end\" x=\"{RIGHT}\" y=\"24\">each point is the highest of {span:#}</text>\n"
+             <text class=\"faint end\" x=\"{RIGHT}\" y=\"24\">each point is the highest of {span:#}{zone}</text>\n"
         );
         let load = format!("needed (conversations / {})", self.capacity);
         let names = self.lines.iter().map(|(name, _)| (*name, *name));

@@ -11,7 +11,7 @@
 //! customers who wait do not give up. A worker that is removed hands its conversations to others at once, for every policy,
 //! though the peers do not do this. Every policy with the same seed faces the same customers.
 //!
-//! All but [`command`] is pure: no I/O, no clock, no cluster. No policy sees the trace ahead.
+//! All but `command` is pure: no I/O, no clock, no cluster. No policy sees the trace ahead.
 
 mod arguments;
 mod chart;

@@ -22,6 +22,9 @@ use super::trace::{Trace, TraceError, TraceFormat};
 use super::units::from_seconds;
 use crate::api::Promotion;
 
+/// More at once are a mistake.
+const MOST_CONVERSATIONS: f64 = 2_000_000.0;
+
 /// Why a simulation was not run, or not written.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
@@ -95,6 +98,7 @@ pub fn simulate(arguments: &SimulateArguments, out: &mut impl Write) -> Result<(
     check(arguments, &chosen)?;
     let setup = setup(arguments)?;
     let scenario = &setup.scenario;
+    check_size(scenario)?;
     let mut chart = Chart::new(whole_seconds(scenario), scenario.trace.origin, scenario.capacity);
     let oracle = outcome::run_oracle(&setup, &mut |row| {
         chart.load(row.second, row.active);
@@ -133,6 +137,20 @@ fn check(arguments: &SimulateArguments, chosen: &[PolicyName]) -> Result<(), Sim
         return usage("--step-seconds must be a number greater than 0");
     }
     Ok(())
+}
+
+/// A factor that was forgotten would take forever.
+fn check_size(scenario: &Scenario) -> Result<(), SimulateError> {
+    let values = scenario.trace.steps.iter().map(|step| step.value);
+    let each = values.fold(0.0, f64::max) * scenario.hold_seconds;
+    let most = each * scenario.factor;
+    if most <= MOST_CONVERSATIONS {
+        return Ok(());
+    }
+    Err(SimulateError::Usage(format!(
+        "at its peak the trace has {most:.0} conversations at once; give a smaller --factor ({:e} makes it 1000)",
+        1_000.0 / each
+    )))
 }
 
 fn setup(arguments: &SimulateArguments) -> Result<Setup, SimulateError> {
