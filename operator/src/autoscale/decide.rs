@@ -146,7 +146,13 @@ pub fn decide(
             },
         )
     };
-    history.observe(now, wanted, observation.silent == 0, policy.down_window);
+    let bare = workers_for(load, policy.capacity).saturating_add(headroom);
+    history.observe(
+        now,
+        (bare.max(floor).min(wanted), policy.down_window),
+        (wanted, margin_window(policy, observation)),
+        observation.silent == 0,
+    );
     let (hold, reason) = held(policy, observation, bounds, history, now);
     let most = if reason == Binding::MissingData {
         u32::MAX
@@ -265,6 +271,12 @@ fn is_pin(manual: Option<Override>) -> bool {
     manual.is_some_and(|manual| manual.mode == super::OverrideMode::Pin)
 }
 
+/// A margin that was asked for is kept for as long as a worker starts: growth that has not come until then does not come. It
+/// is not kept for the whole down window, which is for what conversations needed.
+fn margin_window(policy: &Policy, observation: &Observation) -> Duration {
+    observation.start_time.min(policy.down_window)
+}
+
 /// The size below which the pool may not fall now, and why.
 fn held(
     policy: &Policy,
@@ -285,7 +297,10 @@ fn held(
     if !history.is_warm(now, window) {
         return (standing, Binding::ColdWindow);
     }
-    let by_window = history.needed_within(now, window).min(standing);
+    let by_window = history
+        .needed_within(now, window)
+        .max(history.wanted_within(now, margin_window(policy, observation)))
+        .min(standing);
     let by_rate = history
         .lowest_by_rate(now, policy.max_down_percent_per_minute)
         .min(standing);

@@ -39,16 +39,27 @@ impl WindowMaximum {
 /// Memory of one pool's decisions; a new leader starts with an empty one.
 #[derive(Clone, Debug, Default)]
 pub struct History {
+    /// What the load itself needed.
     needed: WindowMaximum,
+    /// What was wanted, with the margin for growth.
+    wanted: WindowMaximum,
     decided: WindowMaximum,
     complete_since: Option<Moment>,
     last: Option<u32>,
 }
 
 impl History {
-    /// Takes note of what was needed, and whether the data was complete.
-    pub(super) fn observe(&mut self, now: Moment, needed: u32, complete: bool, span: Duration) {
-        self.needed.push(now, needed, span);
+    /// Takes note of what the load itself needs and of what is wanted, and whether the data was complete. Each is remembered
+    /// for its span.
+    pub(super) fn observe(
+        &mut self,
+        now: Moment,
+        (needed, needed_span): (u32, Duration),
+        (wanted, wanted_span): (u32, Duration),
+        complete: bool,
+    ) {
+        self.needed.push(now, needed, needed_span);
+        self.wanted.push(now, wanted, wanted_span);
         if complete {
             self.complete_since.get_or_insert(now);
         } else {
@@ -62,9 +73,14 @@ impl History {
         self.last = Some(desired);
     }
 
-    /// The most that was needed within `span`.
+    /// The most that the load itself needed within `span`.
     pub(super) fn needed_within(&self, now: Moment, span: Duration) -> u32 {
         self.needed.maximum(now, span).unwrap_or(0)
+    }
+
+    /// The most that was wanted within `span`.
+    pub(super) fn wanted_within(&self, now: Moment, span: Duration) -> u32 {
+        self.wanted.maximum(now, span).unwrap_or(0)
     }
 
     /// Data was complete for `span`.

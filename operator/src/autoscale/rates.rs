@@ -17,7 +17,7 @@ const SPANS: [Duration; 3] = [
 /// Over less than this, no rate is believed.
 const SHORTEST: Duration = Duration::from_millis(900);
 /// A shorter span is believed over a longer one where they differ by more than so many standard deviations of a Poisson count.
-const SIGNIFICANT: f64 = 2.5;
+const SIGNIFICANT: f64 = 4.0;
 
 /// Conversations per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
