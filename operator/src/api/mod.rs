@@ -24,8 +24,8 @@ pub use botpool::{
 pub use crds::{CrdError, all as all_crds, yaml as crds_yaml};
 pub use duration::GoDuration;
 pub use promotion::{
-    Boost, BoostBase, PoolReference, Promotion, PromotionPoolStatus, PromotionSpec, PromotionStatus,
-    PromotionWindow,
+    BaselineFrom, Boost, BoostBase, CoolDown, PoolReference, PoolSelector, Promotion, PromotionPoolStatus,
+    PromotionRecurrence, PromotionSpec, PromotionStatus, PromotionWindow,
 };
 pub use rateplan::{Charge, ChargeModel, RatePlan, RatePlanSpec, RatePlanStatus, Tier};
 pub use tenant::{BillingContact, Channel, Tenant, TenantCapacity, TenantSpec, TenantStatus};
