@@ -59,6 +59,8 @@ pub struct PromotionSpec {
     pub boost: Boost,
     /// All of it answers this long before the start.
     #[serde(default = "default_ready_by")]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('744h')")
+        .message("readyBy is too long; give at most 744h, which is 31 days"))]
     pub ready_by: GoDuration,
     /// The floor rises linearly over this time, and all of it answers at the end of it, which is readyBy before the start. It
     /// begins earlier where the workers that are missing take longer to start.
@@ -137,7 +139,7 @@ pub struct PromotionWindow {
 pub struct PromotionRecurrence {
     /// Local times of the starts: minute, hour, day of month, month, day of week, as 0 20 * * FRI. Each occurs once: one that a
     /// change of clocks skips is as much later as clocks are put forward; of one that occurs twice, it is the first.
-    #[schemars(length(min = 9, max = 64))]
+    #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[^ ]+( [^ ]+){4}$')")
         .message("cron must have five fields: minute, hour, day of month, month and day of week, as 0 20 * * FRI"))]
     pub cron: String,
