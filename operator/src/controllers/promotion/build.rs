@@ -198,7 +198,12 @@ fn assess(valid: &Valid, seen: &Seen, occurrence: Occurrence) -> Assessed {
     };
     for (wish, own) in wishes.iter_mut().zip(&missing) {
         wish.floor = floor(seen, &course, phase, wish);
-        wish.expected_at = expected_at(seen, &course, wish, lead_of(*own, &missing));
+        wish.expected_at = match phase {
+            Phase::Waiting | Phase::Prewarming | Phase::Open => {
+                expected_at(seen, &course, wish, lead_of(*own, &missing))
+            }
+            Phase::CoolingDown | Phase::Over => None,
+        };
     }
     Assessed {
         course,

@@ -15,7 +15,7 @@ use crate::controllers::context::Context;
 use crate::controllers::live::LivePool;
 use crate::controllers::pool::PEAK_SPAN;
 use crate::fleet::PoolKey;
-use crate::names::tenant_of_namespace;
+use crate::names::{tenant_namespace, tenant_of_namespace};
 
 use super::validate::{Pools, Valid};
 use super::{MOST_POOLS, SETTLING};
@@ -62,11 +62,12 @@ pub(super) fn dereference(context: &Context, promotion: &Promotion, valid: &Vali
     let listed = context.stores.pools.wait_until_ready().now_or_never();
     listed?.ok()?;
     let now = context.clock.now();
-    let objects = objects(context);
+    let all = context.stores.pools.state();
     let (keys, too_many) = match &valid.pools {
         Pools::Named(keys) => (keys.clone(), 0),
-        Pools::Labelled(labels) => labelled(&objects, labels),
+        Pools::Labelled(labels) => labelled(&all, labels),
     };
+    let objects = of_their_tenants(all, &keys);
     let age = context
         .fleet
         .with_book(|book| book.age(context.fleet.now()))
@@ -93,15 +94,23 @@ pub(super) fn dereference(context: &Context, promotion: &Promotion, valid: &Vali
 }
 
 /// What was written last: the cache may lag behind what this leader wrote.
-fn known(context: &Context, promotion: &Promotion) -> PromotionStatus {
+pub(super) fn known(context: &Context, promotion: &Promotion) -> PromotionStatus {
     let uid = promotion.metadata.uid.clone().unwrap_or_default();
     let written = context.live.written(&uid, context.fleet.now());
     written.or_else(|| promotion.status.clone()).unwrap_or_default()
 }
 
-fn objects(context: &Context) -> BTreeMap<PoolKey, Arc<BotPool>> {
-    let all = context.stores.pools.state();
+/// The pools of the same tenants.
+fn of_their_tenants(all: Vec<Arc<BotPool>>, keys: &[PoolKey]) -> BTreeMap<PoolKey, Arc<BotPool>> {
+    let namespaces: BTreeSet<_> = keys
+        .iter()
+        .map(|key| tenant_namespace(key.tenant.as_str()))
+        .collect();
     all.into_iter()
+        .filter(|pool| {
+            let namespace = pool.metadata.namespace.as_ref();
+            namespace.is_some_and(|namespace| namespaces.contains(namespace))
+        })
         .filter_map(|pool| Some((key_of(&pool)?, pool)))
         .collect()
 }
@@ -113,20 +122,18 @@ fn key_of(pool: &BotPool) -> Option<PoolKey> {
     Some(PoolKey { tenant, pool })
 }
 
-fn labelled(
-    objects: &BTreeMap<PoolKey, Arc<BotPool>>,
-    labels: &BTreeMap<String, String>,
-) -> (Vec<PoolKey>, usize) {
-    let has_all = |pool: &BotPool| {
+fn labelled(all: &[Arc<BotPool>], labels: &BTreeMap<String, String>) -> (Vec<PoolKey>, usize) {
+    let has_all = |pool: &&Arc<BotPool>| {
         labels
             .iter()
             .all(|(name, value)| pool.labels().get(name) == Some(value))
     };
-    let mut keys: Vec<_> = objects
+    let mut keys: Vec<_> = all
         .iter()
-        .filter(|(_, pool)| has_all(pool))
-        .map(|(key, _)| key.clone())
+        .filter(has_all)
+        .filter_map(|pool| key_of(pool))
         .collect();
+    keys.sort_unstable();
     let too_many = keys.len().saturating_sub(MOST_POOLS);
     keys.truncate(MOST_POOLS);
     (keys, too_many)

@@ -12,7 +12,7 @@ use crate::controllers::context::{Context, reference};
 
 use super::announce::Milestone;
 use super::build::Prepared;
-use super::dereference::Seen;
+use super::dereference::{Seen, known};
 use super::findings::{findings, from_last_hour, invalid, prewarm_ready};
 use super::validate::Valid;
 use super::wish::Wish;
@@ -57,7 +57,7 @@ pub(super) async fn say_invalid(
     message: &str,
     now: Timestamp,
 ) -> Result<(), WriteError> {
-    let known = promotion.status.clone().unwrap_or_default();
+    let known = known(context, promotion);
     let found: Vec<Finding> = vec![invalid(message)];
     let (found, _) = merge(&known.conditions, found, promotion.metadata.generation, now);
     let others = known.conditions.iter();

@@ -222,7 +222,7 @@ async fn the_floor_of_prewarming_never_falls_when_starts_turn_out_faster_or_a_ne
 
 #[tokio::test]
 async fn what_was_held_cools_down_and_what_never_was_does_not() {
-    let live = live(6, 40).await;
+    let live = live(2, 40).await;
     let promotion = promotion(json!({"coolDown": {"hold": "15m", "stepPercent": "50"}}));
     let end: Timestamp = "2026-11-11T16:00:00Z".parse().unwrap();
     let after = |minutes: i64| end + SignedDuration::from_mins(minutes);
@@ -233,6 +233,7 @@ async fn what_was_held_cools_down_and_what_never_was_does_not() {
     let plan = |minutes, status: &Value| {
         let prepared = built(&promotion, &knowing(seen(after(minutes), &live), status.clone()));
         let plan = prepared.plan("double-11", &prepared.wishes[0]);
+        assert_eq!(prepared.wishes[0].expected_at, None);
         (prepared.phase, plan.map(|plan| (plan.floor, plan.keeps)))
     };
     assert_eq!(plan(0, &status), (Phase::CoolingDown, Some((6, true))));
@@ -244,6 +245,36 @@ async fn what_was_held_cools_down_and_what_never_was_does_not() {
         (Phase::Over, None),
         "it was made when all was over"
     );
+}
+
+#[tokio::test]
+async fn a_pool_that_nobody_decides_keeps_no_other_from_being_held() {
+    let live = live(6, 40).await;
+    let mut two = seen(at(5), &live);
+    two.pools.push(two.pools[0].clone());
+    (two.pools[1].key.pool, two.pools[1].live) =
+        (springtide_proto::ids::PoolId::parse("voice").unwrap(), None);
+    let prepared = built(&promotion(json!({})), &two);
+    assert!(!prepared.is_settling());
+    assert_eq!((prepared.wishes[0].floor, prepared.wishes[1].floor), (6, 6));
+    let finding = prewarm_ready(&prepared, at(5));
+    assert_eq!(finding.message, "acme/voice is not decided; its Events say why");
+    two.pools[1].settling = true;
+    assert!(built(&promotion(json!({})), &two).is_settling());
+}
+
+#[tokio::test]
+async fn pools_share_the_pace_of_creation() {
+    let live = live(1, 40).await;
+    let mut two = seen(at(300), &live);
+    two.tenants.get_mut(&key().tenant).unwrap().limit = 40;
+    two.pools.push(two.pools[0].clone());
+    two.pools[1].key.pool = springtide_proto::ids::PoolId::parse("voice").unwrap();
+    let steep = promotion(json!({"ramp": "0s", "boost": {"workers": 10}}));
+    let prepared = built(&steep, &two);
+    // Two times nine workers at five a second, a start of 8 seconds, 10 to look.
+    let expected = 10 * MINUTE + 4 + 8 + 10;
+    assert_eq!(seconds_before_start(prepared.course.prewarm_at), expected);
 }
 
 #[tokio::test]
