@@ -9,8 +9,8 @@
 mod botpool;
 mod crds;
 mod duration;
-#[expect(unreachable_pub, reason = "KubeSchema copies each type into a function")]
 mod policy;
+#[expect(unreachable_pub, reason = "KubeSchema copies each type into a function")]
 mod promotion;
 #[expect(unreachable_pub, reason = "KubeSchema copies each type into a function")]
 mod rateplan;
@@ -25,8 +25,8 @@ pub use botpool::{
 pub use crds::{CrdError, all as all_crds, yaml as crds_yaml};
 pub use duration::GoDuration;
 pub use promotion::{
-    Boost, BoostBase, PoolReference, Promotion, PromotionPoolStatus, PromotionSpec, PromotionStatus,
-    PromotionWindow,
+    BaselineFrom, Boost, BoostBase, CoolDown, PoolReference, PoolSelector, Promotion, PromotionPoolStatus,
+    PromotionRecurrence, PromotionSpec, PromotionStatus, PromotionWindow,
 };
 pub use rateplan::{Charge, ChargeModel, RatePlan, RatePlanSpec, RatePlanStatus, Tier};
 pub use tenant::{BillingContact, Channel, Tenant, TenantCapacity, TenantSpec, TenantStatus};

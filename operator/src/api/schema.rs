@@ -18,6 +18,15 @@ pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Labels that are asked for.
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {"type": "string", "maxLength": 63},
+    })
+}
+
 /// Values by which a charge is narrowed: of each dimension one value, or a list of them.
 pub(super) fn dimension_values(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

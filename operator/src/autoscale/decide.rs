@@ -291,7 +291,7 @@ fn held(
     if observation.silent > 0 {
         return (standing, Binding::MissingData);
     }
-    if !bounds.plans.is_empty() {
+    if bounds.plans.iter().any(|plan| plan.keeps) {
         return (standing, Binding::PromotionHolds);
     }
     if !history.is_warm(now, window) {

@@ -6,11 +6,13 @@
 //! - *moment*: time since an arbitrary origin that never goes back ([`Moment`]).
 //! - *binding*: the term or bound that a decision came down to.
 
+mod baseline;
 mod decide;
 mod growth;
 mod history;
 mod manual;
 mod observation;
+mod occurrence;
 mod pace;
 mod plan;
 #[cfg(test)]
@@ -22,12 +24,17 @@ mod staff;
 mod start_times;
 mod victim;
 
+pub use baseline::{Baseline, BaselineLearner, DecodeError, MOST_BYTES, SLOTS};
 pub use decide::{Binding, Decision, decide};
 pub use history::{History, WindowMaximum};
 pub use manual::{Override, OverrideMode};
 pub use observation::{Bounds, Observation, Policy};
+pub use occurrence::{Around, Occurrence, Recurrence, Schedule, ScheduleError};
 pub use pace::CreationPace;
-pub use plan::{BoostSize, LocalWindow, Phase, Plan, WindowError, prewarm_lead};
+pub use plan::{
+    BoostSize, Boosted, Course, DEFAULT_HOLD_TIME, Missing, Phase, Plan, STARTING_AT_ONCE, Staffing, Timing,
+    VERIFICATION, lead, lead_of,
+};
 pub use rates::{CounterWindow, Flow, Rates};
 pub use scarcity::{TenantClaim, grants};
 pub use share::{Claim, share};

@@ -1,18 +1,36 @@
-//! Promotions: what is wanted, from when until when.
+//! Promotions: how many workers are wanted, and how many are held at each moment.
+//!
+//! - *wanted*: workers that are to answer when the window opens. *baseline*: the load that a percentage counts from.
+//! - *lead*: from asking for the workers that are missing until all of them answer and were looked at.
+//! - *course*: the moments of one occurrence, in their order: waiting, then
+//!   *pre-warming* (the floor rises linearly until *full*, one lead before *ready-by*, so that by then all answer),
+//!   *open*, *cooling down* (held, then falling step by step), over.
+//! - *boost*: of what is wanted, what the baseline alone would not need.
+//! - *keeps*: while a promotion does, no worker leaves its pools.
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// So many workers are expected to be created in a second.
-const CREATIONS_PER_SECOND: u32 = 5;
-/// Between a worker's first answer and the promotion's being called ready.
-const VERIFICATION: Duration = Duration::from_secs(10);
+use super::occurrence::Occurrence;
+use super::staff::{ServiceLevel, staff};
 
-/// A promotion that holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// So many workers are expected to be created in a second, over all pools.
+const CREATIONS_PER_SECOND: u32 = 5;
+/// So many workers of a pool start at once, or as many as answer already if that is more.
+pub const STARTING_AT_ONCE: u32 = 16;
+/// Between a worker's first answer and the promotion's being called ready.
+pub const VERIFICATION: Duration = Duration::from_secs(10);
+/// How long a conversation lasts on average, as long as nobody measured it.
+pub const DEFAULT_HOLD_TIME: Duration = Duration::from_mins(3);
+/// Where rounding alone decides, it is not a worker more.
+const ROUNDING: f64 = 1e-6;
+
+/// A promotion that asks for something now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Its name.
     pub promotion: String,
@@ -20,56 +38,10 @@ pub struct Plan {
     pub floor: u32,
     /// The maximum instead of the pool's own, if it names one.
     pub ceiling: Option<u32>,
-}
-
-/// A span of local wall-clock time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalWindow {
-    /// From here, inclusive.
-    pub start: Timestamp,
-    /// To here, exclusive.
-    pub end: Timestamp,
-}
-
-/// A window that does not stand for a span of time.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum WindowError {
-    /// No such zone.
-    #[error("the time zone {0:?} is not known; use an IANA name such as Asia/Shanghai")]
-    Zone(String),
-    /// No such date or time.
-    #[error("{0:?} is not a date and time such as 2026-11-10T20:00")]
-    Time(String),
-    /// It ends before it begins.
-    #[error("the window ends before it begins; end must be later than start")]
-    Reversed,
-}
-
-impl LocalWindow {
-    /// Reads local times of `zone`. A time that a change of clocks skips is as much later as clocks are put forward; of
-    /// a time that occurs twice, a start is the first and an end the second, so that nothing is left out.
-    pub fn parse(start: &str, end: &str, zone: &str) -> Result<Self, WindowError> {
-        let zone = TimeZone::get(zone).map_err(|_| WindowError::Zone(zone.to_owned()))?;
-        let civil = |text: &str| {
-            text.parse::<DateTime>()
-                .map_err(|_| WindowError::Time(text.to_owned()))
-        };
-        let unrepresentable = |text: &str| WindowError::Time(text.to_owned());
-        let first = zone
-            .to_ambiguous_zoned(civil(start)?)
-            .compatible()
-            .map_err(|_| unrepresentable(start))?;
-        let last = zone
-            .to_ambiguous_zoned(civil(end)?)
-            .later()
-            .map_err(|_| unrepresentable(end))?;
-        let (start, end) = (first.timestamp(), last.timestamp());
-        if start < end {
-            Ok(Self { start, end })
-        } else {
-            Err(WindowError::Reversed)
-        }
-    }
+    /// Nothing leaves.
+    pub keeps: bool,
+    /// Its window is open: the load is not what it usually is at this time.
+    pub open: bool,
 }
 
 /// How much a promotion asks for.
@@ -81,16 +53,93 @@ pub enum BoostSize {
     Workers(u32),
 }
 
+/// How the workers of a pool serve an expected load.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Staffing {
+    /// Conversations that one worker takes.
+    pub capacity: u32,
+    /// What customers are promised.
+    pub level: ServiceLevel,
+    /// How long a conversation lasts on average.
+    pub hold: Duration,
+}
+
+/// What a boost comes to in a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Boosted {
+    /// Workers wanted.
+    pub wanted: u32,
+    /// Of them, what the baseline alone needs; the rest is the boost.
+    pub usual: u32,
+}
+
 impl BoostSize {
-    /// Workers wanted in a pool whose workers take `capacity` each, over a baseline in conversations.
-    pub fn wanted(self, baseline: u32, capacity: u32) -> u32 {
+    /// Workers wanted over a baseline in conversations.
+    pub fn over(self, baseline: u32, staffing: &Staffing) -> Boosted {
+        let needed = |load| staff(load, staffing.capacity, staffing.level, staffing.hold);
         match self {
-            Self::Workers(workers) => workers,
-            Self::Percent(percent) => {
-                let conversations = f64::from(baseline) * (1.0 + percent / 100.0);
-                super::decide::workers_for(conversations, capacity)
-            }
+            Self::Workers(wanted) => Boosted { wanted, usual: 0 },
+            Self::Percent(percent) => Boosted {
+                wanted: needed(f64::from(baseline) * (1.0 + percent / 100.0)),
+                usual: needed(f64::from(baseline)),
+            },
         }
+    }
+}
+
+/// When a promotion's capacity comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timing {
+    /// All of it answers this long before the start.
+    pub ready_by: Duration,
+    /// The floor rises over this time.
+    pub ramp: Duration,
+    /// All of it is held for this long after the end.
+    pub hold: Duration,
+    /// Then it falls by this share of the boost each minute; above 0, at most 1.
+    pub step: f64,
+}
+
+/// Workers of a pool that are still to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Wanted, and not even starting.
+    pub workers: u32,
+    /// Workers that answer already.
+    pub ready: u32,
+    /// Time until a new worker answers.
+    pub start_time: Duration,
+}
+
+/// How long it takes until all that are missing in the pools of a promotion answer, from now.
+pub fn lead(pools: &[Missing]) -> Duration {
+    let slowest = pools.iter().map(|pool| pool.starts()).max().unwrap_or_default();
+    creations(pools) + slowest + VERIFICATION
+}
+
+/// How long it takes until all that are missing in one of the pools answer, from now: the others take their part of the pace.
+pub fn lead_of(pool: Missing, pools: &[Missing]) -> Duration {
+    creations(pools) + pool.starts() + VERIFICATION
+}
+
+fn creations(pools: &[Missing]) -> Duration {
+    let missing = pools
+        .iter()
+        .fold(0_u32, |sum, pool| sum.saturating_add(pool.workers));
+    Duration::from_secs(u64::from(missing.div_ceil(CREATIONS_PER_SECOND)))
+}
+
+impl Missing {
+    /// One start after the other, as many at once as may start beside those that answer.
+    fn starts(self) -> Duration {
+        let (mut left, mut ready, mut taken) = (self.workers, self.ready, self.start_time);
+        while left > ready.max(STARTING_AT_ONCE) {
+            let at_once = ready.max(STARTING_AT_ONCE);
+            left -= at_once;
+            ready = ready.saturating_add(at_once);
+            taken = taken.saturating_add(self.start_time);
+        }
+        taken
     }
 }
 
@@ -103,99 +152,130 @@ pub enum Phase {
     Prewarming,
     /// It is on.
     Open,
+    /// It was, and is let go step by step.
+    CoolingDown,
     /// It was.
     Over,
 }
 
 impl Phase {
-    /// Where it stands now.
-    pub fn at(now: Timestamp, prewarm_at: Timestamp, window: &LocalWindow) -> Self {
-        if now >= window.end {
-            Self::Over
-        } else if now >= window.start {
-            Self::Open
-        } else if now >= prewarm_at {
-            Self::Prewarming
-        } else {
-            Self::Waiting
-        }
-    }
-
-    /// Capacity is held for it.
-    pub fn holds(self) -> bool {
-        matches!(self, Self::Prewarming | Self::Open)
-    }
-
     /// Text of it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "Waiting",
             Self::Prewarming => "Prewarming",
             Self::Open => "Open",
+            Self::CoolingDown => "CoolingDown",
             Self::Over => "Over",
         }
     }
+
+    /// Workers are held for it.
+    pub fn holds(self) -> bool {
+        matches!(self, Self::Prewarming | Self::Open | Self::CoolingDown)
+    }
 }
 
-/// How long before the start pre-warming must begin so that `missing` more workers, each taking `start_time`, all answer
-/// `ready_by` before it.
-pub fn prewarm_lead(ready_by: Duration, start_time: Duration, missing: u32) -> SignedDuration {
-    let creations = Duration::from_secs(u64::from(missing.div_ceil(CREATIONS_PER_SECOND)));
-    let lead = ready_by + creations + start_time * 2 + VERIFICATION;
-    SignedDuration::try_from(lead).unwrap_or(SignedDuration::MAX)
+/// The moments of one occurrence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Course {
+    /// Its window.
+    pub occurrence: Occurrence,
+    /// Pre-warming begins.
+    pub prewarm_at: Timestamp,
+    /// The floor has risen to all that are wanted.
+    pub full_at: Timestamp,
+    /// All of it answers.
+    pub ready_by: Timestamp,
+    /// It begins to fall.
+    pub falls_at: Timestamp,
+    /// Nothing of it is left.
+    pub over_at: Timestamp,
+    step: f64,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn local_windows_are_exact_where_clocks_change() {
-        let shanghai = LocalWindow::parse("2026-11-10T20:00", "2026-11-12T00:00", "Asia/Shanghai").unwrap();
-        assert_eq!(shanghai.start.to_string(), "2026-11-10T12:00:00Z");
-        assert_eq!(shanghai.end.to_string(), "2026-11-11T16:00:00Z");
-        // Berlin, 25 October 2026: 02:00 to 03:00 occurs twice. 29 March: it does not occur.
-        let twice = LocalWindow::parse("2026-10-25T02:30", "2026-10-25T02:30", "Europe/Berlin").unwrap();
-        assert_eq!(
-            twice.end.duration_since(twice.start),
-            SignedDuration::from_hours(1)
-        );
-        let skipped = LocalWindow::parse("2026-03-29T02:30", "2026-03-29T04:00", "Europe/Berlin").unwrap();
-        assert_eq!(skipped.start.to_string(), "2026-03-29T01:30:00Z");
-        let reversed = LocalWindow::parse("2026-11-10T20:00", "2026-11-10T19:00", "Asia/Shanghai");
-        assert_eq!(reversed, Err(WindowError::Reversed));
-        assert!(matches!(
-            LocalWindow::parse("2026-11-10T20:00", "x", "UTC"),
-            Err(WindowError::Time(_))
-        ));
-        assert!(matches!(
-            LocalWindow::parse("2026-11-10T20:00", "x", "Mars/Base"),
-            Err(WindowError::Zone(_))
-        ));
+impl Course {
+    /// Of an occurrence whose workers need `lead` from now. `begun` is when pre-warming began, if it did: that stays, however
+    /// starts change, and what changes then is how fast the floor rises.
+    pub fn new(occurrence: Occurrence, timing: &Timing, lead: Duration, begun: Option<Timestamp>) -> Self {
+        let Occurrence { start, end } = occurrence;
+        let ready_by = before(start, timing.ready_by);
+        let prewarm_at = begun.unwrap_or_else(|| before(ready_by, timing.ramp.max(lead)));
+        let falls_at = after(end, timing.hold);
+        // A falling floor stands a minute at each step, the first of which is all of it.
+        let minutes = Duration::from_secs_f64((1.0 / timing.step - ROUNDING).ceil().clamp(1.0, 1e7) * 60.0);
+        Self {
+            occurrence,
+            prewarm_at,
+            full_at: before(ready_by, lead).max(prewarm_at),
+            ready_by,
+            falls_at,
+            over_at: after(falls_at, minutes),
+            step: timing.step,
+        }
     }
 
-    #[test]
-    fn two_hundred_percent_more_is_three_times_as_much() {
-        assert_eq!(BoostSize::Percent(200.0).wanted(100, 20), 15);
-        assert_eq!(BoostSize::Percent(0.0).wanted(101, 20), 6);
-        assert_eq!(BoostSize::Workers(60).wanted(1, 20), 60);
+    /// Where it stands.
+    pub fn phase(&self, now: Timestamp) -> Phase {
+        if now >= self.over_at {
+            Phase::Over
+        } else if now >= self.occurrence.end {
+            Phase::CoolingDown
+        } else if now >= self.occurrence.start {
+            Phase::Open
+        } else if now >= self.prewarm_at {
+            Phase::Prewarming
+        } else {
+            Phase::Waiting
+        }
     }
 
-    #[test]
-    fn capacity_is_held_from_prewarming_to_the_end() {
-        let window = LocalWindow::parse("2026-11-10T20:00", "2026-11-10T21:00", "UTC").unwrap();
-        let prewarm = window.start - SignedDuration::from_mins(30);
-        let at = |minutes: i64| {
-            Phase::at(
-                window.start + SignedDuration::from_mins(minutes),
-                prewarm,
-                &window,
-            )
-        };
-        assert_eq!(at(-31), Phase::Waiting);
-        assert_eq!(at(-30), Phase::Prewarming);
-        assert_eq!(at(0), Phase::Open);
-        assert_eq!(at(60), Phase::Over);
-        assert!(at(-30).holds() && at(59).holds() && !at(60).holds() && !at(-31).holds());
+    /// Workers that are held.
+    pub fn floor(&self, now: Timestamp, boosted: Boosted) -> u32 {
+        let Boosted { wanted, usual } = boosted;
+        match self.phase(now) {
+            Phase::Waiting | Phase::Over => 0,
+            Phase::Prewarming => part(self.risen(now), wanted),
+            Phase::Open => wanted,
+            Phase::CoolingDown => {
+                let minutes = now.duration_since(self.falls_at).as_secs().div_euclid(60).max(0);
+                let left = 1.0 - self.step * (minutes as f64);
+                let usual = usual.min(wanted);
+                usual.saturating_add(part(left, wanted - usual))
+            }
+        }
     }
+
+    /// Nothing leaves its pools.
+    pub fn keeps(&self, now: Timestamp) -> bool {
+        self.prewarm_at <= now && now < self.falls_at
+    }
+
+    /// The share of the rise that lies behind.
+    fn risen(&self, now: Timestamp) -> f64 {
+        let rise = self.full_at.duration_since(self.prewarm_at).as_secs_f64();
+        let since = now.duration_since(self.prewarm_at).as_secs_f64();
+        if since >= rise { 1.0 } else { since / rise }
+    }
+}
+
+/// That share of so many workers, rounded up.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates, and nothing here is negative"
+)]
+fn part(share: f64, workers: u32) -> u32 {
+    let whole = (f64::from(workers) * share - ROUNDING).ceil().max(0.0);
+    (whole as u32).min(workers)
+}
+
+fn before(at: Timestamp, span: Duration) -> Timestamp {
+    let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    at.checked_sub(span).unwrap_or(Timestamp::MIN)
+}
+
+fn after(at: Timestamp, span: Duration) -> Timestamp {
+    let span = SignedDuration::try_from(span).unwrap_or(SignedDuration::MAX);
+    at.checked_add(span).unwrap_or(Timestamp::MAX)
 }

@@ -65,11 +65,16 @@ fn overrides() -> impl Strategy<Value = Option<Override>> {
 }
 
 fn plans() -> impl Strategy<Value = Vec<Plan>> {
-    let plan = (0_u32..60, proptest::option::of(1_u32..120)).prop_map(|(floor, ceiling)| Plan {
-        promotion: "p".to_owned(),
-        floor,
-        ceiling,
-    });
+    let plan =
+        (0_u32..60, proptest::option::of(1_u32..120), any::<bool>()).prop_map(|(floor, ceiling, keeps)| {
+            Plan {
+                promotion: "p".to_owned(),
+                floor,
+                ceiling,
+                keeps,
+                open: keeps,
+            }
+        });
     proptest::collection::vec(plan, 0..3)
 }
 

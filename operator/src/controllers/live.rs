@@ -8,8 +8,12 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use springtide_proto::ids::TenantId;
 
-use crate::autoscale::{Decision, Plan};
+use crate::api::PromotionStatus;
+use crate::autoscale::{Baseline, Decision, Moment, Plan};
 use crate::fleet::PoolKey;
+
+/// A cache shows what was written within this.
+const CACHE_LAG: Duration = Duration::from_secs(10);
 
 /// One pool now.
 #[derive(Clone, Debug, Serialize)]
@@ -54,9 +58,12 @@ pub struct LivePool {
     /// The most that the tenant's limit leaves.
     #[serde(skip)]
     pub tenant_share: u32,
-    /// Time until a new worker answers.
+    /// Time until a new worker answers, which 99 of 100 keep.
     #[serde(skip)]
     pub start_time: Duration,
+    /// What load it usually has at a time of the week.
+    #[serde(skip)]
+    pub baseline: Arc<Baseline>,
 }
 
 /// What pools want.
@@ -76,8 +83,11 @@ pub struct LiveBoard(Arc<Mutex<Boards>>);
 struct Boards {
     leading: bool,
     pools: BTreeMap<PoolKey, LivePool>,
-    plans: BTreeMap<(PoolKey, String), Plan>,
     grants: BTreeMap<TenantId, u32>,
+    /// By pool, then by the promotion's name.
+    plans: BTreeMap<PoolKey, BTreeMap<String, Plan>>,
+    /// By the promotion's UID.
+    written: BTreeMap<String, (Moment, PromotionStatus)>,
 }
 
 impl LiveBoard {
@@ -132,14 +142,23 @@ impl LiveBoard {
         self.0.lock().pools.get(key).map_or(0, |live| live.desired)
     }
 
-    /// A promotion holds for a pool (or does so no more); `true` if that is news.
-    pub fn hold(&self, key: &PoolKey, promotion: &str, plan: Option<Plan>) -> bool {
+    /// What a promotion asks of pools now, and of no other pool any more. The pools for which that is news.
+    pub fn ask(&self, promotion: &str, plans: BTreeMap<PoolKey, Plan>) -> Vec<PoolKey> {
         let mut boards = self.0.lock();
-        let entry = (key.clone(), promotion.to_owned());
-        match plan {
-            Some(plan) => boards.plans.insert(entry, plan.clone()).as_ref() != Some(&plan),
-            None => boards.plans.remove(&entry).is_some(),
+        let mut news = Vec::new();
+        for (key, asked) in &mut boards.plans {
+            if !plans.contains_key(key) && asked.remove(promotion).is_some() {
+                news.push(key.clone());
+            }
         }
+        for (key, plan) in plans {
+            let asked = boards.plans.entry(key.clone()).or_default();
+            if asked.insert(promotion.to_owned(), plan.clone()).as_ref() != Some(&plan) {
+                news.push(key);
+            }
+        }
+        boards.plans.retain(|_, asked| !asked.is_empty());
+        news
     }
 
     /// The cluster is short: each of these tenants has at most that many workers. Those whose share changed.
@@ -158,15 +177,27 @@ impl LiveBoard {
         self.0.lock().grants.get(tenant).copied()
     }
 
-    /// Promotions that hold for a pool.
+    /// What promotions ask of a pool.
     pub fn plans(&self, key: &PoolKey) -> Vec<Plan> {
         let boards = self.0.lock();
         boards
             .plans
-            .iter()
-            .filter(|((pool, _), _)| pool == key)
-            .map(|(_, plan)| plan.clone())
-            .collect()
+            .get(key)
+            .map_or_else(Vec::new, |asked| asked.values().cloned().collect())
+    }
+
+    /// The status of the promotion of that UID was written.
+    pub fn wrote(&self, uid: &str, status: PromotionStatus, now: Moment) {
+        let mut boards = self.0.lock();
+        boards.written.retain(|_, (at, _)| *at + CACHE_LAG > now);
+        boards.written.insert(uid.to_owned(), (now, status));
+    }
+
+    /// The status that was written of late, which a cache may not show yet.
+    pub fn written(&self, uid: &str, now: Moment) -> Option<PromotionStatus> {
+        let boards = self.0.lock();
+        let (at, status) = boards.written.get(uid)?;
+        (*at + CACHE_LAG > now).then(|| status.clone())
     }
 
     /// Forgets everything: we do not lead any more.

@@ -1,5 +1,7 @@
 //! A cluster for tests: an API server in memory, billing that answers as it is told, and a context over both.
 
+mod events;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 

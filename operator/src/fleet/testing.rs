@@ -18,6 +18,13 @@ pub(crate) struct TestWorker {
 
 impl TestWorker {
     pub(crate) fn attach(fleet: &Fleet, key: &PoolKey, pod: &str, uid: &str) -> Self {
+        let worker = Self::attach_unanswered(fleet, key, pod, uid);
+        worker.answer(fleet);
+        worker
+    }
+
+    /// One that accepts, but was not asked yet.
+    pub(crate) fn attach_unanswered(fleet: &Fleet, key: &PoolKey, pod: &str, uid: &str) -> Self {
         let facts = WorkerFacts {
             key: key.clone(),
             pod: PodName::parse(pod).unwrap(),
@@ -38,8 +45,13 @@ impl TestWorker {
             commands,
         };
         worker.report(fleet, 0, 0, true);
-        on(fleet, |book| book.probed(&worker.facts, true, now));
         worker
+    }
+
+    /// It answers its synthetic conversation.
+    pub(crate) fn answer(&self, fleet: &Fleet) {
+        let now = fleet.now();
+        on(fleet, |book| book.probed(&self.facts, true, now));
     }
 
     pub(crate) fn report(&mut self, fleet: &Fleet, active: u32, spooled: u64, accepting: bool) {

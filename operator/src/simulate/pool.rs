@@ -1,5 +1,7 @@
 //! The pool whose workers are simulated.
 
+use std::collections::BTreeMap;
+
 use kube::ResourceExt as _;
 
 use super::manifest::{self, ManifestError};
@@ -17,6 +19,8 @@ pub(super) struct Pool {
     pub(super) name: String,
     /// Whose it is, where the file says so.
     pub(super) tenant: Option<String>,
+    /// Its labels, by which promotions select pools.
+    pub(super) labels: BTreeMap<String, String>,
     /// Conversations that one worker takes.
     pub(super) capacity: u32,
     /// What its owner asked for.
@@ -33,6 +37,7 @@ impl Pool {
             .map_err(|message| ManifestError::Invalid(format!("spec.{message}")))?;
         Ok(Self {
             name: pool.name_any(),
+            labels: pool.labels().clone(),
             tenant: pool
                 .namespace()
                 .and_then(|namespace| tenant_of_namespace(&namespace).map(str::to_owned)),

@@ -7,7 +7,11 @@ use kube::ResourceExt as _;
 
 use super::pool::Pool;
 use crate::api::Promotion;
-use crate::autoscale::{BoostSize, LocalWindow, Phase, Plan, WindowMaximum, prewarm_lead};
+use crate::autoscale::{
+    Around, Course, DEFAULT_HOLD_TIME, Missing, Occurrence, Phase, Plan, Schedule, ServiceLevel, Staffing,
+    WindowMaximum, lead,
+};
+use crate::controllers::promotion::validate::{Pools, Valid, validate};
 
 /// Baselines look back this far.
 const PEAK_SPAN: Duration = Duration::from_hours(1);
@@ -34,6 +38,7 @@ pub(super) struct Live {
     pub(super) have: u32,
     pub(super) capacity: u32,
     pub(super) start_time: Duration,
+    pub(super) level: ServiceLevel,
 }
 
 /// All promotions of a run.
@@ -47,12 +52,9 @@ pub(super) struct Promotions {
 #[derive(Clone, Debug)]
 struct Known {
     name: String,
-    window: LocalWindow,
-    size: BoostSize,
-    ready_by: Duration,
-    ceiling: Option<u32>,
-    /// When pre-warming began, and the load that percent counts from.
-    begun: Option<(Timestamp, u32)>,
+    valid: Valid,
+    /// The occurrence whose pre-warming began, when that was, and the load that percent counts from.
+    begun: Option<(Occurrence, Timestamp, u32)>,
 }
 
 impl Promotions {
@@ -63,23 +65,23 @@ impl Promotions {
         pool: &Pool,
         origin: Option<Timestamp>,
     ) -> Result<(), PromotionError> {
-        let is_ours = |reference: &crate::api::PoolReference| {
-            let tenant = pool.tenant.as_ref();
-            reference.pool == pool.name && tenant.is_none_or(|tenant| *tenant == reference.tenant)
+        let valid = validate(promotion).map_err(|error| PromotionError::Invalid(error.to_string()))?;
+        let is_ours = match &valid.pools {
+            Pools::Named(keys) => keys.iter().any(|key| {
+                let tenant = pool.tenant.as_ref();
+                key.pool.as_str() == pool.name && tenant.is_none_or(|tenant| tenant == key.tenant.as_str())
+            }),
+            Pools::Labelled(labels) => labels
+                .iter()
+                .all(|label| pool.labels.get(label.0) == Some(label.1)),
         };
-        let spec = &promotion.spec;
-        if !spec.pools.iter().any(is_ours) {
+        if !is_ours {
             return Err(PromotionError::OtherPool(pool.name.clone()));
         }
         self.origin = origin.ok_or(PromotionError::NoInstants)?;
-        let window = LocalWindow::parse(&spec.window.start, &spec.window.end, &spec.window.time_zone)
-            .map_err(|error| PromotionError::Invalid(format!("spec.window: {error}")))?;
         self.all.push(Known {
             name: promotion.name_any(),
-            window,
-            size: size(promotion)?,
-            ready_by: spec.ready_by.0,
-            ceiling: spec.ceiling,
+            valid,
             begun: None,
         });
         Ok(())
@@ -101,40 +103,53 @@ impl Promotions {
 
 impl Known {
     fn plan(&mut self, now: Timestamp, peak: u32, live: Live) -> Option<Plan> {
-        let baseline = self.begun.map_or(peak, |(_, baseline)| baseline);
-        let wanted = self.size.wanted(baseline, live.capacity);
-        let missing = wanted.saturating_sub(live.have);
-        let lead = prewarm_lead(self.ready_by, live.start_time, missing);
-        let planned = self.window.start.checked_sub(lead).unwrap_or(Timestamp::MIN);
-        let prewarm_at = self.begun.map_or(planned, |(at, _)| at);
-        let phase = Phase::at(now, prewarm_at, &self.window);
-        if phase != Phase::Waiting {
-            self.begun.get_or_insert((prewarm_at, baseline));
+        // One that was held cools down after its end; then the next one counts.
+        if let Some((occurrence, at, baseline)) = self.begun {
+            let plan = self.held(now, baseline, live, occurrence, Some(at));
+            if plan.is_some() {
+                return plan;
+            }
+            self.begun = None;
         }
+        let Around { running, next } = match &self.valid.schedule {
+            Schedule::Once(once) if once.end <= now => return None,
+            schedule => schedule.around(now),
+        };
+        let occurrence = running.or(next)?;
+        let plan = self.held(now, peak, live, occurrence, None)?;
+        self.begun = Some((occurrence, now, peak));
+        Some(plan)
+    }
+
+    /// What is held for an occurrence, once its pre-warming has begun.
+    fn held(
+        &self,
+        now: Timestamp,
+        baseline: u32,
+        live: Live,
+        occurrence: Occurrence,
+        begun: Option<Timestamp>,
+    ) -> Option<Plan> {
+        let staffing = Staffing {
+            capacity: live.capacity,
+            level: live.level,
+            hold: DEFAULT_HOLD_TIME,
+        };
+        let boosted = self.valid.size.over(baseline, &staffing);
+        let missing = Missing {
+            workers: boosted.wanted.saturating_sub(live.have),
+            ready: live.have,
+            start_time: live.start_time,
+        };
+        let course = Course::new(occurrence, &self.valid.timing, lead(&[missing]), begun);
+        let phase = course.phase(now);
         phase.holds().then(|| Plan {
             promotion: self.name.clone(),
-            floor: wanted,
-            ceiling: self.ceiling,
+            floor: course.floor(now, boosted),
+            ceiling: self.valid.ceiling,
+            keeps: course.keeps(now),
+            open: phase == Phase::Open,
         })
-    }
-}
-
-fn size(promotion: &Promotion) -> Result<BoostSize, PromotionError> {
-    let boost = &promotion.spec.boost;
-    match (&boost.percent, boost.workers) {
-        (Some(percent), None) => percent
-            .parse::<f64>()
-            .ok()
-            .filter(|percent| *percent >= 0.0 && percent.is_finite())
-            .map(BoostSize::Percent)
-            .ok_or_else(|| {
-                let message = format!("spec.boost.percent is {percent:?}; give a decimal such as \"200\"");
-                PromotionError::Invalid(message)
-            }),
-        (None, Some(workers)) => Ok(BoostSize::Workers(workers)),
-        _ => Err(PromotionError::Invalid(
-            "give exactly one of spec.boost.percent and spec.boost.workers".to_owned(),
-        )),
     }
 }
 
@@ -179,6 +194,7 @@ spec:
                 have: 5,
                 capacity: 20,
                 start_time: Duration::from_secs(8),
+                level: ServiceLevel::default(),
             });
             floors.extend(plans.iter().map(|plan| (minute, plan.floor)));
         }

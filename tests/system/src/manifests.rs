@@ -113,7 +113,8 @@ pub fn rate_plan(name: &str) -> String {
     })])
 }
 
-/// A promotion of one pool, in UTC wall time; windows are of whole minutes.
+/// A promotion of one pool, in UTC wall time; windows are of whole minutes. Its floor does not rise slowly, for a course is short:
+/// all is asked for when the load of the hour before is known best.
 pub fn promotion(
     name: &str,
     tenant: &str,
@@ -128,7 +129,7 @@ pub fn promotion(
         "spec": {
             "pools": [{"tenant": tenant, "pool": "web"}],
             "window": {"start": wall(start), "end": wall(end), "timeZone": "UTC"},
-            "boost": boost, "readyBy": format!("{ready_by_seconds}s"),
+            "boost": boost, "readyBy": format!("{ready_by_seconds}s"), "ramp": "0s",
         },
     })])
 }

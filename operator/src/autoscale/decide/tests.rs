@@ -115,6 +115,8 @@ fn bounds_name_themselves() {
         promotion: "p".into(),
         floor: 30,
         ceiling: Some(40),
+        keeps: true,
+        open: true,
     }];
     assert_eq!(
         decided(

@@ -16,7 +16,7 @@ use super::workers::{Worker, Workers, free_ordinals, sort};
 
 /// So many workers start at once, or as many as answer already if that is more: a pool at most doubles in one start time,
 /// and starts never starve the workers that answer.
-const MOST_STARTING: u32 = 16;
+const MOST_STARTING: u32 = crate::autoscale::STARTING_AT_ONCE;
 /// So many Pods that no node takes stay pending, so that a node autoscaler sees the need.
 const MOST_UNSCHEDULABLE: usize = 10;
 
@@ -55,6 +55,7 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
     memory
         .load
         .push(seen.now, observation.active + observation.waiting, PEAK_SPAN);
+    memory.learn(valid, seen, &observation);
     let holding = valid.manual.as_ref().filter(|manual| !manual.lapsed);
     let bounds = Bounds {
         manual: holding.map(|manual| manual.manual),
@@ -332,7 +333,8 @@ fn live(
         peak: memory.load.maximum(seen.now, PEAK_SPAN).unwrap_or(0),
         capacity: valid.policy.capacity,
         tenant_share: seen.tenant_share,
-        start_time: memory.starts.p95(),
+        start_time: memory.starts.p99(),
+        baseline: memory.baseline.learned(),
     }
 }
 

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::autoscale::{History, Moment, StartTimes, WindowMaximum};
+use crate::autoscale::{BaselineLearner, History, Moment, Observation, StartTimes, WindowMaximum};
+
+use super::dereference::Seen;
+use super::validate::ValidPool;
 
 /// A Pod that was created and is not seen for this long is not coming.
 const EXPECTED_FOR: Duration = Duration::from_secs(30);
 /// Baselines of promotions look back this far.
-pub(super) const PEAK_SPAN: Duration = Duration::from_hours(1);
+pub(in crate::controllers) const PEAK_SPAN: Duration = Duration::from_hours(1);
 
 /// Memory of one pool; a new leader starts with an empty one.
 #[derive(Debug, Default)]
@@ -19,6 +22,8 @@ pub struct PoolMemory {
     pub(super) starts: StartTimes,
     /// Load of the last hour.
     pub(super) load: WindowMaximum,
+    /// Load by the slots of the week.
+    pub(super) baseline: BaselineLearner,
     /// Names of Pods created and not seen yet.
     pub(super) expected: BTreeMap<String, Moment>,
     /// When Pods were created that have not answered yet, by name.
@@ -36,6 +41,19 @@ pub struct PoolMemory {
 }
 
 impl PoolMemory {
+    /// Learns what load the pool usually has: not from what is not all there, nor from a time that is not like others.
+    pub(super) fn learn(&mut self, valid: &ValidPool<'_>, seen: &Seen, observation: &Observation) {
+        let usual = !valid.policy.suspended && !seen.plans.iter().any(|plan| plan.open);
+        let load = observation.active.saturating_add(observation.waiting);
+        let zone = seen
+            .tenant
+            .as_ref()
+            .map_or("UTC", |tenant| tenant.spec.time_zone.as_str());
+        let complete = observation.silent == 0 && seen.tenant.is_some();
+        self.baseline
+            .observe(seen.time, zone, (usual && complete).then_some(load));
+    }
+
     /// Forgets expectations that came true, and those that will not.
     pub(super) fn settle(&mut self, now: Moment, names: &BTreeSet<&str>, uids: &BTreeSet<&str>) {
         self.expected

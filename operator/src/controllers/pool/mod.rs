@@ -30,6 +30,7 @@ use crate::api::BotPool;
 use super::apply::WriteError;
 use super::context::{Context, reference};
 
+pub(super) use memory::PEAK_SPAN;
 pub use memory::PoolMemory;
 pub(super) use template::{container_security, downward, pod_security, readiness, variable};
 

@@ -2,162 +2,241 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use springtide_proto::ids::{PoolId, TenantId};
+use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{Boost, PoolReference, Promotion, PromotionPoolStatus};
-use crate::autoscale::{BoostSize, DEFAULT_START_TIME, LocalWindow, Phase, Plan, prewarm_lead};
-use crate::controllers::live::LivePool;
+use crate::api::PromotionPoolStatus;
+use crate::autoscale::{Around, Course, Occurrence, Phase, Plan, Schedule, VERIFICATION, lead, lead_of};
+use crate::controllers::conditions::whole_seconds;
 use crate::fleet::PoolKey;
 
 use super::PromotionError;
+use super::announce::{self, Milestone};
+use super::dereference::Seen;
+use super::validate::Valid;
+use super::wish::{Wish, draft};
+
+/// A time at which all are expected to answer is written anew only if it moves by more than this.
+const STEADY: SignedDuration = SignedDuration::from_secs(15);
 
 /// What is asked for now.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) window: LocalWindow,
-    pub(super) prewarm_at: Timestamp,
-    pub(super) ready_by: Timestamp,
+    /// The moments of the occurrence that is on, being pre-warmed or cooling down, or else of the next.
+    pub(super) course: Course,
     pub(super) phase: Phase,
-    pub(super) next_change: Option<Timestamp>,
     pub(super) wishes: Vec<Wish>,
+    /// So many more pools match the selector than are taken.
+    pub(super) too_many: usize,
+    /// To be said now, and remembered in status with what was said before.
+    pub(super) due: Vec<Milestone>,
+    pub(super) announced: Vec<String>,
+    pub(super) next_change: Option<Timestamp>,
+    keeps: bool,
+    ceiling: Option<u32>,
 }
 
-/// What is asked of one pool.
-#[derive(Clone, Debug)]
-pub(super) struct Wish {
-    pub(super) key: PoolKey,
-    /// Load that percent counts from.
-    pub(super) baseline: Option<u32>,
-    pub(super) wanted: u32,
-    pub(super) ready: u32,
-    pub(super) have: u32,
-    /// The most that pool and tenant allow while the promotion holds; none if there is no such pool.
-    pub(super) allowed: Option<u32>,
-    start_time: Duration,
-}
-
-impl Wish {
-    /// For the pool's decision.
-    pub(super) fn plan(&self, promotion: &str, ceiling: Option<u32>) -> Plan {
-        Plan {
+impl Prepared {
+    /// For the pools' decisions.
+    pub(super) fn plan(&self, promotion: &str, wish: &Wish) -> Option<Plan> {
+        self.phase.holds().then(|| Plan {
             promotion: promotion.to_owned(),
-            floor: self.wanted,
-            ceiling,
+            floor: wish.floor,
+            ceiling: self.ceiling,
+            keeps: self.keeps,
+            open: self.phase == Phase::Open,
+        })
+    }
+
+    /// Pools that will be decided in a moment: what is found until then is not worth writing.
+    pub(super) fn is_settling(&self) -> bool {
+        self.wishes.iter().any(|wish| wish.settling)
+    }
+
+    /// Some will answer later than they should.
+    pub(super) fn is_late(&self, expected_at: Timestamp) -> bool {
+        let tolerance = SignedDuration::try_from(VERIFICATION).unwrap_or(SignedDuration::ZERO);
+        expected_at.duration_since(self.course.ready_by) > tolerance
+    }
+}
+
+pub(super) fn build(valid: &Valid, seen: &Seen) -> Result<Prepared, PromotionError> {
+    let now = seen.now;
+    let (focus, next) = focus(valid, seen)?;
+    let Assessed {
+        course,
+        phase,
+        mut wishes,
+    } = focus;
+    // The next occurrence may have to be pre-warmed while one is still on.
+    let prewarmed = next.as_ref().filter(|next| next.phase == Phase::Prewarming);
+    if let Some(next) = prewarmed {
+        for (wish, next) in wishes.iter_mut().zip(&next.wishes) {
+            wish.floor = wish.floor.max(next.floor);
         }
     }
-
-    /// Workers that do not answer yet.
-    pub(super) fn missing(&self) -> u32 {
-        self.wanted.saturating_sub(self.ready)
-    }
-}
-
-pub(super) fn build(
-    promotion: &Promotion,
-    now: Timestamp,
-    live: impl Fn(&PoolKey) -> Option<LivePool>,
-) -> Result<Prepared, PromotionError> {
-    let spec = &promotion.spec;
-    let invalid = |error: String| PromotionError::Invalid(error);
-    let window = LocalWindow::parse(&spec.window.start, &spec.window.end, &spec.window.time_zone)
-        .map_err(|error| invalid(format!("spec.window: {error}")))?;
-    let size = size(&spec.boost)?;
-    let status = promotion.status.clone().unwrap_or_default();
-    let fixed = status
-        .prewarm_at
-        .as_ref()
-        .map(|time| time.0)
-        .filter(|at| *at <= now && status.phase != "Waiting");
-    let wishes = spec.pools.iter().map(|reference| {
-        let known = fixed.and_then(|_| status.pools.iter().find(|pool| is_same(pool, reference)));
-        wish(
-            reference,
-            size,
-            known.and_then(|pool| pool.baseline),
-            spec.ceiling,
-            &live,
-        )
-    });
-    let wishes: Vec<_> = wishes.collect::<Result<_, _>>()?;
-
-    let missing = wishes
-        .iter()
-        .map(|wish| wish.wanted.saturating_sub(wish.have))
-        .sum();
-    let slowest = wishes
-        .iter()
-        .map(|wish| wish.start_time)
-        .max()
-        .unwrap_or(DEFAULT_START_TIME);
-    let lead = prewarm_lead(spec.ready_by.0, slowest, missing);
-    let prewarm_at = fixed.unwrap_or_else(|| window.start.checked_sub(lead).unwrap_or(Timestamp::MIN));
-    let ready_by = jiff::SignedDuration::try_from(spec.ready_by.0)
-        .ok()
-        .and_then(|before| window.start.checked_sub(before).ok())
-        .unwrap_or(window.start);
-    let phase = Phase::at(now, prewarm_at, &window);
-    let changes = [prewarm_at, ready_by, window.start, window.end];
-    let next_change = changes.into_iter().filter(|at| *at > now).min();
-    Ok(Prepared {
-        window,
+    let announced = if is_known(seen, course.occurrence) {
+        seen.known.announced.clone()
+    } else {
+        Vec::new()
+    };
+    let due = announce::due(now, course.occurrence, &announced);
+    let Course {
+        occurrence,
         prewarm_at,
+        full_at,
         ready_by,
+        falls_at,
+        over_at,
+        ..
+    } = course;
+    let changes = [
+        prewarm_at,
+        full_at,
+        ready_by,
+        occurrence.start,
+        occurrence.end,
+        falls_at,
+        over_at,
+    ]
+    .into_iter()
+    .chain(next.as_ref().map(|next| next.course.prewarm_at))
+    .chain(announce::next(now, occurrence));
+    Ok(Prepared {
+        course,
         phase,
-        next_change,
         wishes,
+        too_many: seen.too_many,
+        announced: announced
+            .into_iter()
+            .chain(due.iter().map(|milestone| milestone.as_str().to_owned()))
+            .collect(),
+        due,
+        next_change: changes.filter(|at| *at > now).min(),
+        keeps: course.keeps(now) || prewarmed.is_some(),
+        ceiling: valid.ceiling,
     })
 }
 
-fn size(boost: &Boost) -> Result<BoostSize, PromotionError> {
-    match (&boost.percent, boost.workers) {
-        (Some(percent), None) => match percent.parse::<f64>() {
-            Ok(percent) if percent >= 0.0 => Ok(BoostSize::Percent(percent)),
-            _ => Err(PromotionError::Invalid(format!(
-                "spec.boost.percent is {percent:?}; give a decimal such as \"200\""
-            ))),
-        },
-        (None, Some(workers)) => Ok(BoostSize::Workers(workers)),
-        _ => Err(PromotionError::Invalid(
-            "give exactly one of spec.boost.percent and spec.boost.workers".to_owned(),
+/// One occurrence, as it would be served now.
+#[derive(Debug)]
+struct Assessed {
+    course: Course,
+    phase: Phase,
+    wishes: Vec<Wish>,
+}
+
+/// The occurrence that matters most now, and the one after it.
+fn focus(valid: &Valid, seen: &Seen) -> Result<(Assessed, Option<Assessed>), PromotionError> {
+    let Around { running, next } = valid.schedule.around(seen.now);
+    let next = next.map(|next| assess(valid, seen, next));
+    if let Some(running) = running {
+        return Ok((assess(valid, seen, running), next));
+    }
+    match (next, last(valid, seen)) {
+        (Some(next), _) if next.phase == Phase::Prewarming => Ok((next, None)),
+        (next, Some(last)) if last.phase == Phase::CoolingDown => Ok((last, next)),
+        (Some(next), _) => Ok((next, None)),
+        (None, Some(last)) => Ok((last, None)),
+        (None, None) => Err(PromotionError::Invalid(
+            "spec.recur: no date is ever named by this cron expression".to_owned(),
         )),
     }
 }
 
-fn is_same(pool: &PromotionPoolStatus, reference: &PoolReference) -> bool {
-    pool.tenant == reference.tenant && pool.pool == reference.pool
+/// The occurrence that ended last, if anything remembers it.
+fn last(valid: &Valid, seen: &Seen) -> Option<Assessed> {
+    let remembered = seen.known.start.as_ref().map(|start| start.0);
+    let ended = match &valid.schedule {
+        Schedule::Once(once) => Some(*once),
+        Schedule::Recurring(_) => remembered.and_then(|start| valid.schedule.starting_at(start)),
+    };
+    ended
+        .filter(|ended| ended.end <= seen.now)
+        .map(|ended| assess(valid, seen, ended))
 }
 
-fn wish(
-    reference: &PoolReference,
-    size: BoostSize,
-    fixed: Option<u32>,
-    ceiling: Option<u32>,
-    live: &impl Fn(&PoolKey) -> Option<LivePool>,
-) -> Result<Wish, PromotionError> {
-    let invalid = |error: springtide_proto::error::ApiError| PromotionError::Invalid(error.message);
-    let tenant = TenantId::parse(reference.tenant.as_str()).map_err(invalid)?;
-    let pool = PoolId::parse(reference.pool.as_str()).map_err(invalid)?;
-    let key = PoolKey { tenant, pool };
-    let found = live(&key);
-    let baseline = fixed.or(found.as_ref().map(|live| live.peak));
-    let wanted = found
+/// Workers are, or were, held for this occurrence.
+fn is_begun(seen: &Seen, occurrence: Occurrence) -> bool {
+    is_known(seen, occurrence) && was_held(seen)
+}
+
+/// Status speaks of this occurrence.
+fn is_known(seen: &Seen, occurrence: Occurrence) -> bool {
+    seen.known
+        .start
         .as_ref()
-        .map_or(0, |live| size.wanted(baseline.unwrap_or(0), live.capacity));
-    // A ceiling of the promotion replaces the pool's own; the tenant's limit stays.
-    let allowed = found.as_ref().map(|live| {
-        let own = live.decision.ceiling.max(ceiling.unwrap_or(0));
-        own.min(live.tenant_share)
-    });
-    Ok(Wish {
-        baseline: matches!(size, BoostSize::Percent(_))
-            .then_some(baseline)
-            .flatten(),
-        wanted,
-        ready: found.as_ref().map_or(0, |live| live.ready),
-        have: found.as_ref().map_or(0, |live| live.ready + live.starting),
-        allowed,
-        start_time: found.map_or(DEFAULT_START_TIME, |live| live.start_time),
-        key,
-    })
+        .is_some_and(|start| start.0 == occurrence.start)
+}
+
+/// Workers are held for the occurrence of which status speaks.
+pub(super) fn was_held(seen: &Seen) -> bool {
+    let held = [Phase::Prewarming, Phase::Open, Phase::CoolingDown];
+    held.iter().any(|phase| phase.as_str() == seen.known.phase)
+}
+
+pub(super) fn known_pool<'a>(seen: &'a Seen, key: &PoolKey) -> Option<&'a PromotionPoolStatus> {
+    let same =
+        |pool: &&PromotionPoolStatus| pool.tenant == key.tenant.as_str() && pool.pool == key.pool.as_str();
+    seen.known.pools.iter().find(same)
+}
+
+fn assess(valid: &Valid, seen: &Seen, occurrence: Occurrence) -> Assessed {
+    let begun = is_begun(seen, occurrence);
+    let began = seen.known.prewarm_at.as_ref().map(|at| at.0).filter(|_| begun);
+    let mut wishes: Vec<_> = seen
+        .pools
+        .iter()
+        .map(|pool| draft(valid, seen, pool, occurrence, begun))
+        .collect();
+    super::wish::allow(valid, seen, &mut wishes);
+    let missing: Vec<_> = wishes.iter().map(Wish::missing).collect();
+    let course = Course::new(occurrence, &valid.timing, lead(&missing), began);
+    let phase = match course.phase(seen.now) {
+        // What was never held does not cool down.
+        Phase::CoolingDown if !begun => Phase::Over,
+        phase => phase,
+    };
+    for (wish, own) in wishes.iter_mut().zip(&missing) {
+        wish.floor = floor(seen, &course, phase, wish);
+        wish.expected_at = match phase {
+            Phase::Waiting | Phase::Prewarming | Phase::Open => {
+                expected_at(seen, &course, wish, lead_of(*own, &missing))
+            }
+            Phase::CoolingDown | Phase::Over => None,
+        };
+    }
+    Assessed {
+        course,
+        phase,
+        wishes,
+    }
+}
+
+/// Workers held now. While it is being pre-warmed that never falls: not when starts turn out faster, not with a new leader.
+fn floor(seen: &Seen, course: &Course, phase: Phase, wish: &Wish) -> u32 {
+    if !phase.holds() {
+        return 0;
+    }
+    let planned = course.floor(seen.now, wish.boosted);
+    let held = known_pool(seen, &wish.key)
+        .filter(|_| phase == Phase::Prewarming && was_held(seen))
+        .map_or(0, |known| known.floor.min(wish.boosted.wanted));
+    planned.max(held)
+}
+
+/// By when all answer: as planned, or as soon as can be.
+fn expected_at(seen: &Seen, course: &Course, wish: &Wish, lead: Duration) -> Option<Timestamp> {
+    if wish.ready >= wish.boosted.wanted || wish.shortfall() > 0 {
+        return None;
+    }
+    let lead = SignedDuration::try_from(lead).unwrap_or(SignedDuration::MAX);
+    let soonest = seen.now.checked_add(lead).unwrap_or(Timestamp::MAX);
+    if soonest <= course.ready_by {
+        return Some(course.ready_by);
+    }
+    let known = known_pool(seen, &wish.key).and_then(|known| known.expected_at.as_ref());
+    let steady = known
+        .map(|known| known.0)
+        .filter(|known| *known > seen.now && soonest.duration_since(*known).abs() <= STEADY);
+    Some(steady.unwrap_or_else(|| whole_seconds(soonest)))
 }

@@ -1,20 +1,29 @@
-//! Promotion: holds a floor for its pools from before its window until the end, and says in time what is missing.
+//! Promotion: holds a floor for its pools from before its window until it has cooled down, and says in time what is missing.
+//!
+//! - *wish*: what is asked of one pool. *allowed*: what of it the pool's maximum and its tenant's limit let it have.
+//! - *settling*: the pool exists and will be decided in a moment, as after a change of leader.
+//! - *milestone*: a moment before the window opens at which an Event says how many workers answer.
+//!
+//! What must outlive a leader is in status: what percent counts from, when pre-warming began, the floor, what was announced.
 
+mod announce;
 mod build;
+mod dereference;
+mod findings;
 #[cfg(test)]
 mod tests;
 mod update_status;
+pub(crate) mod validate;
+mod wish;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 
 use crate::api::Promotion;
 use crate::autoscale::Phase;
-use crate::names::tenant_namespace;
 
 use super::apply::WriteError;
 use super::context::{Context, reference};
@@ -22,9 +31,11 @@ use super::context::{Context, reference};
 /// While it holds, it is looked at this often; before, at least twice a minute.
 const HOLDING: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(30);
-/// A new leader first has its pools decided once.
+/// A new leader, and a new pool, first have pools decided once.
 const SETTLING: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(200);
+/// The most pools that one promotion is for: its status has a line for each.
+const MOST_POOLS: usize = 256;
 const KIND: &str = "promotion";
 
 /// Why a promotion could not be reconciled.
@@ -41,42 +52,47 @@ pub enum PromotionError {
 /// Makes the pools hold what one promotion asks for.
 #[tracing::instrument(skip_all, fields(promotion = promotion.name_any()))]
 pub async fn reconcile(promotion: Arc<Promotion>, context: Arc<Context>) -> Result<Action, PromotionError> {
-    let name = promotion.name_any();
-    let now = context.clock.now();
-    let prepared = build::build(&promotion, now, |key| context.live.pool(key))?;
-    let young = context
-        .fleet
-        .with_book(|book| book.age(context.fleet.now()))
-        .is_none_or(|age| age < SETTLING);
-    let undecided = |wish: &build::Wish| {
-        let pool = ObjectRef::new(wish.key.pool.as_str()).within(&tenant_namespace(wish.key.tenant.as_str()));
-        wish.allowed.is_none() && (young || context.stores.pools.get(&pool).is_some())
-    };
-    if prepared.wishes.iter().any(undecided) {
-        return Ok(Action::requeue(SOON));
+    let outcome = hold(&promotion, &context).await;
+    if let Err(PromotionError::Invalid(message)) = &outcome {
+        update_status::say_invalid(&context, &promotion, message, context.clock.now()).await?;
     }
+    outcome
+}
+
+async fn hold(promotion: &Promotion, context: &Context) -> Result<Action, PromotionError> {
+    let name = promotion.name_any();
+    let valid = validate::validate(promotion)?;
+    let Some(seen) = dereference::dereference(context, promotion, &valid) else {
+        return Ok(Action::requeue(SOON));
+    };
+    let prepared = build::build(&valid, &seen)?;
     let going = promotion.metadata.deletion_timestamp.is_some();
-    for wish in &prepared.wishes {
-        let plan = (prepared.phase.holds() && !going).then(|| wish.plan(&name, promotion.spec.ceiling));
-        if context.live.hold(&wish.key, &name, plan) {
-            context.fleet.request_decision(&wish.key);
-        }
+    let wishes = prepared.wishes.iter().filter(|_| !going);
+    let plans = wishes.filter_map(|wish| Some((wish.key.clone(), prepared.plan(&name, wish)?)));
+    for key in context.live.ask(&name, plans.collect()) {
+        context.fleet.request_decision(&key);
     }
     if going {
         return Ok(Action::await_change());
     }
-    update_status::update_status(&context, &promotion, &prepared, now).await?;
+    if prepared.is_settling() {
+        return Ok(Action::requeue(SOON));
+    }
+    update_status::update_status(context, promotion, &valid, &prepared, &seen).await?;
     context.succeeded(KIND, &name);
-    let until = prepared.next_change.map(|at| at.duration_since(now));
+    Ok(next_look(&prepared, &seen))
+}
+
+fn next_look(prepared: &build::Prepared, seen: &dereference::Seen) -> Action {
+    if prepared.phase == Phase::Over {
+        return Action::await_change();
+    }
+    let until = prepared.next_change.map(|at| at.duration_since(seen.now));
     let until = until
         .and_then(|wait| Duration::try_from(wait).ok())
         .unwrap_or(IDLE);
     let period = if prepared.phase.holds() { HOLDING } else { IDLE };
-    Ok(if prepared.phase == Phase::Over {
-        Action::await_change()
-    } else {
-        Action::requeue(until.min(period))
-    })
+    Action::requeue(until.min(period))
 }
 
 /// What cannot succeed until it is edited waits for the edit; the rest is tried again, less and less often.

@@ -1,36 +1,67 @@
-use jiff::Timestamp;
+//! - [`planned`]: what is asked for at one moment, from what is seen then; no cluster.
+//! - [`counted`]: what percent counts from. [`recurring`]: from one occurrence to the next.
+//! - [`held`]: reconciles against an API server in memory.
+
+mod counted;
+mod held;
+mod planned;
+mod recurring;
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::build::build;
-use super::update_status::prewarm_ready;
+use super::build::{Prepared, build};
+use super::dereference::{Seen, SeenPool, SeenTenant};
+use super::findings::{findings, prewarm_ready};
+use super::validate::validate;
+use super::wish::Bound;
 use super::*;
-use crate::controllers::conditions::Holds;
+use crate::api::BaselineFrom;
+use crate::autoscale::Baseline;
+use crate::controllers::conditions::{Finding, Holds};
 use crate::controllers::live::LivePool;
 use crate::controllers::testing::{Cached, NOW, Scenario, acme, key, web};
+
+/// The start of the promotion in most tests, 20:30 in Shanghai.
+fn start() -> Timestamp {
+    "2026-11-10T12:30:00Z".parse().unwrap()
+}
+
+fn at(minutes_to_start: i64) -> Timestamp {
+    start() - SignedDuration::from_mins(minutes_to_start)
+}
 
 #[expect(
     clippy::needless_pass_by_value,
     reason = "so that a test can write json!(…) in place"
 )]
-fn promotion(boost: Value, status: Value) -> Promotion {
+fn promotion(spec: Value) -> Promotion {
+    let mut whole = json!({
+        "pools": [{"tenant": "acme", "pool": "web"}],
+        "window": {"start": "2026-11-10T20:30", "end": "2026-11-12T00:00", "timeZone": "Asia/Shanghai"},
+        "boost": {"workers": 6}, "readyBy": "10m",
+    });
+    for (field, value) in spec.as_object().unwrap() {
+        whole[field] = value.clone();
+    }
+    if !spec["recur"].is_null() {
+        whole.as_object_mut().unwrap().remove("window");
+    }
+    if !spec["selector"].is_null() {
+        whole.as_object_mut().unwrap().remove("pools");
+    }
     serde_json::from_value(json!({
-        "apiVersion": "springtide.dev/v1alpha1", "kind": "Promotion", "metadata": {"name": "double-11", "generation": 1},
-        "spec": {
-            "pools": [{"tenant": "acme", "pool": "web"}],
-            "window": {"start": "2026-11-10T20:30", "end": "2026-11-12T00:00", "timeZone": "Asia/Shanghai"},
-            "boost": boost, "readyBy": "10m",
-        },
-        "status": status,
+        "apiVersion": "springtide.dev/v1alpha1", "kind": "Promotion",
+        "metadata": {"name": "double-11", "generation": 1, "uid": "promotion-uid"}, "spec": whole,
     }))
     .unwrap()
 }
 
-fn at(minutes_to_start: i64) -> Timestamp {
-    "2026-11-10T12:30:00Z".parse::<Timestamp>().unwrap() - jiff::SignedDuration::from_mins(minutes_to_start)
-}
-
-/// The pool web after one decision, with that many ready workers and that peak.
-async fn live(ready: u32, peak: u32, tenant_share: u32) -> LivePool {
+/// The pool web after one decision, with that many workers that answer and that highest load of the last hour.
+async fn live(ready: u32, peak: u32) -> LivePool {
     let scenario = Scenario::new(Cached {
         tenants: vec![acme()],
         ..Cached::default()
@@ -42,105 +73,60 @@ async fn live(ready: u32, peak: u32, tenant_share: u32) -> LivePool {
     LivePool {
         ready,
         peak,
-        tenant_share,
         starting: 0,
         ..scenario.context.live.pool(&key()).unwrap()
     }
 }
 
-#[tokio::test]
-async fn prewarming_begins_early_enough_for_what_is_missing() {
-    let live = live(1, 40, 20).await;
-    let prepared = build(&promotion(json!({"percent": "200"}), Value::Null), at(30), |_| {
-        Some(live.clone())
-    })
-    .unwrap();
-    assert_eq!((prepared.wishes[0].wanted, prepared.phase), (6, Phase::Waiting));
-    // 10 minutes, 1 second of creations, two starts of 8 seconds, 10 seconds to look.
-    assert_eq!(
-        prepared
-            .prewarm_at
-            .duration_until(prepared.window.start)
-            .as_secs(),
-        600 + 1 + 16 + 10
-    );
-}
-
-#[tokio::test]
-async fn the_baseline_is_fixed_when_prewarming_begins() {
-    let live = live(3, 400, 20).await;
-    let status = json!({
-        "phase": "Prewarming", "prewarmAt": at(12).to_string(),
-        "pools": [{"tenant": "acme", "pool": "web", "baseline": 40, "wanted": 6, "ready": 1}],
-    });
-    let prepared = build(&promotion(json!({"percent": "200"}), status), at(5), |_| {
-        Some(live.clone())
-    })
-    .unwrap();
-    assert_eq!((prepared.wishes[0].wanted, prepared.prewarm_at), (6, at(12)));
-    let finding = prewarm_ready(&prepared, at(5));
-    assert_eq!(
-        (finding.holds, finding.reason.as_str()),
-        (Holds::False, "CapacityShort")
-    );
-    assert!(
-        finding.message.contains("acme/web lacks 3 of 6"),
-        "{}",
-        finding.message
-    );
-    assert!(finding.alarming);
-}
-
-#[tokio::test]
-async fn what_the_limit_does_not_allow_is_said_before_prewarming_begins() {
-    let live = live(1, 0, 8).await;
-    let prepared = build(&promotion(json!({"workers": 12}), Value::Null), at(60), |_| {
-        Some(live.clone())
-    })
-    .unwrap();
-    let finding = prewarm_ready(&prepared, at(60));
-    assert_eq!(finding.reason, "CapacityShort");
-    assert!(finding.message.contains("lacks 4 of 12"), "{}", finding.message);
-}
-
-#[tokio::test]
-async fn ready_is_when_every_wanted_worker_answers() {
-    let live = live(6, 40, 20).await;
-    let prepared = build(&promotion(json!({"workers": 6}), Value::Null), at(8), |_| {
-        Some(live.clone())
-    })
-    .unwrap();
-    assert_eq!(prewarm_ready(&prepared, at(8)).holds, Holds::True);
-}
-
-#[tokio::test]
-async fn a_promotion_holds_its_floor_until_it_ends() {
-    let promotion = promotion(json!({"workers": 6}), Value::Null);
-    let scenario = Scenario::new(Cached {
-        tenants: vec![acme()],
-        promotions: vec![promotion.clone()],
-        ..Cached::default()
-    });
-    let pool = Arc::new(web(json!({"max": 10})));
-    scenario.know(&promotion);
-    scenario.know(&*pool);
-    let decided = async || {
-        reconcile(Arc::new(promotion.clone()), scenario.context.clone())
-            .await
-            .unwrap();
-        crate::controllers::pool::reconcile(pool.clone(), scenario.context.clone())
-            .await
-            .unwrap();
-        let live = scenario.context.live.pool(&key()).unwrap();
-        (live.floor, live.binding)
+/// The pool web, of at most ten workers, of a tenant with a limit of twenty; no status yet.
+fn seen(now: Timestamp, live: &LivePool) -> Seen {
+    let tenant = SeenTenant {
+        zone: TimeZone::get("Asia/Shanghai").unwrap(),
+        limit: 20,
+        others: 0,
     };
-    crate::controllers::pool::reconcile(pool.clone(), scenario.context.clone())
-        .await
-        .unwrap();
-    assert_eq!(scenario.context.clock.now().to_string(), NOW);
-    assert_eq!(decided().await.0, 1, "half an hour before");
-    scenario.clock.set(at(10));
-    assert_eq!(decided().await, (6, "Promotion"));
-    scenario.clock.set("2026-11-11T16:00:00Z".parse().unwrap());
-    assert_eq!(decided().await.0, 1);
+    let pool = SeenPool {
+        key: key(),
+        object: Some(Arc::new(web(json!({"max": 10})))),
+        live: Some(live.clone()),
+        settling: false,
+    };
+    Seen {
+        now,
+        known: crate::api::PromotionStatus::default(),
+        pools: vec![pool],
+        short_memory: false,
+        too_many: 0,
+        tenants: [(key().tenant, tenant)].into(),
+    }
+}
+
+fn knowing(seen: Seen, status: Value) -> Seen {
+    Seen {
+        known: serde_json::from_value(status).unwrap(),
+        ..seen
+    }
+}
+
+fn built(promotion: &Promotion, seen: &Seen) -> Prepared {
+    build(&validate(promotion).unwrap(), seen).unwrap()
+}
+
+/// A condition, and what it says.
+fn found(promotion: &Promotion, seen: &Seen, type_: &str) -> Option<Finding> {
+    let valid = validate(promotion).unwrap();
+    let prepared = build(&valid, seen).unwrap();
+    let findings = findings(&valid, &prepared, seen.now);
+    findings.into_iter().find(|finding| finding.type_ == type_)
+}
+
+/// Every slot of the week was learned twice, with that load.
+fn learned(load: u32) -> Arc<Baseline> {
+    let [a, b, c, d] = (load * 4).to_be_bytes();
+    assert_eq!(a, 0);
+    let mut bytes = vec![1, 0, 0, 2, 160];
+    for _ in 0..672 {
+        bytes.extend([b, c, d, 0, 0, 2]);
+    }
+    Arc::new(Baseline::decode(&bytes).unwrap())
 }

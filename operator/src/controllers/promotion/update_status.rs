@@ -1,4 +1,4 @@
-//! Writes what was found, where it changed.
+//! Writes what was found, where it changed, and says what is to be said.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -7,124 +7,154 @@ use kube::{Api, ResourceExt as _};
 use crate::api::{Promotion, PromotionPoolStatus, PromotionStatus};
 use crate::autoscale::Phase;
 use crate::controllers::apply::{WriteError, apply_status};
-use crate::controllers::conditions::{Finding, Holds, merge, whole_seconds};
+use crate::controllers::conditions::{Finding, merge, whole_seconds};
 use crate::controllers::context::{Context, reference};
 
-use super::build::{Prepared, Wish};
+use super::announce::Milestone;
+use super::build::Prepared;
+use super::dereference::{Seen, known};
+use super::findings::{findings, from_last_hour, invalid, prewarm_ready};
+use super::validate::Valid;
+use super::wish::Wish;
 
 pub(super) async fn update_status(
     context: &Context,
     promotion: &Promotion,
+    valid: &Valid,
     prepared: &Prepared,
-    now: Timestamp,
+    seen: &Seen,
 ) -> Result<(), WriteError> {
-    let known = promotion.status.clone().unwrap_or_default();
-    let found = vec![prewarm_ready(prepared, now), active(prepared)];
-    let (conditions, news) = merge(&known.conditions, found, promotion.metadata.generation, now);
-    let time = |instant| Some(Time(whole_seconds(instant)));
+    let known = &seen.known;
+    let found = findings(valid, prepared, seen.now);
+    let (conditions, news) = merge(&known.conditions, found, promotion.metadata.generation, seen.now);
     let status = PromotionStatus {
         conditions,
-        phase: prepared.phase.as_str().to_owned(),
-        prewarm_at: time(prepared.prewarm_at),
-        start: time(prepared.window.start),
-        end: time(prepared.window.end),
-        pools: prepared
-            .wishes
-            .iter()
-            .map(|wish| pool_status(wish, prepared.phase))
-            .collect(),
+        ..status(prepared)
     };
-    if status == known {
+    if status == *known {
         return Ok(());
     }
-    let promotions: Api<Promotion> = Api::all(context.client.clone());
-    apply_status(&promotions, &promotion.name_any(), &status).await?;
+    write(context, promotion, &status).await?;
     let object = reference(promotion);
     context.events.publish_news(&object, &news);
-    if known.phase != status.phase {
-        let (reason, note) = phase_event(prepared.phase);
-        context.events.publish(&object, false, reason, note);
+    if known.phase != status.phase
+        && let Some((reason, note)) = phase_event(prepared)
+    {
+        context.events.publish(&object, false, reason, &note);
+    }
+    if let Some(milestone) = prepared.due.last() {
+        let (reason, note) = milestone_event(*milestone, prepared, seen.now);
+        let alarming = prewarm_ready(prepared, seen.now).alarming;
+        context.events.publish(&object, alarming, reason, &note);
     }
     Ok(())
 }
 
-fn pool_status(wish: &Wish, phase: Phase) -> PromotionPoolStatus {
+/// Says in status, where it stays, that nothing can be done until the promotion is edited.
+pub(super) async fn say_invalid(
+    context: &Context,
+    promotion: &Promotion,
+    message: &str,
+    now: Timestamp,
+) -> Result<(), WriteError> {
+    let known = known(context, promotion);
+    let found: Vec<Finding> = vec![invalid(message)];
+    let (found, _) = merge(&known.conditions, found, promotion.metadata.generation, now);
+    let others = known.conditions.iter();
+    let others = others.filter(|condition| found.iter().all(|new| new.type_ != condition.type_));
+    let conditions = found.iter().chain(others).cloned().collect();
+    let status = PromotionStatus {
+        conditions,
+        ..known.clone()
+    };
+    if status == known {
+        return Ok(());
+    }
+    write(context, promotion, &status).await
+}
+
+async fn write(context: &Context, promotion: &Promotion, status: &PromotionStatus) -> Result<(), WriteError> {
+    let promotions: Api<Promotion> = Api::all(context.client.clone());
+    apply_status(&promotions, &promotion.name_any(), status).await?;
+    let uid = promotion.metadata.uid.clone().unwrap_or_default();
+    context.live.wrote(&uid, status.clone(), context.fleet.now());
+    Ok(())
+}
+
+fn status(prepared: &Prepared) -> PromotionStatus {
+    let time = |instant| Some(Time(whole_seconds(instant)));
+    let total = |of: fn(&Wish) -> u32| {
+        prepared
+            .wishes
+            .iter()
+            .fold(0_u32, |sum, wish| sum.saturating_add(of(wish)))
+    };
+    PromotionStatus {
+        conditions: Vec::new(),
+        phase: prepared.phase.as_str().to_owned(),
+        prewarm_at: time(prepared.course.prewarm_at),
+        start: time(prepared.course.occurrence.start),
+        end: time(prepared.course.occurrence.end),
+        wanted: total(|wish| wish.boosted.wanted),
+        ready: total(|wish| wish.ready.min(wish.boosted.wanted)),
+        announced: prepared.announced.clone(),
+        pools: prepared.wishes.iter().map(pool_status).collect(),
+    }
+}
+
+fn pool_status(wish: &Wish) -> PromotionPoolStatus {
     PromotionPoolStatus {
         tenant: wish.key.tenant.to_string(),
         pool: wish.key.pool.to_string(),
-        baseline: wish.baseline.filter(|_| phase != Phase::Waiting),
-        wanted: wish.wanted,
+        baseline: wish.baseline.map(|(load, _)| load),
+        baseline_from: wish.baseline.map(|(_, from)| from),
+        wanted: wish.boosted.wanted,
+        floor: wish.floor,
         ready: wish.ready,
+        expected_at: wish.expected_at.map(Time),
     }
 }
 
-/// Ready, or how much is missing, which is known before the window opens.
-pub(super) fn prewarm_ready(prepared: &Prepared, now: Timestamp) -> Finding {
-    let type_ = "PrewarmReady";
-    if let Some(wish) = prepared.wishes.iter().find(|wish| wish.allowed.is_none()) {
-        return Finding::good(
-            type_,
-            false,
-            "PoolMissing",
-            format!("there is no pool {}; create it", wish.key),
-        );
-    }
-    let short = prepared
-        .wishes
-        .iter()
-        .filter(|wish| wish.allowed.is_some_and(|allowed| wish.wanted > allowed));
-    let short: Vec<_> = short
-        .map(|wish| {
-            let allowed = wish.allowed.unwrap_or(0);
-            format!(
-                "{} lacks {} of {} workers: its maximum or the tenant's limit allows {allowed}",
-                wish.key,
-                wish.wanted - allowed,
-                wish.wanted
-            )
-        })
-        .collect();
-    if !short.is_empty() && prepared.phase != Phase::Over {
-        return Finding::good(type_, false, "CapacityShort", short.join("; "));
-    }
-    let missing = prepared.wishes.iter().filter(|wish| wish.missing() > 0);
-    let missing: Vec<_> = missing
-        .map(|wish| format!("{} lacks {} of {} workers", wish.key, wish.missing(), wish.wanted))
-        .collect();
+/// What a change of phase means; the window's opening is said with its milestone.
+fn phase_event(prepared: &Prepared) -> Option<(&'static str, String)> {
     match prepared.phase {
-        Phase::Waiting => Finding::neutral(type_, Holds::Unknown, "Waiting", "pre-warming has not begun"),
-        Phase::Over => Finding::neutral(type_, Holds::Unknown, "Over", "the promotion is over"),
-        Phase::Prewarming | Phase::Open if missing.is_empty() => Finding::good(
-            type_,
-            true,
-            "WorkersAnswer",
-            "every worker that is wanted answers",
-        ),
-        Phase::Prewarming if now < prepared.ready_by => {
-            Finding::neutral(type_, false, "Prewarming", missing.join("; "))
+        Phase::Waiting => {
+            let begins = whole_seconds(prepared.course.prewarm_at);
+            Some(("PromotionPlanned", format!("pre-warming begins at {begins}")))
         }
-        Phase::Prewarming | Phase::Open => Finding::good(type_, false, "CapacityShort", missing.join("; ")),
+        Phase::Prewarming => {
+            let counted =
+                from_last_hour(prepared).map_or_else(String::new, |sentence| format!("; {sentence}"));
+            let note = format!("workers are being started for the promotion{counted}");
+            Some(("PrewarmBegan", note))
+        }
+        Phase::Open => None,
+        Phase::CoolingDown => Some((
+            "PromotionCoolsDown",
+            "the promotion's window closed; what was held for it is let go step by step".to_owned(),
+        )),
+        Phase::Over => Some((
+            "PromotionEnded",
+            "the promotion is over; its pools follow their load again".to_owned(),
+        )),
     }
 }
 
-fn active(prepared: &Prepared) -> Finding {
-    let open = prepared.phase == Phase::Open;
-    let message = match prepared.phase {
-        Phase::Waiting | Phase::Prewarming => "the window has not opened",
-        Phase::Open => "the window is open",
-        Phase::Over => "the window has closed",
-    };
-    Finding::neutral("Active", open, prepared.phase.as_str(), message)
-}
-
-fn phase_event(phase: Phase) -> (&'static str, &'static str) {
-    match phase {
-        Phase::Waiting => ("PromotionPlanned", "its time has not come"),
-        Phase::Prewarming => ("PrewarmBegan", "workers are being started for the promotion"),
-        Phase::Open => ("PromotionOpened", "the promotion's window opened"),
-        Phase::Over => (
-            "PromotionEnded",
-            "the promotion's window closed; its pools follow their load again",
-        ),
+fn milestone_event(milestone: Milestone, prepared: &Prepared, now: Timestamp) -> (&'static str, String) {
+    let status = status(prepared);
+    let (wanted, ready) = (status.wanted, status.ready);
+    let counts = format!(
+        "{ready} of {wanted} workers answer, {} are missing",
+        wanted.saturating_sub(ready)
+    );
+    let left = prepared.course.occurrence.start.duration_since(now);
+    let minutes = (left.as_secs() + 30).div_euclid(60);
+    let soon = format!("the window opens in {minutes} minutes: {counts}");
+    // Each has a reason of its own: of two Events of one reason, the second may be shown as a repetition of the first.
+    match milestone {
+        Milestone::Hour => ("PromotionOpensIn60m", soon),
+        Milestone::HalfHour => ("PromotionOpensIn30m", soon),
+        Milestone::TenMinutes => ("PromotionOpensIn10m", soon),
+        Milestone::Open => ("PromotionOpened", format!("the window is open: {counts}")),
     }
 }

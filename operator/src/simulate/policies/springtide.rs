@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::{Autoscaler, Cadence, Removable, View, Wish};
 use crate::autoscale::{
-    Bounds, Candidate, CounterWindow, History, Observation, Policy, StartTimes, choose_victims, decide,
+    Bounds, Candidate, CounterWindow, History, Observation, Policy, STARTING_AT_ONCE, StartTimes,
+    choose_victims, decide,
 };
 use crate::simulate::pool::Pool;
 use crate::simulate::promotion::{Live, Promotions};
@@ -15,8 +16,6 @@ use crate::simulate::units::{SECOND, Time};
 
 /// Between two looks because something changed.
 const PAUSE: Time = 250_000_000;
-/// So many workers start at once, or as many as are ready if that is more.
-const MOST_STARTING: u32 = 16;
 
 /// The decision of one pool, and all it remembers.
 #[derive(Clone, Debug)]
@@ -85,6 +84,7 @@ impl Autoscaler for Springtide {
             have: view.have(),
             capacity: self.policy.capacity,
             start_time: self.start_time,
+            level: self.policy.service_level,
         });
         let bounds = Bounds {
             manual: None,
@@ -95,7 +95,7 @@ impl Autoscaler for Springtide {
         let decision = decide(&self.policy, &observation, &bounds, &mut self.history, now);
         Wish {
             workers: decision.desired,
-            most_starting: MOST_STARTING.max(view.ready),
+            most_starting: STARTING_AT_ONCE.max(view.ready),
         }
     }
 

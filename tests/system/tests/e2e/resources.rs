@@ -65,6 +65,97 @@ fn promotion_with(path: &str, value: Value) -> Value {
     promotion
 }
 
+/// A promotion with these fields of its spec; one that is null is left out.
+fn promotion_of(fields: Value) -> Value {
+    let mut promotion = promotion_with("/spec/boost/percent", json!("200"));
+    let Some(spec) = promotion["spec"].as_object_mut() else {
+        return promotion;
+    };
+    let Value::Object(fields) = fields else {
+        return promotion;
+    };
+    for (name, value) in fields {
+        if value.is_null() {
+            spec.remove(&name);
+        } else {
+            spec.insert(name, value);
+        }
+    }
+    promotion
+}
+
+fn recurring(cron: &str, duration: &str) -> Value {
+    let recur = json!({"cron": cron, "duration": duration, "timeZone": "Asia/Shanghai"});
+    promotion_of(json!({"window": null, "recur": recur}))
+}
+
+/// Promotions that are refused, each with the sentence that says what to change.
+fn wrong_promotions() -> Vec<(Value, &'static str)> {
+    let recur = json!({"cron": "0 20 * * FRI", "duration": "4h", "timeZone": "Asia/Shanghai"});
+    vec![
+        (
+            promotion_with("/spec/window/end", json!("2027-11-10T19:00")),
+            "ends before it begins",
+        ),
+        (
+            promotion_with("/spec/boost", json!({})),
+            "exactly one of boost.percent and boost.workers",
+        ),
+        (
+            promotion_with("/spec/boost/percent", json!("-5")),
+            "cannot take capacity away",
+        ),
+        (
+            promotion_with("/spec/boost/of", json!("Yesterday")),
+            "SameSlotBaseline",
+        ),
+        (
+            promotion_of(json!({"selector": {"matchLabels": {"line": "retail"}}})),
+            "exactly one of pools and selector",
+        ),
+        (
+            promotion_of(json!({"pools": null})),
+            "exactly one of pools and selector",
+        ),
+        (
+            promotion_of(json!({"pools": null, "selector": {"matchLabels": {}}})),
+            "would match every pool; give at least one label",
+        ),
+        (
+            promotion_of(json!({"recur": recur})),
+            "exactly one of window and recur",
+        ),
+        (
+            promotion_of(json!({"window": null})),
+            "exactly one of window and recur",
+        ),
+        (recurring("0 20 * *", "4h"), "cron must have five fields"),
+        (recurring("0 0 20 * * FRI", "4h"), "cron must have five fields"),
+        (recurring("0 20 * * FRI", "59s"), "must last from 1m to 744h"),
+        (recurring("0 20 * * FRI", "744h1s"), "must last from 1m to 744h"),
+        (
+            promotion_of(json!({"ramp": "25h"})),
+            "ramp is too long; give at most 24h",
+        ),
+        (
+            promotion_of(json!({"readyBy": "745h"})),
+            "readyBy is too long; give at most 744h",
+        ),
+        (
+            promotion_of(json!({"coolDown": {"hold": "24h1m"}})),
+            "coolDown.hold is too long; give at most 24h",
+        ),
+        (
+            promotion_of(json!({"coolDown": {"stepPercent": "0"}})),
+            "stepPercent must be above 0 and at most 100",
+        ),
+        (
+            promotion_of(json!({"coolDown": {"stepPercent": "100.1"}})),
+            "stepPercent must be above 0 and at most 100",
+        ),
+    ]
+}
+
 fn plan_with(path: &str, value: Value) -> Value {
     let spec = json!({
         "currency": "CNY", "timeZone": "Asia/Shanghai",
@@ -81,7 +172,7 @@ async fn the_api_server_refuses_what_is_wrong_with_a_sentence_that_says_what_to_
     let Some(cluster) = cluster().await else { return };
     let mut long_name = pool_with("/spec/scaling/min", json!(1));
     long_name["metadata"]["name"] = json!("p".repeat(41));
-    for (object, sentence) in [
+    let wrong = [
         (
             pool_with("/spec/scaling/min", json!(11)),
             "min must not be greater than max",
@@ -91,23 +182,12 @@ async fn the_api_server_refuses_what_is_wrong_with_a_sentence_that_says_what_to_
         (pool_with("/spec/scaling", json!({"max": 3, "mx": 4})), "mx"),
         (long_name, "choose a shorter name"),
         (
-            promotion_with("/spec/window/end", json!("2027-11-10T19:00")),
-            "ends before it begins",
-        ),
-        (
-            promotion_with("/spec/boost", json!({})),
-            "exactly one of boost.percent and boost.workers",
-        ),
-        (
-            promotion_with("/spec/boost/percent", json!("-5")),
-            "cannot take capacity away",
-        ),
-        (
             plan_with("/spec/charges/0/tiers/0/unitPrice", json!("-0.10")),
             "negative",
         ),
         (plan_with("/spec/charges", json!([])), "charges"),
-    ] {
+    ];
+    for (object, sentence) in wrong.into_iter().chain(wrong_promotions()) {
         let error = cluster.apply(&object.to_string()).await.unwrap_err().to_string();
         assert!(
             error.contains(sentence),
@@ -123,6 +203,11 @@ async fn every_field_is_explained() {
         "tenant.spec.capacity.limit",
         "botpool.spec.scaling.downWindow",
         "promotion.spec.boost.percent",
+        "promotion.spec.selector.matchLabels",
+        "promotion.spec.recur.cron",
+        "promotion.spec.ramp",
+        "promotion.spec.coolDown.stepPercent",
+        "promotion.status.pools.baselineFrom",
         "rateplan.spec.charges.tiers.upTo",
     ] {
         let text = cluster.kubectl(&["explain", field]).await.unwrap();
