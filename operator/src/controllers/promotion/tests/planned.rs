@@ -1,4 +1,5 @@
 use super::*;
+use crate::autoscale::Occurrence;
 
 const MINUTE: i64 = 60;
 
@@ -315,4 +316,33 @@ async fn nonsense_waits_for_an_edit() {
         let message = refused(spec);
         assert!(message.contains(sentence), "{message}");
     }
+}
+
+#[tokio::test]
+async fn the_documented_shapes_are_understood() {
+    let live = live(6, 40).await;
+    let window = json!({"start": "2026-11-10T20:00", "end": "2026-11-12T00:00", "timeZone": "Asia/Shanghai"});
+    let spec = json!({
+        "pools": [{"tenant": "acme", "pool": "web"}], "window": window,
+        "boost": {"percent": "200", "of": "SameSlotBaseline"}, "readyBy": "30m", "ramp": "10m",
+        "coolDown": {"hold": "15m", "stepPercent": "20"}, "ceiling": 300,
+    });
+    let prepared = built(&promotion(spec), &seen(at(300), &live));
+    let minutes_after_end =
+        |instant: Timestamp| instant.duration_since(prepared.course.occurrence.end).as_mins();
+    assert_eq!(minutes_after_end(prepared.course.falls_at), 15);
+    assert_eq!(minutes_after_end(prepared.course.over_at), 20);
+    // With nothing but what is required: readyBy 30 minutes, ramp 10 minutes, no hold, five steps.
+    let mut plain = promotion(json!({}));
+    let least = json!({
+        "selector": {"matchLabels": {"line": "retail"}}, "window": window, "boost": {"workers": 6},
+    });
+    plain.spec = serde_json::from_value(least).unwrap();
+    let prepared = built(&plain, &seen(at(300), &live));
+    let Occurrence { start, end } = prepared.course.occurrence;
+    assert_eq!(start.duration_since(prepared.course.prewarm_at).as_mins(), 40);
+    assert_eq!(
+        (prepared.course.falls_at, prepared.course.over_at),
+        (end, end + SignedDuration::from_mins(5))
+    );
 }
