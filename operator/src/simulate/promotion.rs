@@ -182,7 +182,7 @@ spec:
     }
 
     #[test]
-    fn a_promotion_holds_three_times_the_load_of_the_hour_before_from_prewarming_to_the_end() {
+    fn a_promotion_holds_three_times_the_load_of_the_hour_before_from_ready_by_to_the_end() {
         let mut promotions = Promotions::default();
         let promotion = manifest::read(PROMOTION).unwrap();
         promotions.add(&promotion, &pool("web"), origin()).unwrap();
@@ -198,9 +198,25 @@ spec:
             });
             floors.extend(plans.iter().map(|plan| (minute, plan.floor)));
         }
-        // 15 workers instead of 5: two seconds of creation, two starts and ten seconds more than ten minutes before 20:00.
-        let expected: Vec<_> = (110..180).map(|minute| (minute, 15)).collect();
-        assert_eq!(floors, expected);
+        // Three times 100 conversations are 15 full workers, and 18 that keep the service level.
+        let held: Vec<_> = floors
+            .iter()
+            .filter(|(_, floor)| *floor == 18)
+            .map(|(minute, _)| *minute)
+            .collect();
+        assert_eq!(
+            held,
+            (110..=180).collect::<Vec<_>>(),
+            "from ten minutes before to the end"
+        );
+        let (rising, falling) = (floors.iter().take(10), floors.iter().rev().take(4).rev());
+        assert!(rising.map(|(_, floor)| floor).is_sorted());
+        assert!(falling.map(|(_, floor)| floor).rev().is_sorted());
+        assert_eq!(
+            floors.len(),
+            10 + 71 + 4,
+            "the ramp, all of it, and four steps down"
+        );
     }
 
     #[test]

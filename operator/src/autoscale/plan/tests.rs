@@ -219,6 +219,7 @@ fn nothing_leaves_while_a_promotion_keeps_and_what_cools_down_may_fall() {
                 manual: None,
                 plans: std::slice::from_ref(&plan),
                 tenant_share: 100,
+                scarce: false,
             };
             let seen = Observation {
                 ready: if second == 0 { 9 } else { desired },
@@ -233,6 +234,7 @@ fn nothing_leaves_while_a_promotion_keeps_and_what_cools_down_may_fall() {
 
 fn policy() -> Policy {
     Policy {
+        service_level: ServiceLevel::default(),
         capacity: 20,
         min: 1,
         max: 10,
@@ -249,6 +251,7 @@ fn decided(plans: &[Plan], tenant_share: u32) -> crate::autoscale::Decision {
         manual: None,
         plans,
         tenant_share,
+        scarce: false,
     };
     decide(
         &policy(),
