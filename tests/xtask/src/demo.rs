@@ -43,6 +43,18 @@ pub(crate) struct Options {
     state: PathBuf,
 }
 
+/// Runs the demo on the default cluster, tears it down, and leaves its files in `folder`.
+pub(crate) fn run_once_into(folder: &std::path::Path) -> Result<()> {
+    run(&Options {
+        once: true,
+        report: folder.to_path_buf(),
+        knowledge: None,
+        questions: None,
+        trace: None,
+        state: PathBuf::from(cluster::DEFAULT_STATE),
+    })
+}
+
 /// Runs the demo.
 pub(crate) fn run(options: &Options) -> Result<()> {
     check_machine()?;

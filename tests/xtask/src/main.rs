@@ -4,6 +4,7 @@
 //! Terms: a *step* is one timed part of a command; the *state folder* holds all that a running cluster writes; a
 //! *network namespace* is a separate network stack of the kernel, here one per node and one for the control plane.
 
+mod bench;
 mod clock;
 mod cluster;
 mod command;
@@ -42,6 +43,8 @@ enum Task {
     Test(test::Options),
     /// A real two-node Kubernetes cluster on this machine.
     Cluster(cluster::Options),
+    /// Measure what the design promises, each figure beside its reference.
+    Bench(bench::Options),
     /// Pack our binaries into OCI images under target/images.
     Images(images::Options),
     /// Forward a TCP address of this machine into a network namespace, until stopped.
@@ -66,6 +69,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Cluster(options) => cluster::run(options),
         Task::Images(options) => images::run(&options),
         Task::Forward(options) => forward::run(&options),

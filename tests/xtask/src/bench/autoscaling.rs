@@ -1,0 +1,259 @@
+//! `bench autoscaling`: the bars of the autoscaler.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::progress::alone;
+use crate::{demo, workspace};
+
+use super::simulation::{Outcome, Scene, TRACES};
+
+/// The pool of the bars: 20 conversations a worker, no headroom.
+const POOL: &str = "apiVersion: springtide.dev/v1alpha1
+kind: BotPool
+metadata: {name: web, namespace: tenant-acme}
+spec:
+  worker: {image: worker, conversations: 20}
+  scaling: {min: 0, max: 2000, downWindow: WINDOW}
+";
+/// Down windows that are measured: the one of the bars, and the default.
+const WINDOW: &str = "30s";
+const DEFAULT_WINDOW: &str = "60s";
+const PEERS: [&str; 3] = ["hpa", "keda", "kpa"];
+/// Utilisation targets that peers are tuned on, in percent, the thriftiest first.
+const TARGETS: [u32; 13] = [100, 95, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40];
+
+/// Options of `bench autoscaling`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Where the figures go.
+    #[arg(long, value_name = "FILE")]
+    report: PathBuf,
+    /// Run only this part.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// Folder with `traces/`; without it the simulation is left out.
+    #[arg(long, env = "SPRINGTIDE_DATA", value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Highest loads that each trace is scaled to, in conversations.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000], value_name = "COUNT")]
+    peaks: Vec<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Traces under a virtual clock.
+    Simulation,
+    /// The demo's course on a real cluster.
+    Cluster,
+}
+
+/// Measures, and writes the report; a bar that is missed is said and is no error.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let wanted = |part| options.only.is_none_or(|only| only == part);
+    let (mut bars, mut runs) = (Vec::new(), Vec::new());
+    if wanted(Part::Simulation) {
+        match &options.data {
+            Some(data) => simulate(data, &options.peaks, &mut bars, &mut runs)?,
+            None => eprintln!("simulation skipped: no traces (set SPRINGTIDE_DATA or --data)"),
+        }
+    }
+    if wanted(Part::Cluster) {
+        bars.extend(on_cluster(&options.report.with_extension("course"))?);
+    }
+    if bars.is_empty() {
+        bail!("nothing was measured");
+    }
+    for bar in &bars {
+        eprintln!(
+            "{} {}: {} (bar {}, n {})",
+            if bar["met"] == true { "met   " } else { "MISSED" },
+            bar["what"].as_str().unwrap_or_default(),
+            bar["measured"],
+            bar["bar"],
+            bar["n"]
+        );
+    }
+    let report = json!({"bars": bars, "runs": runs});
+    let text = serde_json::to_string_pretty(&report)? + "\n";
+    fs::write(&options.report, text).with_context(|| format!("cannot write {}", options.report.display()))
+}
+
+fn bar(what: &str, measured: f64, most: f64, n: u64, reference: &str) -> Value {
+    json!({"what": what, "measured": measured, "bar": most, "met": measured <= most, "n": n, "reference": reference})
+}
+
+fn simulate(data: &Path, peaks: &[u32], bars: &mut Vec<Value>, runs: &mut Vec<Value>) -> Result<()> {
+    alone("build, optimised (minutes the first time)", |step| {
+        let mut build = workspace::cargo()?;
+        step.run(build.args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "springtide-operator",
+        ]))
+    })?;
+    let program = workspace::target()?.join("release/springtide-operator");
+    let folder = workspace::target()?.join("bench");
+    fs::create_dir_all(&folder)?;
+    let pool = |window: &str| -> Result<PathBuf> {
+        let file = folder.join(format!("pool-{window}.yaml"));
+        fs::write(&file, POOL.replace("WINDOW", window))?;
+        Ok(file)
+    };
+    let (pool, default_pool) = (pool(WINDOW)?, pool(DEFAULT_WINDOW)?);
+    for trace in &TRACES {
+        for peak in peaks {
+            let scene = Scene::new(data, trace, *peak)?;
+            let name = format!("{} at {peak}", trace.name);
+            let (measured, all) = alone(&name, |step| scene_bars(&scene, &program, &pool, step))?;
+            bars.extend(measured);
+            runs.extend(all);
+            let with_default = scene.run(&program, &default_pool, "springtide", None)?;
+            runs.push(line(&scene, &with_default, None, DEFAULT_WINDOW));
+        }
+    }
+    Ok(())
+}
+
+fn scene_bars(
+    scene: &Scene,
+    program: &Path,
+    pool: &Path,
+    step: &crate::progress::Step,
+) -> Result<(Vec<Value>, Vec<Value>)> {
+    step.note("springtide");
+    let ours = scene.run(program, pool, "springtide", None)?;
+    let name = format!("{} at {}", scene.trace.name, scene.peak);
+    let most = if scene.peak >= 5_000 { 1.025 } else { 1.06 };
+    let moved = ours.moved as f64 / (ours.conversations.max(1)) as f64;
+    let n = ours.conversations;
+    let mut bars = vec![
+        bar(
+            &format!("{name}: worker-hours / oracle"),
+            ours.ratio,
+            most,
+            n,
+            "oracle, the same arrivals",
+        ),
+        bar(
+            &format!("{name}: share waiting over 5 s"),
+            ours.waited_over_5s_share,
+            0.001,
+            n,
+            "count",
+        ),
+        bar(
+            &format!("{name}: longest wait, s"),
+            ours.max_wait_s,
+            15.0,
+            n,
+            "count",
+        ),
+        bar(
+            &format!("{name}: share moved by scale-in"),
+            moved,
+            0.08,
+            n,
+            "count",
+        ),
+    ];
+    let mut runs = vec![line(scene, &ours, None, WINDOW)];
+    for peer in PEERS {
+        step.note(&format!("{peer} at its defaults"));
+        let default = scene.run(program, pool, peer, None)?;
+        runs.push(line(scene, &default, None, WINDOW));
+        let reference = format!("{peer} at its defaults: {:.4} x oracle", default.ratio);
+        bars.push(less(
+            &format!("{name}: worker-hours against {peer}"),
+            &ours,
+            &default,
+            &reference,
+        ));
+        let mut tuned = None;
+        for target in TARGETS {
+            step.note(&format!("{peer} at {target} %"));
+            let run = scene.run(program, pool, peer, Some(target))?;
+            runs.push(line(scene, &run, Some(target), WINDOW));
+            if run.waits_are_kept() {
+                tuned = Some((target, run));
+                break;
+            }
+        }
+        let what = format!("{name}: worker-hours against tuned {peer}");
+        bars.push(match tuned {
+            Some((target, run)) => {
+                let reference = format!("{peer} at {target} %: {:.4} x oracle", run.ratio);
+                less(&what, &ours, &run, &reference)
+            }
+            None => json!({"what": what, "measured": ours.worker_hours, "bar": null, "met": true, "n": n,
+                "reference": format!("{peer} keeps the waits at no target of the grid")}),
+        });
+    }
+    Ok((bars, runs))
+}
+
+/// Fewer worker-hours than a peer.
+fn less(what: &str, ours: &Outcome, peer: &Outcome, reference: &str) -> Value {
+    bar(
+        what,
+        ours.worker_hours,
+        peer.worker_hours,
+        ours.conversations,
+        reference,
+    )
+}
+
+fn line(scene: &Scene, outcome: &Outcome, target: Option<u32>, window: &str) -> Value {
+    json!({"trace": scene.trace.name, "peak": scene.peak, "target": target, "down_window": window, "outcome": outcome})
+}
+
+/// What the demo's course measures on a real cluster.
+fn on_cluster(folder: &Path) -> Result<Vec<Value>> {
+    demo::run_once_into(folder)?;
+    let text = fs::read_to_string(folder.join("report.json")).context("the course left no figures")?;
+    let report: Value = serde_json::from_str(&text)?;
+    let number = |path: &str| {
+        report
+            .pointer(path)
+            .and_then(Value::as_f64)
+            .unwrap_or(f64::INFINITY)
+    };
+    let count = |path: &str| report.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let steps = count("/step_to_create_ms/n");
+    Ok(vec![
+        bar(
+            "step in load to Pod create, p99, ms",
+            number("/step_to_create_ms/p99"),
+            250.0,
+            steps,
+            "the API server's audit log; HPA looks every 15 s, KEDA every 30 s, Knative every 2 s",
+        ),
+        bar(
+            "leader killed to decisions, s",
+            number("/operator_decides_again_s"),
+            5.0,
+            1,
+            "a lease of 15 s",
+        ),
+        bar(
+            "promotion: workers missing when it opens",
+            number("/promotion/wanted") - number("/promotion/ready_at_open"),
+            0.0,
+            1,
+            "what it asked for",
+        ),
+        bar(
+            "conversations lost",
+            number("/lost"),
+            0.0,
+            count("/conversations"),
+            "the customers' ledger",
+        ),
+    ])
+}
