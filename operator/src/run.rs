@@ -70,6 +70,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
             term: standing.term.clone(),
             leader: standing.leader.clone(),
             prober,
+            clock: clock.clone(),
             steps,
         },
         fleet_metrics,

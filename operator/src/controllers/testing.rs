@@ -261,6 +261,7 @@ impl Scenario {
             term: term_receiver,
             leader: watch::channel(LeaderHint::default()).1,
             prober: None,
+            clock: Arc::new(clock.clone()),
             steps,
         };
         let fleet = Fleet::new(settings, FleetMetrics::default());

@@ -105,7 +105,7 @@ fn take(fleet: &Arc<Inner>, facts: &GatewayFacts, attachment: u64, message: Gate
 }
 
 fn report(fleet: &Arc<Inner>, facts: &GatewayFacts, attachment: u64, load: GatewayLoad) {
-    let checked = GatewayReport::from_wire(load).and_then(|report| {
+    let checked = GatewayReport::from_wire(load, fleet.settings.clock.now()).and_then(|report| {
         let known = facts.pools.contains(&report.pool);
         if known {
             Ok(report)

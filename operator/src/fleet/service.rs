@@ -16,6 +16,7 @@ use springtide_proto::fleet::{
     GatewayCommand, GatewayMessage, NotLeader, WorkerCommand, WorkerMessage, gateway_command, worker_command,
 };
 use springtide_proto::ids::TenantId;
+use springtide_runtime::clock::Clock;
 use springtide_runtime::tls::peer_identity;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -38,6 +39,8 @@ pub struct FleetSettings {
     pub leader: watch::Receiver<LeaderHint>,
     /// Asks workers; none in tests.
     pub prober: Option<Prober>,
+    /// The time, by which the clocks of workers and gateways are judged.
+    pub clock: Arc<dyn Clock>,
     /// Pools to be decided anew.
     pub steps: mpsc::UnboundedSender<PoolKey>,
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use springtide_proto::error::ApiError;
 use springtide_proto::fleet::{GatewayHello, GatewayLoad, WorkerHello, WorkerLoad};
 use springtide_proto::ids::{BootId, PodName, PodUid, PoolId, TenantId};
@@ -15,6 +15,8 @@ const MAX_CAPACITY: u32 = 1_000;
 const MAX_TEXT: usize = 253;
 const MAX_REASON: usize = 500;
 const MAX_POOLS: usize = 16;
+/// A sender whose clock is further off than this is not believed.
+const MAX_SKEW: SignedDuration = SignedDuration::from_mins(10);
 
 /// A worker that attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +136,7 @@ impl WorkerFacts {
 
 impl WorkerReport {
     /// Checks a report of a worker that takes `capacity` conversations at once.
-    pub fn from_wire(load: WorkerLoad, capacity: u32) -> Result<Self, ApiError> {
+    pub fn from_wire(load: WorkerLoad, capacity: u32, now: Timestamp) -> Result<Self, ApiError> {
         let WorkerLoad {
             sequence,
             measured_at,
@@ -147,6 +149,7 @@ impl WorkerReport {
             turns_answered,
             mut not_accepting_because,
         } = load;
+        let measured = believed(timestamp_from_wire(measured_at, "measured_at")?, now)?;
         if active > capacity {
             return Err(ApiError::invalid(
                 "active",
@@ -158,7 +161,7 @@ impl WorkerReport {
         }
         Ok(Self {
             sequence,
-            measured: timestamp_from_wire(measured_at, "measured_at").ok(),
+            measured: Some(measured),
             active,
             accepting,
             draining,
@@ -198,7 +201,7 @@ impl GatewayFacts {
 
 impl GatewayReport {
     /// Checks a report.
-    pub fn from_wire(load: GatewayLoad) -> Result<Self, ApiError> {
+    pub fn from_wire(load: GatewayLoad, now: Timestamp) -> Result<Self, ApiError> {
         let GatewayLoad {
             sequence,
             measured_at,
@@ -211,6 +214,7 @@ impl GatewayReport {
             active: _,
             spooled,
         } = load;
+        let measured = believed(timestamp_from_wire(measured_at, "measured_at")?, now)?;
         if ended > arrived {
             return Err(ApiError::invalid(
                 "ended",
@@ -220,7 +224,7 @@ impl GatewayReport {
         let pool = PoolId::parse(pool)?;
         Ok(Self {
             sequence,
-            measured: timestamp_from_wire(measured_at, "measured_at").ok(),
+            measured: Some(measured),
             pool,
             waiting,
             oldest_wait: duration_from_wire(oldest_wait),
@@ -231,6 +235,18 @@ impl GatewayReport {
     }
 }
 
+/// When it was measured, if the sender's clock can be believed.
+fn believed(measured: Timestamp, now: Timestamp) -> Result<Timestamp, ApiError> {
+    let skew = measured.duration_since(now);
+    if skew.abs() > MAX_SKEW {
+        return Err(ApiError::invalid(
+            "measured_at",
+            format!("the sender's clock is {} s off", skew.as_secs()),
+        ));
+    }
+    Ok(measured)
+}
+
 fn bounded(field: &'static str, text: String, most: usize) -> Result<String, ApiError> {
     if text.len() <= most {
         Ok(text)
@@ -239,5 +255,52 @@ fn bounded(field: &'static str, text: String, most: usize) -> Result<String, Api
             field,
             format!("{field} has more than {most} bytes"),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use springtide_proto::time::timestamp_to_wire;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn load(active: u32, skew: SignedDuration) -> WorkerLoad {
+        WorkerLoad {
+            sequence: 1,
+            active,
+            measured_at: Some(timestamp_to_wire(NOW + skew)),
+            ..WorkerLoad::default()
+        }
+    }
+
+    #[test]
+    fn a_worker_that_reports_nonsense_is_not_believed_and_the_field_is_named() {
+        let field = |load| WorkerReport::from_wire(load, 20, NOW).unwrap_err().field;
+        let soon = SignedDuration::from_secs(1);
+        assert!(WorkerReport::from_wire(load(20, soon), 20, NOW).is_ok());
+        assert_eq!(field(load(21, soon)).as_deref(), Some("active"));
+        let next_week = SignedDuration::from_hours(7 * 24);
+        assert_eq!(field(load(1, next_week)).as_deref(), Some("measured_at"));
+        assert_eq!(field(load(1, -next_week)).as_deref(), Some("measured_at"));
+        let no_time = WorkerLoad {
+            measured_at: None,
+            ..load(1, soon)
+        };
+        assert_eq!(field(no_time).as_deref(), Some("measured_at"));
+    }
+
+    #[test]
+    fn a_gateway_cannot_end_more_than_arrived() {
+        let load = GatewayLoad {
+            measured_at: Some(timestamp_to_wire(NOW)),
+            pool: "web".to_owned(),
+            arrived: 1,
+            ended: 2,
+            ..GatewayLoad::default()
+        };
+        let refused = GatewayReport::from_wire(load, NOW).unwrap_err();
+        assert_eq!(refused.field.as_deref(), Some("ended"));
     }
 }

@@ -111,7 +111,7 @@ fn take(fleet: &Arc<Inner>, facts: &WorkerFacts, attachment: u64, message: Worke
 }
 
 fn report(fleet: &Arc<Inner>, facts: &WorkerFacts, attachment: u64, load: WorkerLoad) {
-    let report = match WorkerReport::from_wire(load, facts.capacity) {
+    let report = match WorkerReport::from_wire(load, facts.capacity, fleet.settings.clock.now()) {
         Ok(report) => report,
         Err(error) => {
             fleet.metrics.refused.get_or_create(&WORKERS).inc();
