@@ -91,6 +91,58 @@ async fn waiting_conversations_start_workers_in_the_same_reconcile() {
 }
 
 #[tokio::test]
+async fn in_a_cluster_that_is_short_a_pool_keeps_to_its_tenants_share_and_says_so() {
+    let scenario = scenario();
+    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 90);
+    scenario.context.live.grant([(key().tenant, 2)].into());
+    reconciled(&scenario, &web(at_once(1))).await;
+    assert_eq!(created(&scenario).len(), 2);
+    let live = scenario.context.live.pool(&key()).unwrap();
+    assert_eq!((live.binding, live.demand), ("FairShare", 5));
+    let conditions = &scenario.api.get(POOL).unwrap()["status"]["conditions"];
+    let granted = conditions.as_array().unwrap();
+    let granted = granted
+        .iter()
+        .find(|one| one["type"] == "CapacityGranted")
+        .unwrap();
+    assert_eq!(
+        (granted["status"].as_str(), granted["reason"].as_str()),
+        (Some("False"), Some("FairShare"))
+    );
+    assert!(
+        granted["message"].as_str().unwrap().starts_with("2 of 5 workers"),
+        "{granted}"
+    );
+
+    scenario.context.live.grant([].into());
+    reconciled(&scenario, &web(at_once(1))).await;
+    assert_eq!(created(&scenario).len(), 5, "with room again, all of it");
+}
+
+#[tokio::test]
+async fn creations_beyond_the_cluster_wide_pace_are_put_off_and_made_later() {
+    let scenario = scenario();
+    *scenario.context.pace.lock() = crate::autoscale::CreationPace::new(1, 2, scenario.context.fleet.now());
+    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 90);
+    let again = reconciled(&scenario, &web(at_once(1))).await;
+    assert_eq!(created(&scenario).len(), 2);
+    assert_ne!(
+        again,
+        Action::requeue(SAFETY),
+        "it looks again as soon as one more is allowed"
+    );
+}
+
+#[tokio::test]
+async fn a_workers_pod_says_what_it_was_created_for() {
+    let scenario = scenario();
+    reconciled(&scenario, &web(at_once(1))).await;
+    let said = |call: &crate::controllers::testing::Call| call.body["metadata"]["annotations"].clone();
+    let first = said(&scenario.api.calls(&Method::POST, PODS)[0]);
+    assert_eq!(first, json!({"springtide.dev/created-for": "Minimum"}));
+}
+
+#[tokio::test]
 async fn a_surge_starts_in_steps_so_that_starts_do_not_starve_answers() {
     let mut tenant = acme();
     tenant.spec.capacity.limit = 100;
