@@ -1,6 +1,7 @@
 //! The four resources on a real API server: what is refused, what becomes a condition, what `kubectl scale` means, and how a
 //! tenant goes.
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 use springtide_tests::cluster::Cluster;
 use springtide_tests::data::TenantData;
@@ -308,6 +309,35 @@ async fn what_one_object_cannot_know_is_a_condition_and_other_pools_are_unaffect
     remove(&cluster, "cedar").await;
 }
 
+/// The controller manager's own HorizontalPodAutoscaler, whose minimum is above what the pool's scale says, so that it
+/// writes whatever its metrics say.
+async fn the_real_autoscaler_is_refused(cluster: &Cluster) {
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "by-mistake", "namespace": "tenant-larch"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "springtide.dev/v1alpha1", "kind": "BotPool", "name": "web"},
+            "minReplicas": 6, "maxReplicas": 8,
+        },
+    });
+    cluster.apply(&autoscaler.to_string()).await.unwrap();
+    let look = || async {
+        let found = cluster.get(&["hpa", "by-mistake", "-n", "tenant-larch"]).await?;
+        let conditions = found.pointer("/status/conditions").and_then(Value::as_array);
+        let able = conditions.and_then(|all| all.iter().find(|one| one["type"] == "AbleToScale"));
+        let able = able.context("it has not looked yet")?;
+        anyhow::ensure!(able["reason"] == "FailedUpdateScale", "{able}");
+        Ok(able["message"].to_string())
+    };
+    let message = cluster
+        .wait_for("the autoscaler to be refused", LIMIT, look)
+        .await
+        .unwrap();
+    assert!(message.contains("autoscaler"), "{message}");
+    let name = ["delete", "hpa", "by-mistake", "-n", "tenant-larch"];
+    cluster.kubectl(&name).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_scale_is_a_floor_until_it_is_released_and_other_autoscalers_are_refused() {
     let Some(cluster) = cluster().await else { return };
@@ -335,6 +365,13 @@ async fn kubectl_scale_is_a_floor_until_it_is_released_and_other_autoscalers_are
     assert!(
         refused.to_string().contains("botpools") || refused.to_string().contains("autoscaler"),
         "{refused:#}"
+    );
+    the_real_autoscaler_is_refused(&cluster).await;
+    let object = cluster.get(&pool).await.unwrap();
+    assert_eq!(
+        object.pointer("/spec/replicas"),
+        Some(&json!(4)),
+        "nobody else wrote it"
     );
     cluster
         .kubectl(&["scale", "bp/web", "-n", "tenant-larch", "--replicas=0"])
