@@ -21,6 +21,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use crate::api::{BotPool, Promotion, RatePlan, Tenant};
 use crate::autoscale::CreationPace;
 use crate::controllers::billing::Billing;
+use crate::controllers::checkpoint::{self, Checkpoints};
 use crate::controllers::context::{Context, Installation, Random, Stores};
 use crate::controllers::events::EventSink;
 use crate::controllers::live::LiveBoard;
@@ -119,6 +120,7 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         metrics: leader.metrics.clone(),
         live: leader.live.clone(),
         memories: Mutex::new(HashMap::new()),
+        checkpoints: Checkpoints::default(),
         grants: Mutex::new(HashMap::new()),
         pace: Mutex::new(CreationPace::new(
             leader.installation.creations_per_second,
@@ -139,8 +141,8 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         .reconcile_on(UnboundedReceiverStream::new(tenant_queue))
         .run(tenant::reconcile, tenant::error_policy, context.clone());
     let pools = pools.reconcile_on(UnboundedReceiverStream::new(pool_queue));
-    // A pool is decided only when all that it is decided from has been listed.
-    let ready = until_listed(&context);
+    // A pool is decided only when all that it is decided from has been listed, and what was learned of it is known.
+    let ready = join(until_listed(&context), checkpoint::read_all(&context));
     let pools = async {
         ready.await;
         drain(pools.run(pool::reconcile, pool::error_policy, context.clone())).await;
@@ -151,6 +153,7 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         () = pods => {}
         () = forward(steps, &pool_triggers) => {}
         () = housekeeping(leader, &context) => {}
+        () = checkpoint::keep(&context) => {}
         _ = publisher => {}
     }
 }

@@ -23,6 +23,8 @@ pub const FIELD_MANAGER: &str = "springtide-operator";
 
 /// The Lease of the leader.
 pub const LEASE: &str = "springtide-operator";
+/// ConfigMaps of what was learned of pools: this, and two digits.
+pub const CHECKPOINT: &str = "springtide-checkpoint";
 /// Secret of the CA.
 pub const CA_SECRET: &str = "springtide-ca";
 /// Secret of billing's identity.

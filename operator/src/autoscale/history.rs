@@ -34,6 +34,11 @@ impl WindowMaximum {
             .find(|(at, _)| *at + span >= now)
             .map(|(_, value)| *value)
     }
+
+    /// What is remembered, oldest first: values fall.
+    pub fn samples(&self) -> impl Iterator<Item = (Moment, u32)> {
+        self.samples.iter().copied()
+    }
 }
 
 /// Memory of one pool's decisions; a new leader starts with an empty one.

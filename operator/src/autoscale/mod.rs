@@ -7,6 +7,7 @@
 //! - *binding*: the term or bound that a decision came down to.
 
 mod baseline;
+mod checkpoint;
 mod decide;
 mod growth;
 mod history;
@@ -25,6 +26,7 @@ mod start_times;
 mod victim;
 
 pub use baseline::{Baseline, BaselineLearner, DecodeError, MOST_BYTES, SLOTS};
+pub use checkpoint::{Checkpoint, CheckpointError, Learned, MOST_CHECKPOINT_BYTES};
 pub use decide::{Binding, Decision, decide};
 pub use history::{History, WindowMaximum};
 pub use manual::{Override, OverrideMode};

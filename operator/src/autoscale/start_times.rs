@@ -8,7 +8,7 @@ pub const DEFAULT_START_TIME: Duration = Duration::from_secs(8);
 /// A start that takes longer says more of the cluster than of the worker: expecting more load for it would only add to it.
 const LONGEST_START_TIME: Duration = Duration::from_secs(30);
 /// So many last starts count.
-const KEPT: usize = 64;
+pub(super) const KEPT: usize = 64;
 
 /// The last starts of a pool's workers.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,11 @@ impl StartTimes {
             self.measured.pop_front();
         }
         self.measured.push_back(taken);
+    }
+
+    /// The last starts, oldest first.
+    pub fn measured(&self) -> impl Iterator<Item = Duration> {
+        self.measured.iter().copied()
     }
 
     /// 19 of 20 workers take at most this long, and it is not more than growth is expected over.

@@ -16,6 +16,7 @@ use crate::autoscale::CreationPace;
 use crate::fleet::{Fleet, PoolKey};
 
 use super::billing::Billing;
+use super::checkpoint::Checkpoints;
 use super::events::EventSink;
 use super::live::LiveBoard;
 use super::metrics::Metrics;
@@ -87,8 +88,10 @@ pub struct Context {
     pub metrics: Metrics,
     /// What is true now.
     pub live: LiveBoard,
-    /// What guards against caches that lag behind, by pool.
+    /// What guards against caches that lag behind, and what is learned, by pool.
     pub memories: Mutex<HashMap<PoolKey, Arc<tokio::sync::Mutex<PoolMemory>>>>,
+    /// What earlier leaders learned, and what was kept for later ones.
+    pub checkpoints: Checkpoints,
     /// One decision of a tenant's pools at a time: what one is granted, another sees.
     pub grants: Mutex<HashMap<springtide_proto::ids::TenantId, Arc<tokio::sync::Mutex<()>>>>,
     /// How fast workers are created, over all pools.

@@ -28,6 +28,13 @@ pub struct StreamLabels {
     pub peer: &'static str,
 }
 
+/// What became of a checkpoint.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct CheckpointLabels {
+    /// "written", "`not_written`" or "`not_read`" (of a shard); "`not_understood`" or "`left_out`" (of a pool).
+    pub outcome: &'static str,
+}
+
 /// What the controllers count.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -43,6 +50,8 @@ pub struct Metrics {
     pub step_to_create: Histogram,
     /// Reconciles that failed.
     pub failures: Family<KindLabels, Counter>,
+    /// What became of checkpoints.
+    pub checkpoints: Family<CheckpointLabels, Counter>,
     /// Streams that are held.
     pub streams: Family<StreamLabels, Gauge>,
     /// 1 while this replica leads.
@@ -58,6 +67,7 @@ impl Default for Metrics {
             deletions: Counter::default(),
             step_to_create: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             failures: Family::default(),
+            checkpoints: Family::default(),
             streams: Family::default(),
             leading: Gauge::default(),
         }
@@ -74,6 +84,7 @@ impl Metrics {
             deletions,
             step_to_create,
             failures,
+            checkpoints,
             streams,
             leading,
         } = self;
@@ -106,6 +117,11 @@ impl Metrics {
             "springtide_reconcile_failures",
             "Reconciles that failed, by kind",
             failures.clone(),
+        );
+        registry.register(
+            "springtide_checkpoints",
+            "What became of checkpoints: of shards written, not written and not read; of pools not understood and left out",
+            checkpoints.clone(),
         );
         registry.register(
             "springtide_attached_streams",

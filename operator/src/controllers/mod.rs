@@ -2,10 +2,11 @@
 //!
 //! A reconcile reads as its stages: *dereference* reads what the object refers to, *validate* and *build* are pure, only
 //! *apply* and *update_status* write. Nothing is remembered that could not be read again, but for what guards against
-//! caches that lag behind.
+//! caches that lag behind, and what was learned of pools, which is checkpointed.
 
 pub mod apply;
 pub mod billing;
+pub mod checkpoint;
 pub mod conditions;
 pub mod context;
 pub mod events;

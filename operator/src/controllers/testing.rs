@@ -26,6 +26,7 @@ use crate::election::LeaderHint;
 use crate::fleet::{Fleet, FleetMetrics, FleetSettings, PoolKey};
 
 use super::billing::Billing;
+use super::checkpoint::Checkpoints;
 use super::context::{Context, Installation, Stores};
 use super::events::EventSink;
 use super::live::LiveBoard;
@@ -252,8 +253,13 @@ pub(crate) struct Cached {
 
 impl Scenario {
     pub(crate) fn new(cached: Cached) -> Self {
+        Self::on(&FakeApi::default(), cached)
+    }
+
+    /// A leader of a cluster that there is already.
+    pub(crate) fn on(api: &FakeApi, cached: Cached) -> Self {
         springtide_runtime::install_crypto_provider();
-        let (api, billing) = (FakeApi::default(), Arc::new(FakeBilling::default()));
+        let (api, billing) = (api.clone(), Arc::new(FakeBilling::default()));
         let clock = ManualClock::new(NOW.parse().unwrap());
         let (term, term_receiver) = watch::channel(Some(7));
         let (steps, step_queue) = mpsc::unbounded_channel();
@@ -301,6 +307,7 @@ impl Scenario {
             metrics: Metrics::default(),
             live,
             memories: Mutex::new(HashMap::new()),
+            checkpoints: Checkpoints::default(),
             grants: Mutex::new(HashMap::new()),
             pace: Mutex::new(CreationPace::new(50, 100, std::time::Duration::ZERO)),
             failures: Mutex::new(HashMap::new()),

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use parking_lot::Mutex;
@@ -30,6 +31,8 @@ use super::{Book, PoolKey, Prober};
 
 /// Commands under way on one stream; a peer that does not take them is cut off.
 pub(super) const COMMANDS: usize = 256;
+/// The moment at which a process begins: what an earlier leader saw was at most so long before.
+const BEGINNING: Duration = Duration::from_hours(1);
 
 /// What the fleet service is made from.
 pub struct FleetSettings {
@@ -131,7 +134,7 @@ impl Fleet {
 
 impl Inner {
     pub(super) fn now(&self) -> Moment {
-        self.origin.elapsed()
+        BEGINNING + self.origin.elapsed()
     }
 
     pub(super) fn with_book<T>(&self, work: impl FnOnce(&mut Book) -> T) -> Option<T> {

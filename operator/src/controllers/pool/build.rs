@@ -53,6 +53,7 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
     let workers = sort(&seen.pods, &seen.view, memory);
     let observation = observe(seen, &workers, memory);
     memory
+        .learned
         .load
         .push(seen.now, observation.active + observation.waiting, PEAK_SPAN);
     memory.learn(valid, seen, &observation);
@@ -121,7 +122,7 @@ fn measure_starts(seen: &Seen, memory: &mut PoolMemory) {
             continue;
         };
         if let Some(created) = memory.created.remove(name) {
-            memory.starts.push(answered.saturating_sub(created));
+            memory.learned.starts.push(answered.saturating_sub(created));
         }
     }
 }
@@ -132,7 +133,7 @@ fn observe(seen: &Seen, workers: &Workers, memory: &PoolMemory) -> Observation {
         active: heard.fold(0, |sum: u32, worker| sum.saturating_add(worker.active)),
         waiting: seen.view.waiting,
         rates: seen.view.rates,
-        start_time: memory.starts.p95(),
+        start_time: memory.learned.starts.p95(),
         ready: to_u32(workers.ready.len()),
         starting: to_u32(workers.starting.len() + memory.expected.len()),
         silent: to_u32(workers.silent.len()).saturating_add(seen.silent_gateways),
@@ -330,11 +331,11 @@ fn live(
                 .count(),
         ),
         decision: decision.clone(),
-        peak: memory.load.maximum(seen.now, PEAK_SPAN).unwrap_or(0),
+        peak: memory.learned.load.maximum(seen.now, PEAK_SPAN).unwrap_or(0),
         capacity: valid.policy.capacity,
         tenant_share: seen.tenant_share,
-        start_time: memory.starts.p99(),
-        baseline: memory.baseline.learned(),
+        start_time: memory.learned.starts.p99(),
+        baseline: memory.learned.baseline.learned(),
     }
 }
 

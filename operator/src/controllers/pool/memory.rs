@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::autoscale::{BaselineLearner, History, Moment, Observation, StartTimes, WindowMaximum};
+use jiff::Timestamp;
+
+use crate::autoscale::{Checkpoint, History, Learned, Moment, Observation};
+use crate::controllers::checkpoint::Earlier;
 
 use super::dereference::Seen;
 use super::validate::ValidPool;
@@ -13,17 +16,15 @@ const EXPECTED_FOR: Duration = Duration::from_secs(30);
 /// Baselines of promotions look back this far.
 pub(in crate::controllers) const PEAK_SPAN: Duration = Duration::from_hours(1);
 
-/// Memory of one pool; a new leader starts with an empty one.
+/// Memory of one pool; a new leader starts with what an earlier one had learned.
 #[derive(Debug, Default)]
 pub struct PoolMemory {
     /// Of decisions.
     pub(super) history: History,
-    /// Of starts.
-    pub(super) starts: StartTimes,
-    /// Load of the last hour.
-    pub(super) load: WindowMaximum,
-    /// Load by the slots of the week.
-    pub(super) baseline: BaselineLearner,
+    /// Start times, load of the last hour, load by the slots of the week.
+    pub(super) learned: Learned,
+    /// UID of the pool of which that was learned, once it is known what an earlier leader had learned.
+    learned_of: Option<String>,
     /// Names of Pods created and not seen yet.
     pub(super) expected: BTreeMap<String, Moment>,
     /// When Pods were created that have not answered yet, by name.
@@ -41,6 +42,38 @@ pub struct PoolMemory {
 }
 
 impl PoolMemory {
+    /// Takes over what an earlier leader had learned, once; forgets what was learned of another pool of the same name.
+    pub(super) fn take_over(
+        &mut self,
+        uid: &str,
+        earlier: impl FnOnce() -> Earlier,
+        now: Moment,
+        time: Timestamp,
+    ) {
+        if self.learned_of.as_deref() == Some(uid) {
+            return;
+        }
+        if self.learned_of.take().is_some() {
+            self.learned = Learned::default();
+        }
+        match earlier() {
+            Earlier::NotRead => return,
+            Earlier::Nothing => {}
+            Earlier::Kept(kept) => self.learned.resume(*kept, now, time),
+        }
+        self.learned_of = Some(uid.to_owned());
+    }
+
+    /// What is kept for the next leader; `None` while it is not known what an earlier one had learned.
+    pub(in crate::controllers) fn checkpoint(
+        &self,
+        uid: &str,
+        now: Moment,
+        time: Timestamp,
+    ) -> Option<Checkpoint> {
+        (self.learned_of.as_deref() == Some(uid)).then(|| self.learned.checkpoint(now, time))
+    }
+
     /// Learns what load the pool usually has: not from what is not all there, nor from a time that is not like others.
     pub(super) fn learn(&mut self, valid: &ValidPool<'_>, seen: &Seen, observation: &Observation) {
         let usual = !valid.policy.suspended && !seen.plans.iter().any(|plan| plan.open);
@@ -50,7 +83,8 @@ impl PoolMemory {
             .as_ref()
             .map_or("UTC", |tenant| tenant.spec.time_zone.as_str());
         let complete = observation.silent == 0 && seen.tenant.is_some();
-        self.baseline
+        self.learned
+            .baseline
             .observe(seen.time, zone, (usual && complete).then_some(load));
     }
 

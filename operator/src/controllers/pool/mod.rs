@@ -28,11 +28,13 @@ use kube::runtime::controller::Action;
 use crate::api::BotPool;
 
 use super::apply::WriteError;
+use super::checkpoint;
 use super::context::{Context, reference};
 
 pub(super) use memory::PEAK_SPAN;
 pub use memory::PoolMemory;
 pub(super) use template::{container_security, downward, pod_security, readiness, variable};
+pub(super) use validate::key;
 
 /// Every pool is looked at again after this, whether or not anything happened.
 const SAFETY: Duration = Duration::from_secs(2);
@@ -65,6 +67,13 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
         context.live.forget(&key);
         return Ok(Action::await_change());
     }
+    let uid = pool.uid().unwrap_or_default();
+    memory.take_over(
+        &uid,
+        || checkpoint::earlier(&context, &uid),
+        context.fleet.now(),
+        context.clock.now(),
+    );
     let grant = context.grant(&key.tenant);
     let granting = grant.lock().await;
     let seen = dereference::dereference(&context, &pool, &key, &mut memory).await?;

@@ -26,7 +26,7 @@ pub(super) struct ValidPool<'a> {
 }
 
 /// Which pool of which tenant this is.
-pub(super) fn key(pool: &BotPool) -> Result<PoolKey, PoolError> {
+pub(in crate::controllers) fn key(pool: &BotPool) -> Result<PoolKey, PoolError> {
     let namespace = pool.namespace().unwrap_or_default();
     let tenant = tenant_of_namespace(&namespace)
         .and_then(|tenant| TenantId::parse(tenant).ok())
