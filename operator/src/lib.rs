@@ -8,6 +8,7 @@
 //! - [`admin`]: what the admin port shows beyond health and metrics.
 //! - [`lead`]: what the leading replica runs.
 //! - [`run`]: the process.
+//! - [`plugin`]: `kubectl springtide`, which says to people what was decided and why.
 //! - [`simulate`]: what a pool would have cost on a trace of load; pure but for its command.
 //!
 //! Every replica serves the fleet service, and turns workers and gateways to the leader. Only the leader writes; when it
@@ -22,5 +23,6 @@ pub mod election;
 pub mod fleet;
 pub mod lead;
 pub mod names;
+pub mod plugin;
 pub mod run;
 pub mod simulate;

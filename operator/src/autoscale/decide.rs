@@ -42,6 +42,29 @@ pub enum Binding {
 }
 
 impl Binding {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Load,
+        Self::Minimum,
+        Self::Override,
+        Self::Promotion,
+        Self::Maximum,
+        Self::TenantLimit,
+        Self::FairShare,
+        Self::DownWindow,
+        Self::DownRate,
+        Self::MissingData,
+        Self::ColdWindow,
+        Self::PromotionHolds,
+        Self::Busy,
+        Self::Suspended,
+    ];
+
+    /// The one of that text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|binding| binding.as_str() == text)
+    }
+
     /// Text of it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,0 +1,159 @@
+//! The record of a decision, as `/debug/pools` shows it and as `kubectl springtide` reads it.
+//!
+//! Workers, unless a name says otherwise. What an older operator does not say is left out of a record.
+
+use serde::{Deserialize, Serialize};
+use springtide_proto::ids::{PoolId, TenantId};
+
+use crate::controllers::live::{LiveBoard, LivePool};
+use crate::fleet::PoolKey;
+
+/// What was decided for a pool, and from what.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolRecord {
+    /// Whose.
+    pub tenant: String,
+    /// Which.
+    pub pool: String,
+    /// Workers that there should be.
+    pub desired: u32,
+    /// The term or bound that decided.
+    pub binding: String,
+    /// What was seen.
+    pub observation: PoolObservation,
+    /// What it came to.
+    pub terms: PoolTerms,
+    /// Promotions that hold the pool now.
+    #[serde(default)]
+    pub promotions: Vec<HeldPromotion>,
+}
+
+/// What was seen of a pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolObservation {
+    /// Active conversations.
+    pub active: u32,
+    /// Conversations in waiting rooms.
+    pub waiting: u32,
+    /// Conversations that come.
+    pub arrivals_per_second: f64,
+    /// Conversations that end.
+    pub endings_per_second: f64,
+    /// Time until a new worker answers.
+    pub start_time_seconds: f64,
+    /// Workers that take conversations.
+    pub ready: u32,
+    /// Workers that do not yet.
+    pub starting: u32,
+    /// Workers that are leaving.
+    #[serde(default)]
+    pub draining: u32,
+    /// Workers and gateways that should be heard and are not.
+    pub silent: u32,
+}
+
+/// The terms of a decision.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PoolTerms {
+    /// Conversations that one worker takes.
+    #[serde(default)]
+    pub conversations_per_worker: u32,
+    /// Expected growth with its margin.
+    pub growth_conversations: f64,
+    /// What load and growth need.
+    pub needed: u32,
+    /// Kept free on top.
+    pub headroom: u32,
+    /// Both together.
+    pub react: u32,
+    /// What promotions ask for.
+    pub plan: u32,
+    /// The lowest allowed.
+    pub floor: u32,
+    /// The highest allowed.
+    pub ceiling: u32,
+    /// The most that was needed within the down window.
+    pub needed_within_window: u32,
+    /// What the active conversations fill.
+    pub busy: u32,
+    /// What would be wanted if other tenants wanted nothing.
+    #[serde(default)]
+    pub demand: u32,
+    /// The most that the tenant's limit leaves.
+    pub tenant_share: u32,
+    /// The highest load of the last hour, in conversations.
+    pub peak_load_last_hour: u32,
+}
+
+/// What a promotion asks of a pool now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldPromotion {
+    /// Its name.
+    pub promotion: String,
+    /// Never fewer workers.
+    pub floor: u32,
+    /// The maximum instead of the pool's own, if it names one.
+    pub ceiling: Option<u32>,
+    /// No worker leaves.
+    pub keeps: bool,
+    /// Its window is open.
+    pub open: bool,
+}
+
+impl PoolRecord {
+    /// Of a pool as it is now.
+    pub(super) fn of(live: &LivePool, board: &LiveBoard) -> Self {
+        let decision = &live.decision;
+        let observation = &decision.observation;
+        let flow = observation.rates.current();
+        Self {
+            tenant: live.tenant.clone(),
+            pool: live.pool.clone(),
+            desired: decision.desired,
+            binding: decision.binding.as_str().to_owned(),
+            observation: PoolObservation {
+                active: observation.active,
+                waiting: observation.waiting,
+                arrivals_per_second: flow.arrivals,
+                endings_per_second: flow.endings,
+                start_time_seconds: observation.start_time.as_secs_f64(),
+                ready: observation.ready,
+                starting: observation.starting,
+                draining: live.draining,
+                silent: observation.silent,
+            },
+            terms: PoolTerms {
+                conversations_per_worker: live.capacity,
+                growth_conversations: decision.growth,
+                needed: decision.needed,
+                headroom: decision.headroom,
+                react: decision.react(),
+                plan: decision.plan,
+                floor: decision.floor,
+                ceiling: decision.ceiling,
+                needed_within_window: decision.needed_within_window,
+                busy: decision.busy,
+                demand: decision.demand,
+                tenant_share: live.tenant_share,
+                peak_load_last_hour: live.peak,
+            },
+            promotions: promotions(live, board),
+        }
+    }
+}
+
+fn promotions(live: &LivePool, board: &LiveBoard) -> Vec<HeldPromotion> {
+    let key = TenantId::parse(live.tenant.as_str()).and_then(|tenant| {
+        let pool = PoolId::parse(live.pool.as_str())?;
+        Ok(PoolKey { tenant, pool })
+    });
+    let plans = key.map_or_else(|_| Vec::new(), |key| board.plans(&key));
+    let held = plans.into_iter().map(|plan| HeldPromotion {
+        promotion: plan.promotion,
+        floor: plan.floor,
+        ceiling: plan.ceiling,
+        keeps: plan.keeps,
+        open: plan.open,
+    });
+    held.collect()
+}

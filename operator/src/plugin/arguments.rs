@@ -1,0 +1,125 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl springtide explain pool web -n tenant-acme
+  kubectl springtide explain pool acme/web -o json
+  kubectl springtide explain promo double-11
+
+The decision is read from the operator that leads, through the API server: you need permission to list Pods and to get
+pods/proxy in the operator's namespace, and to get and list botpools and promotions.";
+
+/// Says why a pool has its size, and what a promotion comes to.
+///
+/// Reads from the cluster of your kubeconfig, and changes nothing.
+#[derive(Parser, Debug)]
+#[command(
+    name = "kubectl-springtide",
+    bin_name = "kubectl springtide",
+    version,
+    after_help = EXAMPLES
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Which cluster.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Say why something is as it is
+    #[command(subcommand)]
+    Explain(Subject),
+}
+
+/// What to explain.
+#[derive(Subcommand, Debug)]
+pub enum Subject {
+    /// Why a pool has its size: what is seen, each term of the decision, and what to change for another
+    #[command(visible_aliases = ["bp", "botpool"])]
+    Pool(ExplainPool),
+    /// What a promotion wants of each pool, what is there, and what to change where it is short
+    #[command(visible_alias = "promotion")]
+    Promo(ExplainPromo),
+}
+
+/// Which pool.
+#[derive(Args, Debug)]
+pub struct ExplainPool {
+    /// Name of the BotPool, or TENANT/POOL
+    #[arg(value_name = "POOL")]
+    pub name: String,
+    /// Namespace of the pool, tenant-NAME; without it that of your context, if it is a tenant's
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Print the record of the decision alone
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub output: Option<Format>,
+}
+
+/// Which promotion.
+#[derive(Args, Debug)]
+pub struct ExplainPromo {
+    /// Name of the Promotion
+    #[arg(value_name = "PROMOTION")]
+    pub name: String,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// As JSON
+    Json,
+}
+
+/// Which cluster.
+#[derive(Args, Debug)]
+pub struct Connection {
+    /// File to use instead of KUBECONFIG and ~/.kube/config
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of it to use instead of the current one
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Namespace of the operator
+    #[arg(
+        long,
+        global = true,
+        default_value = "springtide-system",
+        value_name = "NAMESPACE"
+    )]
+    pub system_namespace: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_where_kubectl_users_put_them() {
+        let words = "kubectl-springtide explain bp web -n tenant-acme -o json --context prod";
+        let Arguments { command, connection } = Arguments::try_parse_from(words.split(' ')).unwrap();
+        let Command::Explain(Subject::Pool(pool)) = command else {
+            panic!("{command:?}");
+        };
+        assert_eq!(
+            (pool.name.as_str(), pool.namespace.as_deref()),
+            ("web", Some("tenant-acme"))
+        );
+        assert_eq!(pool.output, Some(Format::Json));
+        assert_eq!(connection.context.as_deref(), Some("prod"));
+    }
+}

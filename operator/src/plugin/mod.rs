@@ -1,0 +1,143 @@
+//! `kubectl springtide`: says to people why a pool has its size, and what a promotion comes to.
+//!
+//! - *record*: the live decision of a pool with all its terms, as the leader's admin port shows it ([`PoolRecord`]).
+//! - *binding*: the term or bound that a decision came down to; each has a sentence (`binding`).
+//! - *edge*: what talks to the cluster (`cluster`); all else is pure, and turns what was read into text.
+//!
+//! It writes nothing. It reads with the permissions of who calls it, and asks the operator through the API server.
+//!
+//! [`PoolRecord`]: crate::admin::PoolRecord
+
+mod arguments;
+mod binding;
+mod cluster;
+mod conditions;
+mod error;
+mod pool;
+mod promotion;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use jiff::Timestamp;
+use springtide_runtime::clock::Clock;
+
+pub use self::arguments::Arguments;
+pub use self::error::PluginError;
+
+use self::arguments::{Command, ExplainPool, Format, Subject};
+use self::cluster::Cluster;
+use crate::admin::PoolRecord;
+use crate::names::{tenant_namespace, tenant_of_namespace};
+
+/// Does what is asked for; the text to print.
+pub async fn run(arguments: &Arguments, clock: &impl Clock) -> Result<String, PluginError> {
+    let cluster = Cluster::connect(&arguments.connection).await?;
+    match &arguments.command {
+        Command::Explain(Subject::Pool(pool)) => explain_pool(&cluster, pool, clock.now()).await,
+        Command::Explain(Subject::Promo(promo)) => {
+            let promotion = cluster.promotion(&promo.name).await?;
+            Ok(promotion::explain(&promotion, clock.now()))
+        }
+    }
+}
+
+async fn explain_pool(cluster: &Cluster, asked: &ExplainPool, now: Timestamp) -> Result<String, PluginError> {
+    let namespace = asked.namespace.as_deref();
+    let name = PoolName::new(&asked.name, namespace, cluster.default_namespace())?;
+    let records = cluster.records().await?;
+    let Some(found) = name.find(&records)? else {
+        return Err(cluster.not_decided(&name, &records).await);
+    };
+    if asked.output == Some(Format::Json) {
+        return Ok(format!("{:#}\n", found.value));
+    }
+    let record = &found.record;
+    let object = cluster
+        .pool(&tenant_namespace(&record.tenant), &record.pool)
+        .await?;
+    Ok(pool::explain(record, object.as_ref(), now))
+}
+
+/// A pool as somebody names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PoolName {
+    /// Whose, where that was said.
+    tenant: Option<String>,
+    pool: String,
+}
+
+/// A record, and all that the operator said.
+#[derive(Clone, Debug, PartialEq)]
+struct Found {
+    record: PoolRecord,
+    value: serde_json::Value,
+}
+
+impl PoolName {
+    /// `TENANT/POOL`, or a pool in a namespace. The namespace of the context says whose it is only if it is a tenant's.
+    fn new(name: &str, namespace: Option<&str>, default: &str) -> Result<Self, PluginError> {
+        // As kubectl names objects.
+        let name = ["bp/", "botpool/", "botpools/"]
+            .iter()
+            .find_map(|kind| name.strip_prefix(kind))
+            .unwrap_or(name);
+        let named = match namespace {
+            Some(namespace) => {
+                let tenant = tenant_of_namespace(namespace).ok_or_else(|| PluginError::Namespace {
+                    namespace: namespace.to_owned(),
+                })?;
+                Some(tenant)
+            }
+            None => None,
+        };
+        match name.split_once('/') {
+            Some((tenant, _)) if named.is_some_and(|named| named != tenant) => Err(PluginError::TwoTenants {
+                name: name.to_owned(),
+                namespace: namespace.unwrap_or_default().to_owned(),
+            }),
+            Some((tenant, pool)) => Ok(Self {
+                tenant: Some(tenant.to_owned()),
+                pool: pool.to_owned(),
+            }),
+            None => Ok(Self {
+                tenant: named.or_else(|| tenant_of_namespace(default)).map(str::to_owned),
+                pool: name.to_owned(),
+            }),
+        }
+    }
+
+    fn is(&self, tenant: &str, pool: &str) -> bool {
+        self.pool == pool && self.tenant.as_ref().is_none_or(|ours| ours == tenant)
+    }
+
+    /// The record of it, if there is one.
+    fn find(&self, records: &[Found]) -> Result<Option<Found>, PluginError> {
+        let all = records
+            .iter()
+            .filter(|found| self.is(&found.record.tenant, &found.record.pool));
+        match *all.collect::<Vec<_>>() {
+            [] => Ok(None),
+            [found] => Ok(Some(found.clone())),
+            ref several => Err(PluginError::Ambiguous {
+                name: self.pool.clone(),
+                pools: several.iter().map(|found| found.name()).collect(),
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for PoolName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.tenant {
+            Some(tenant) => write!(formatter, "{tenant}/{}", self.pool),
+            None => write!(formatter, "{}", self.pool),
+        }
+    }
+}
+
+impl Found {
+    fn name(&self) -> String {
+        format!("{}/{}", self.record.tenant, self.record.pool)
+    }
+}

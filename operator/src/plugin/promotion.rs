@@ -1,0 +1,205 @@
+//! What a promotion comes to, as text.
+
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+
+use super::conditions::{shown, unwell};
+use super::text::{Align, Line, counted, paragraph, section, span, table};
+use crate::api::{
+    BaselineFrom, Boost, BoostBase, Promotion, PromotionPoolStatus, PromotionSpec, PromotionStatus,
+};
+
+/// The promotion as a person reads it.
+pub(super) fn explain(promotion: &Promotion, now: Timestamp) -> String {
+    let name = promotion.name_any();
+    let spec = &promotion.spec;
+    let Some(status) = &promotion.status else {
+        return format!(
+            "{name}: not looked at yet\n\n{}",
+            paragraph(
+                &format!(
+                    "No operator has looked at it; if that stays so, see `kubectl describe promo {name}`."
+                ),
+                2
+            )
+        );
+    };
+    let mut text = format!(
+        "{name}: {}; {} of {} that are wanted answer\n",
+        phase(&status.phase),
+        status.ready,
+        counted(status.wanted, "worker")
+    );
+    text += &section("When", &times(spec, status, now));
+    text += &section("How much", &size(spec));
+    text += "\nPools, in workers; load in conversations\n";
+    text += &pools(&status.pools, now);
+    if status.pools.iter().any(|pool| short(pool) > 0) && is_short(status) {
+        text += &change(status);
+    }
+    text += "\nConditions\n";
+    text += &unwell(&status.conditions);
+    // What is announced is worth reading while it is awaited, too.
+    let awaited = status
+        .conditions
+        .iter()
+        .filter(|one| one.type_ == "PrewarmReady" && matches!(one.reason.as_str(), "Waiting" | "Prewarming"));
+    text + &awaited.map(shown).collect::<String>()
+}
+
+fn phase(phase: &str) -> &'static str {
+    match phase {
+        "Waiting" => "waiting for its time",
+        "Prewarming" => "pre-warming",
+        "Open" => "its window is open",
+        "CoolingDown" => "cooling down",
+        "Over" => "over",
+        _ => "not planned",
+    }
+}
+
+fn zone(spec: &PromotionSpec) -> (&str, TimeZone) {
+    let window = spec.window.as_ref().map(|window| window.time_zone.as_str());
+    let recur = spec.recur.as_ref().map(|recur| recur.time_zone.as_str());
+    let name = window.or(recur).unwrap_or("UTC");
+    match TimeZone::get(name) {
+        Ok(zone) => (name, zone),
+        Err(_) => ("UTC", TimeZone::UTC),
+    }
+}
+
+fn times(spec: &PromotionSpec, status: &PromotionStatus, now: Timestamp) -> Vec<Line> {
+    let (name, zone) = zone(spec);
+    let at = |label: &str, at: Timestamp, means: &str| {
+        let local = zone.to_datetime(at).strftime("%a %Y-%m-%d %H:%M:%S");
+        Line::new(label, &local, format!("{at}, {}; {means}", when(at, now)))
+    };
+    let mut lines = vec![Line::new("", &name, "UTC")];
+    if let Some(prewarm) = &status.prewarm_at {
+        let means = if prewarm.0 <= now { "began" } else { "begins" };
+        lines.push(at("pre-warming", prewarm.0, means));
+    }
+    if let Some(start) = &status.start {
+        let ready_by = SignedDuration::try_from(spec.ready_by.0).unwrap_or(SignedDuration::ZERO);
+        if let Ok(ready_by) = start.0.checked_sub(ready_by) {
+            lines.push(at("all answer", ready_by, "readyBy before the start"));
+        }
+        lines.push(at("start", start.0, "the window opens"));
+    }
+    if let Some(end) = &status.end {
+        lines.push(at("end", end.0, "the window closes, and what was held is let go"));
+    }
+    if let Some(recur) = &spec.recur {
+        lines.push(Line::new(
+            "again",
+            &&recur.cron,
+            format!("as cron, each for {}", recur.duration),
+        ));
+    }
+    lines
+}
+
+fn when(at: Timestamp, now: Timestamp) -> String {
+    let since = now.duration_since(at);
+    if since.is_negative() {
+        format!("in {}", span(-since))
+    } else {
+        format!("{} ago", span(since))
+    }
+}
+
+fn size(spec: &PromotionSpec) -> Vec<Line> {
+    let Boost { percent, of, workers } = &spec.boost;
+    let mut lines = Vec::new();
+    if let Some(workers) = workers {
+        lines.push(Line::new("workers", &workers, "at least, in each pool"));
+    }
+    if let Some(percent) = percent {
+        let of = match of {
+            BoostBase::CurrentLoad => "the highest load of the hour before pre-warming",
+            BoostBase::SameSlotBaseline => "what the pool learned of the same times of the week",
+        };
+        lines.push(Line::new("boost", &format!("+{percent} %"), format!("over {of}")));
+    }
+    if let Some(ceiling) = spec.ceiling {
+        lines.push(Line::new(
+            "ceiling",
+            &ceiling,
+            "of each pool while it holds, where its own maximum is lower",
+        ));
+    }
+    lines
+}
+
+fn pools(pools: &[PromotionPoolStatus], now: Timestamp) -> String {
+    let headings = [
+        "pool", "baseline", "from", "wanted", "floor", "ready", "short", "expected",
+    ];
+    let mut rows = vec![headings.map(str::to_owned).to_vec()];
+    rows.extend(pools.iter().map(|pool| row(pool, now)));
+    let (left, right) = (Align::Left, Align::Right);
+    table(&rows, &[left, right, left, right, right, right, right, left])
+}
+
+fn row(status: &PromotionPoolStatus, now: Timestamp) -> Vec<String> {
+    // Without `..`: a new field is a new column.
+    let PromotionPoolStatus {
+        tenant,
+        pool,
+        baseline,
+        baseline_from,
+        wanted,
+        floor,
+        ready,
+        expected_at,
+    } = status;
+    let missing = || "-".to_owned();
+    let from = baseline_from.map(|from| match from {
+        BaselineFrom::SameSlotBaseline => "same slots",
+        BaselineFrom::LastHour => "last hour, slots unknown",
+        BaselineFrom::CurrentLoad => "last hour",
+    });
+    let expected = match expected_at {
+        Some(at) => format!("{}, {}", at.0, when(at.0, now)),
+        None if short(status) > 0 => "limits allow no more, or it is not known".to_owned(),
+        None => missing(),
+    };
+    vec![
+        format!("{tenant}/{pool}"),
+        baseline.map_or_else(missing, |load| load.to_string()),
+        from.map_or_else(missing, str::to_owned),
+        wanted.to_string(),
+        floor.to_string(),
+        ready.to_string(),
+        short(status).to_string(),
+        expected,
+    ]
+}
+
+/// Workers that do not answer yet.
+fn short(pool: &PromotionPoolStatus) -> u32 {
+    pool.wanted.saturating_sub(pool.ready)
+}
+
+/// It will not be ready in time.
+fn is_short(status: &PromotionStatus) -> bool {
+    let mut conditions = status.conditions.iter();
+    conditions
+        .any(|one| one.type_ == "PrewarmReady" && one.status == "False" && one.reason == "CapacityShort")
+}
+
+fn change(status: &PromotionStatus) -> String {
+    let limited = status
+        .pools
+        .iter()
+        .any(|pool| short(pool) > 0 && pool.expected_at.is_none());
+    let advice = if limited {
+        "Limits are in the way: raise spec.ceiling of the promotion or spec.scaling.max of the pool, and \
+         spec.capacity.limit of the Tenant; the condition PrewarmReady names which. Or ask for less in spec.boost."
+    } else {
+        "Workers start too slowly for the time that is left: give spec.readyBy more time for the next one, add nodes, or raise \
+         operator.creations of the chart; or hold workers now by `kubectl scale`."
+    };
+    format!("\n{}", paragraph(advice, 2))
+}

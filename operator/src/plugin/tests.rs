@@ -1,0 +1,4 @@
+//! Worked records, and what they read as.
+
+mod edge;
+mod explained;

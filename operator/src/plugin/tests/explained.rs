@@ -1,0 +1,233 @@
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::admin::{HeldPromotion, PoolObservation, PoolRecord, PoolTerms};
+use crate::api::{BotPool, Promotion};
+use crate::autoscale::Binding;
+use crate::plugin::binding::sentences;
+use crate::plugin::{pool, promotion};
+
+pub(super) fn record() -> PoolRecord {
+    PoolRecord {
+        tenant: "acme".to_owned(),
+        pool: "web".to_owned(),
+        desired: 6,
+        binding: "Load".to_owned(),
+        observation: PoolObservation {
+            active: 87,
+            waiting: 0,
+            arrivals_per_second: 0.484,
+            endings_per_second: 0.45,
+            start_time_seconds: 1.84,
+            ready: 5,
+            starting: 1,
+            draining: 0,
+            silent: 0,
+        },
+        terms: PoolTerms {
+            conversations_per_worker: 20,
+            growth_conversations: 9.31,
+            needed: 5,
+            headroom: 1,
+            react: 6,
+            plan: 0,
+            floor: 3,
+            ceiling: 100,
+            needed_within_window: 6,
+            busy: 5,
+            demand: 6,
+            tenant_share: 400,
+            peak_load_last_hour: 91,
+        },
+        promotions: Vec::new(),
+    }
+}
+
+fn botpool() -> BotPool {
+    serde_json::from_value(json!({
+        "apiVersion": "springtide.dev/v1alpha1",
+        "kind": "BotPool",
+        "metadata": {"name": "web", "namespace": "tenant-acme"},
+        "spec": {"worker": {"image": "w", "conversations": 20}, "scaling": {"max": 100}},
+        "status": {
+            "override": {"replicas": 3, "mode": "Floor", "setBy": "王芳", "setAt": "2026-11-10T11:00:00Z",
+                         "lapsesAt": "2026-11-10T13:00:00Z"},
+            "conditions": [
+                condition("Available", "True", "WorkersAnswer", "5 of 6 workers answer"),
+                condition("WorkersStarting", "True", "Starting", "workers are starting"),
+                condition("ScalingActive", "False", "DataMissing", "nothing is scaled in while data is missing: 1 workers (web-3) and 0 gateways are not heard"),
+                condition("OverrideActive", "True", "Scaled", "Floor 3"),
+            ]
+        }
+    }))
+    .unwrap()
+}
+
+fn condition(kind: &str, status: &str, reason: &str, message: &str) -> serde_json::Value {
+    json!({"type": kind, "status": status, "reason": reason, "message": message,
+           "lastTransitionTime": "2026-11-10T11:59:30Z"})
+}
+
+fn now() -> Timestamp {
+    "2026-11-10T12:00:00Z".parse().unwrap()
+}
+
+#[test]
+fn a_record_reads_as_a_page() {
+    let text = pool::explain(&record(), Some(&botpool()), now());
+    assert_eq!(text, include_str!("pool.txt"), "{text}");
+}
+
+#[test]
+fn a_record_of_a_pool_that_is_gone_reads_on_without_its_object() {
+    let text = pool::explain(&record(), None, now());
+    assert!(text.contains("the BotPool does not exist any more"), "{text}");
+    let unknown = PoolRecord {
+        binding: "Moonlight".to_owned(),
+        ..record()
+    };
+    let text = pool::explain(&unknown, None, now());
+    assert!(text.contains("acme/web: 6 workers wanted (Moonlight)"), "{text}");
+    assert!(text.contains("older than the operator"), "{text}");
+}
+
+#[test]
+fn every_binding_says_what_it_means_and_what_to_change() {
+    let held = |name: &str| HeldPromotion {
+        promotion: name.to_owned(),
+        floor: 60,
+        ceiling: None,
+        keeps: true,
+        open: true,
+    };
+    let record = PoolRecord {
+        promotions: vec![held("double-11")],
+        ..record()
+    };
+    let object = botpool();
+    let means = |binding| sentences(binding, &record, Some(&object)).means;
+    let starts = [
+        (
+            Binding::Load,
+            "The load decides: 87 active conversations, 0 waiting",
+        ),
+        (
+            Binding::Minimum,
+            "The pool's minimum decides: it never has fewer than 3",
+        ),
+        (Binding::Override, "A number that somebody gave by kubectl scale"),
+        (Binding::Promotion, "Promotion double-11 holds 0 workers"),
+        (
+            Binding::Maximum,
+            "6 workers are wanted, and the maximum allows 100",
+        ),
+        (
+            Binding::TenantLimit,
+            "6 workers are wanted, and the limit of tenant acme",
+        ),
+        (
+            Binding::FairShare,
+            "6 workers are wanted, and the cluster is short of room",
+        ),
+        (Binding::DownWindow, "6 were needed within the last 1m"),
+        (Binding::DownRate, "The pool is shrinking to 6: at most 50 %"),
+        (Binding::MissingData, "0 workers and gateways are not heard"),
+        (
+            Binding::ColdWindow,
+            "The operator that leads has not watched for 1m yet",
+        ),
+        (Binding::PromotionHolds, "Promotion double-11 holds the pool"),
+        (
+            Binding::Busy,
+            "The active conversations fill 5 workers, more than the 100",
+        ),
+        (Binding::Suspended, "spec.suspend empties the pool"),
+    ];
+    assert_eq!(starts.map(|(binding, _)| binding), Binding::ALL);
+    for (binding, start) in starts {
+        assert!(means(binding).starts_with(start), "{}", means(binding));
+        let change = sentences(binding, &record, None).change;
+        assert!(
+            change.ends_with('.') && change.len() > 20,
+            "{binding:?}: {change}"
+        );
+        assert_eq!(Binding::parse(binding.as_str()), Some(binding));
+    }
+    let several = PoolRecord {
+        promotions: vec![held("double-11"), held("flash")],
+        ..record.clone()
+    };
+    assert!(
+        sentences(Binding::Promotion, &several, None)
+            .means
+            .starts_with("Promotions double-11, flash hold 0 workers")
+    );
+}
+
+#[test]
+fn what_an_older_operator_leaves_out_is_no_error() {
+    let mut value = serde_json::to_value(record()).unwrap();
+    value.as_object_mut().unwrap().remove("promotions");
+    let terms = value["terms"].as_object_mut().unwrap();
+    terms.remove("conversations_per_worker");
+    terms.remove("demand");
+    value["observation"].as_object_mut().unwrap().remove("draining");
+    let record: PoolRecord = serde_json::from_value(value).unwrap();
+    let text = pool::explain(&record, None, now());
+    assert!(text.contains("for load and growth"), "{text}");
+}
+
+fn promo(status: &serde_json::Value) -> Promotion {
+    serde_json::from_value(json!({
+        "apiVersion": "springtide.dev/v1alpha1",
+        "kind": "Promotion",
+        "metadata": {"name": "double-11"},
+        "spec": {
+            "pools": [{"tenant": "acme", "pool": "web"}, {"tenant": "bloom", "pool": "chat"}],
+            "window": {"start": "2026-11-10T20:30", "end": "2026-11-12T00:00", "timeZone": "Asia/Shanghai"},
+            "boost": {"percent": "200", "of": "SameSlotBaseline"},
+            "ceiling": 300
+        },
+        "status": status
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_promotion_reads_as_a_page() {
+    let message = "acme/web lacks 10 of 70 workers: the tenant's limit of 60 leaves 60; raise spec.capacity.limit of the Tenant";
+    let promotion = promo(&json!({
+        "phase": "Prewarming",
+        "prewarmAt": "2026-11-10T11:50:00Z",
+        "start": "2026-11-10T12:30:00Z",
+        "end": "2026-11-11T16:00:00Z",
+        "wanted": 82,
+        "ready": 62,
+        "conditions": [
+            condition("PrewarmReady", "False", "CapacityShort", message),
+            condition("Active", "False", "Prewarming", "the window has not opened"),
+            condition("PoolsFound", "True", "Found", "it is for 2 pools"),
+        ],
+        "pools": [
+            {"tenant": "acme", "pool": "web", "baseline": 420, "baselineFrom": "SameSlotBaseline", "wanted": 70, "floor": 60,
+             "ready": 60},
+            {"tenant": "bloom", "pool": "chat", "baseline": 70, "baselineFrom": "LastHour", "wanted": 12, "floor": 12,
+             "ready": 2, "expectedAt": "2026-11-10T12:01:10Z"}
+        ]
+    }));
+    let text = promotion::explain(&promotion, now());
+    assert_eq!(text, include_str!("promotion.txt"), "{text}");
+}
+
+#[test]
+fn a_promotion_that_nobody_looked_at_says_so() {
+    let mut promotion = promo(&json!({}));
+    let text = promotion::explain(&promotion, now());
+    assert!(
+        text.starts_with("double-11: not planned; 0 of 0 workers"),
+        "{text}"
+    );
+    promotion.status = None;
+    let text = promotion::explain(&promotion, now());
+    assert!(text.starts_with("double-11: not looked at yet"), "{text}");
+}
