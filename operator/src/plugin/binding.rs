@@ -24,117 +24,108 @@ pub(super) fn sentences(binding: Binding, record: &PoolRecord, pool: Option<&Bot
 }
 
 fn means(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> String {
-    let (terms, seen, desired) = (&record.terms, &record.observation, record.desired);
+    let react = record.terms.react;
     match binding {
-        Binding::Load => format!(
-            "The load decides: {}, {} waiting and the growth that is expected need {}; {} more {} kept free.",
-            counted(seen.active, "active conversation"),
-            seen.waiting,
-            counted(terms.needed, "worker"),
-            terms.headroom,
-            if terms.headroom == 1 { "is" } else { "are" },
-        ),
+        Binding::Load => load(record),
         Binding::Minimum => format!(
-            "The pool's minimum decides: it never has fewer than {}; the load needs {}.",
-            terms.floor, terms.react
+            "The pool's minimum decides: it never has fewer than {}; the load needs {react}.",
+            record.terms.floor
         ),
-        Binding::Override => format!(
-            "A number that somebody gave by kubectl scale decides; the load alone needs {}.",
-            terms.react
-        ),
-        Binding::Promotion => format!(
-            "{} {} {}; the load alone needs {}.",
-            promotions(record),
-            if record.promotions.len() > 1 {
-                "hold"
-            } else {
-                "holds"
-            },
-            counted(terms.plan, "worker"),
-            terms.react
-        ),
-        Binding::Maximum => format!(
-            "{} are wanted, and the maximum allows {}.",
-            counted(wanted(record), "worker"),
-            terms.ceiling
-        ),
-        Binding::TenantLimit => format!(
-            "{} are wanted, and the limit of tenant {}, which all its pools share, leaves {}.",
-            counted(wanted(record), "worker"),
-            record.tenant,
-            terms.tenant_share
-        ),
-        Binding::FairShare => format!(
-            "{} are wanted, and the cluster is short of room: the share of tenant {} leaves {}.",
-            counted(wanted(record), "worker"),
-            record.tenant,
-            terms.tenant_share
-        ),
-        Binding::DownWindow => format!(
-            "{desired} were needed within the last {}; the load now needs {}. A worker leaves when none was needed \
-             in its place for that long.",
-            window(pool),
-            terms.react
-        ),
-        Binding::DownRate => format!(
-            "The pool is shrinking to {}: at most {} of its workers leave within a minute, but always one may.",
-            terms.react.max(terms.floor).min(terms.ceiling),
-            pool.map_or_else(
-                || "maxDownPercentPerMinute".to_owned(),
-                |pool| format!("{} %", pool.spec.scaling.max_down_percent_per_minute)
-            )
-        ),
-        Binding::MissingData => format!(
-            "{} not heard: nobody knows their load, so no worker leaves.",
-            if seen.silent == 1 {
-                "1 worker or gateway is".to_owned()
-            } else {
-                format!("{} workers and gateways are", seen.silent)
-            }
-        ),
-        Binding::ColdWindow => format!(
-            "The operator that leads has not watched for {} yet, so no worker leaves; the load needs {}.",
-            window(pool),
-            terms.react
-        ),
+        Binding::Override => {
+            format!("A number that somebody gave by kubectl scale decides; the load alone needs {react}.")
+        }
+        Binding::Promotion => {
+            let held = counted(record.terms.plan, "worker");
+            format!("{} {held}; the load alone needs {react}.", promotions(record))
+        }
+        Binding::Maximum | Binding::TenantLimit | Binding::FairShare | Binding::Busy => {
+            bounded(binding, record)
+        }
+        Binding::DownWindow | Binding::DownRate | Binding::ColdWindow => shrinking(binding, record, pool),
+        Binding::MissingData => {
+            let silent = match record.observation.silent {
+                1 => "1 worker or gateway is".to_owned(),
+                silent => format!("{silent} workers and gateways are"),
+            };
+            format!("{silent} not heard: nobody knows their load, so no worker leaves.")
+        }
         Binding::PromotionHolds => format!(
-            "{} {} the pool: no worker leaves until the hold after the window is over; the load alone needs {}.",
-            promotions(record),
-            if record.promotions.len() > 1 {
-                "hold"
-            } else {
-                "holds"
-            },
-            terms.react
-        ),
-        Binding::Busy => format!(
-            "The active conversations fill {}, more than the {} that are allowed: no worker with conversations is \
-             taken away, and none is added.",
-            counted(terms.busy, "worker"),
-            terms.ceiling
+            "{} the pool: no worker leaves until the hold after the window is over; the load alone needs {react}.",
+            promotions(record)
         ),
         Binding::Suspended => "spec.suspend empties the pool.".to_owned(),
     }
 }
 
-fn change(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> String {
-    let (tenant, name) = (&record.tenant, &record.pool);
-    let scale = format!("kubectl scale -n tenant-{tenant} bp/{name} --replicas=N");
-    match binding {
-        Binding::Load => format!(
-            "For more, raise spec.scaling.headroom or spec.scaling.min; for fewer, lower headroom or \
-             spec.scaling.serviceLevel.share. For a while: `{scale}` ({}).",
-            manual(pool)
-        ),
-        Binding::Minimum => {
-            format!("For fewer, lower spec.scaling.min; for more, raise it, or for a while `{scale}` ({}).", manual(pool))
+fn load(record: &PoolRecord) -> String {
+    let (terms, seen) = (&record.terms, &record.observation);
+    format!(
+        "The load decides: {}, {} waiting and the growth that is expected need {}; {} more {} kept free.",
+        counted(seen.active, "active conversation"),
+        seen.waiting,
+        counted(terms.needed, "worker"),
+        terms.headroom,
+        if terms.headroom == 1 { "is" } else { "are" },
+    )
+}
+
+/// Less than is wanted.
+fn bounded(binding: Binding, record: &PoolRecord) -> String {
+    let terms = &record.terms;
+    if binding == Binding::Busy {
+        return format!(
+            "The active conversations fill {}, more than the {} that are allowed: no worker with conversations is \
+             taken away, and none is added.",
+            counted(terms.busy, "worker"),
+            terms.ceiling
+        );
+    }
+    let wanted = counted(wanted(record), "worker");
+    let (tenant, share) = (&record.tenant, terms.tenant_share);
+    let because = match binding {
+        Binding::TenantLimit => {
+            format!("the limit of tenant {tenant}, which all its pools share, leaves {share}")
         }
-        Binding::Override => format!(
-            "`kubectl scale -n tenant-{tenant} bp/{name} --replicas=0` releases it at once; another number replaces it ({}).",
-            manual(pool)
+        Binding::FairShare => {
+            format!("the cluster is short of room: the share of tenant {tenant} leaves {share}")
+        }
+        _ => format!("the maximum allows {}", terms.ceiling),
+    };
+    format!("Wanted: {wanted}; {because}.")
+}
+
+/// More than is wanted now.
+fn shrinking(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> String {
+    let (terms, desired) = (&record.terms, record.desired);
+    let (react, window) = (terms.react, window(pool));
+    match binding {
+        Binding::DownWindow => format!(
+            "{desired} were needed within the last {window}; the load now needs {react}. A worker leaves when none was \
+             needed in its place for that long."
         ),
+        Binding::DownRate => {
+            let percent = pool.map_or_else(
+                || "the share maxDownPercentPerMinute".to_owned(),
+                |pool| format!("{} %", pool.spec.scaling.max_down_percent_per_minute),
+            );
+            format!(
+                "The pool is shrinking to {}: at most {percent} of its workers leave within a minute, but always one may.",
+                react.max(terms.floor).min(terms.ceiling)
+            )
+        }
+        _ => format!(
+            "The operator that leads has not watched for {window} yet, so no worker leaves; the load needs {react}."
+        ),
+    }
+}
+
+fn change(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> String {
+    let tenant = &record.tenant;
+    match binding {
+        Binding::Load | Binding::Minimum | Binding::Override => by_hand(binding, record, pool),
         Binding::Promotion | Binding::PromotionHolds => {
-            let shown = record.promotions.first().map_or("NAME", |held| held.promotion.as_str());
+            let held = record.promotions.first();
+            let shown = held.map_or("NAME", |held| held.promotion.as_str());
             format!(
                 "`kubectl springtide explain promo {shown}` says what it wants. For another size, change its spec.boost; \
                  to end it, delete it."
@@ -150,9 +141,7 @@ fn change(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> Stri
             "For more, add nodes (or raise operator.maxWorkers of the chart), or raise spec.capacity.guaranteed or weight \
              (`kubectl edit tn {tenant}`)."
         ),
-        Binding::DownWindow => {
-            "Wait; or shorten spec.scaling.downWindow to let workers leave earlier.".to_owned()
-        }
+        Binding::DownWindow => "Wait; or shorten spec.scaling.downWindow to let workers leave earlier.".to_owned(),
         Binding::DownRate => {
             "Wait; or raise spec.scaling.maxDownPercentPerMinute to let more leave at once.".to_owned()
         }
@@ -167,8 +156,30 @@ fn change(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> Stri
                 .to_owned()
         }
         Binding::Suspended => format!(
-            "Set spec.suspend to false: `kubectl patch -n tenant-{tenant} bp/{name} --type=merge -p \
-             '{{\"spec\":{{\"suspend\":false}}}}'`."
+            "Set spec.suspend to false: `kubectl patch -n tenant-{tenant} bp/{} --type=merge -p \
+             '{{\"spec\":{{\"suspend\":false}}}}'`.",
+            record.pool
+        ),
+    }
+}
+
+/// Where a number that somebody gives helps.
+fn by_hand(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> String {
+    let scale = format!(
+        "kubectl scale -n tenant-{} bp/{} --replicas",
+        record.tenant, record.pool
+    );
+    let means = manual(pool);
+    match binding {
+        Binding::Override => {
+            format!("`{scale}=0` releases it at once; another number replaces it ({means}).")
+        }
+        Binding::Minimum => format!(
+            "For fewer, lower spec.scaling.min; for more, raise it, or for a while `{scale}=N` ({means})."
+        ),
+        _ => format!(
+            "For more, raise spec.scaling.headroom or spec.scaling.min; for fewer, lower headroom or \
+             spec.scaling.serviceLevel.share. For a while: `{scale}=N` ({means})."
         ),
     }
 }
@@ -178,6 +189,7 @@ fn wanted(record: &PoolRecord) -> u32 {
     record.terms.react.max(record.terms.plan).max(record.terms.floor)
 }
 
+/// Who holds.
 fn promotions(record: &PoolRecord) -> String {
     let names: Vec<_> = record
         .promotions
@@ -185,9 +197,9 @@ fn promotions(record: &PoolRecord) -> String {
         .map(|held| held.promotion.as_str())
         .collect();
     match *names {
-        [] => "A promotion".to_owned(),
-        [name] => format!("Promotion {name}"),
-        ref several => format!("Promotions {}", several.join(", ")),
+        [] => "A promotion holds".to_owned(),
+        [name] => format!("Promotion {name} holds"),
+        ref several => format!("Promotions {} hold", several.join(", ")),
     }
 }
 

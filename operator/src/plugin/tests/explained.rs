@@ -117,17 +117,14 @@ fn every_binding_says_what_it_means_and_what_to_change() {
         ),
         (Binding::Override, "A number that somebody gave by kubectl scale"),
         (Binding::Promotion, "Promotion double-11 holds 0 workers"),
-        (
-            Binding::Maximum,
-            "6 workers are wanted, and the maximum allows 100",
-        ),
+        (Binding::Maximum, "Wanted: 6 workers; the maximum allows 100"),
         (
             Binding::TenantLimit,
-            "6 workers are wanted, and the limit of tenant acme",
+            "Wanted: 6 workers; the limit of tenant acme",
         ),
         (
             Binding::FairShare,
-            "6 workers are wanted, and the cluster is short of room",
+            "Wanted: 6 workers; the cluster is short of room",
         ),
         (Binding::DownWindow, "6 were needed within the last 1m"),
         (Binding::DownRate, "The pool is shrinking to 6: at most 50 %"),

@@ -96,6 +96,8 @@ fn simulate(data: &Path, peaks: &[u32], bars: &mut Vec<Value>, runs: &mut Vec<Va
             "--locked",
             "--package",
             "springtide-operator",
+            "--bin",
+            "springtide-operator",
         ]))
     })?;
     let program = workspace::target()?.join("release/springtide-operator");
