@@ -62,15 +62,18 @@ pub struct Learned {
 pub struct Checkpoint {
     /// In tenths of a second, oldest first.
     starts: Vec<u16>,
-    /// Minute since 1970 and load, oldest first: times rise and loads fall.
-    peaks: Vec<(u32, u32)>,
+    /// Oldest first: minutes rise and loads fall.
+    peaks: Vec<Peak>,
     baseline: Baseline,
 }
+
+/// Minute since 1970, and load.
+type Peak = (u32, u32);
 
 impl Learned {
     /// What is kept of it, at this moment, which is that time.
     pub fn checkpoint(&self, now: Moment, time: Timestamp) -> Checkpoint {
-        let mut peaks: Vec<(u32, u32)> = Vec::new();
+        let mut peaks: Vec<Peak> = Vec::new();
         for (at, load) in self.load.samples().filter(|(_, load)| *load > 0) {
             // The first of a minute is its highest.
             if let Some(minute) = minute_after(now.saturating_sub(at), time)
@@ -165,9 +168,9 @@ fn decode_starts(bytes: &[u8]) -> Result<(Vec<u16>, &[u8]), CheckpointError> {
     Ok((starts, rest))
 }
 
-fn decode_peaks(bytes: &[u8]) -> Result<(Vec<(u32, u32)>, &[u8]), CheckpointError> {
+fn decode_peaks(bytes: &[u8]) -> Result<(Vec<Peak>, &[u8]), CheckpointError> {
     let ([count], mut rest) = take(bytes)?;
-    let mut peaks: Vec<(u32, u32)> = Vec::new();
+    let mut peaks: Vec<Peak> = Vec::new();
     if count == 0 {
         return Ok((peaks, rest));
     }

@@ -1,5 +1,6 @@
 //! A cluster for tests: an API server in memory, billing that answers as it is told, and a context over both.
 
+mod billing;
 mod events;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,9 +14,7 @@ use kube::runtime::reflector::{self, Lookup, Store};
 use kube::runtime::watcher;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::ids::{PoolId, TenantId};
-use springtide_proto::tenancy::{PutRatePlanRequest, RegisterTenantRequest};
 use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::ManualClock;
 use tokio::sync::{mpsc, watch};
@@ -25,13 +24,14 @@ use crate::autoscale::CreationPace;
 use crate::election::LeaderHint;
 use crate::fleet::{Fleet, FleetMetrics, FleetSettings, PoolKey};
 
-use super::billing::Billing;
 use super::checkpoint::Checkpoints;
 use super::context::{Context, Installation, Stores};
 use super::events::EventSink;
 use super::live::LiveBoard;
 use super::metrics::Metrics;
 use super::pods::PodIndex;
+
+pub(crate) use billing::FakeBilling;
 
 /// The time in all scenarios.
 pub(crate) const NOW: &str = "2026-11-10T12:00:00Z";
@@ -191,44 +191,6 @@ fn merge(into: &mut Value, from: &Value) {
             }
         }
         (into, from) => *into = from.clone(),
-    }
-}
-
-/// Billing that answers as it is told.
-#[derive(Default)]
-pub(crate) struct FakeBilling {
-    pub(crate) error: Mutex<Option<ApiError>>,
-    pub(crate) registered: Mutex<Vec<RegisterTenantRequest>>,
-    pub(crate) closed: Mutex<Vec<String>>,
-    pub(crate) plans: Mutex<Vec<PutRatePlanRequest>>,
-}
-
-impl FakeBilling {
-    pub(crate) fn fail(&self, reason: Reason, message: &str) {
-        *self.error.lock() = Some(ApiError::new(reason, message));
-    }
-
-    fn answer(&self) -> Result<(), ApiError> {
-        self.error.lock().clone().map_or(Ok(()), Err)
-    }
-}
-
-#[tonic::async_trait]
-impl Billing for FakeBilling {
-    async fn register_tenant(&self, request: RegisterTenantRequest) -> Result<bool, ApiError> {
-        self.registered.lock().push(request);
-        self.answer().map(|()| true)
-    }
-
-    async fn close_tenant(&self, tenant_uid: &str) -> Result<(), ApiError> {
-        self.answer()?;
-        self.closed.lock().push(tenant_uid.to_owned());
-        Ok(())
-    }
-
-    async fn put_rate_plan(&self, request: PutRatePlanRequest) -> Result<String, ApiError> {
-        self.plans.lock().push(request);
-        self.answer().map(|()| "digest".to_owned())
     }
 }
 

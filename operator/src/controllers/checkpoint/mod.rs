@@ -52,10 +52,10 @@ pub enum Earlier {
 
 /// What an earlier leader had learned of the pool of that UID. It is handed out once.
 pub fn earlier(context: &Context, uid: &str) -> Earlier {
-    let Some(waiting) = context.checkpoints.take(uid) else {
+    if !context.checkpoints.is_read(shards::shard_of(uid)) {
         return Earlier::NotRead;
-    };
-    let Some(bytes) = waiting else {
+    }
+    let Some(bytes) = context.checkpoints.take(uid) else {
         return Earlier::Nothing;
     };
     match Checkpoint::decode(&bytes) {

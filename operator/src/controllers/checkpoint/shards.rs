@@ -37,11 +37,9 @@ impl Default for Checkpoints {
 }
 
 impl Checkpoints {
-    /// The entry of the pool of that UID, if one is waiting; `None` if its shard was not read. It waits no longer.
-    pub(super) fn take(&self, uid: &str) -> Option<Option<Vec<u8>>> {
-        self.with(shard_of(uid), |shard| {
-            shard.written.map(|_| shard.waiting.remove(uid))
-        })?
+    /// The entry of the pool of that UID, if one is waiting. It waits no longer.
+    pub(super) fn take(&self, uid: &str) -> Option<Vec<u8>> {
+        self.with(shard_of(uid), |shard| shard.waiting.remove(uid))?
     }
 
     /// The entry of the pool of that UID, if one is waiting.

@@ -61,7 +61,7 @@ fn experience() -> Learned {
     let mut learned = Learned::default();
     let time: jiff::Timestamp = NOW.parse().unwrap();
     let begin = time - SignedDuration::from_hours(24 * 21);
-    for step in 0..(21 * 24 * 120 + 1) {
+    for step in 0..=21 * 24 * 120 {
         learned
             .baseline
             .observe(begin + SignedDuration::from_secs(30) * step, "UTC", Some(40));
@@ -70,7 +70,7 @@ fn experience() -> Learned {
         learned.starts.push(Duration::from_secs(12));
     }
     let hour = Duration::from_hours(1);
-    learned.load.push(hour - Duration::from_mins(20), 150, hour);
+    learned.load.push(Duration::from_mins(40), 150, hour);
     learned
 }
 
@@ -238,7 +238,6 @@ async fn without_an_answer_pools_are_decided_and_what_was_not_read_is_not_overwr
     assert_eq!(decided(&scenario).await.peak, 150, "and taken over late");
 }
 
-/// Bytes that no compression or base64 makes smaller.
 #[test]
 fn shards_of_five_thousand_pools_with_all_that_can_be_learned_stay_below_their_bound() {
     let mut shards = vec![Entries::new(); usize::from(SHARDS)];
