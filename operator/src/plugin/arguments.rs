@@ -9,6 +9,7 @@ Examples:
   kubectl springtide explain pool web -n tenant-acme
   kubectl springtide explain pool acme/web -o json
   kubectl springtide explain promo double-11
+  kubectl springtide what-if --pool acme/web --promotion double-11.yaml
 
 The decision is read from the operator that leads, through the API server: you need permission to list Pods and to get
 pods/proxy in the operator's namespace, and to get and list botpools and promotions.";
@@ -38,6 +39,11 @@ pub enum Command {
     /// Say why something is as it is
     #[command(subcommand)]
     Explain(Subject),
+    /// Say what a promotion would do to a pool whose load stays as it is now
+    ///
+    /// Simulates the operator's own decision from an hour before pre-warming begins, for the window that is open or comes next,
+    /// with the pool's limits as they are. The promotion's file need not be applied. Counts no other promotion and no override.
+    WhatIf(WhatIfArguments),
 }
 
 /// What to explain.
@@ -71,6 +77,23 @@ pub struct ExplainPromo {
     /// Name of the Promotion
     #[arg(value_name = "PROMOTION")]
     pub name: String,
+}
+
+/// What to try.
+#[derive(Args, Debug)]
+pub struct WhatIfArguments {
+    /// The pool
+    #[arg(long, value_name = "TENANT/POOL")]
+    pub pool: String,
+    /// File of the Promotion, YAML or JSON
+    #[arg(long, value_name = "FILE")]
+    pub promotion: PathBuf,
+    /// Hours from the start of the window that are shown, at most until all is let go
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=168), value_name = "COUNT")]
+    pub hours: u32,
+    /// Namespace of the pool, tenant-NAME, where --pool does not say the tenant
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
 }
 
 /// How to print.

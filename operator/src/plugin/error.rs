@@ -1,6 +1,9 @@
 //! Why nothing can be explained, and what to do.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use crate::simulate::WhatIfError;
 
 /// Why nothing can be explained.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +132,22 @@ pub enum PluginError {
         name: String,
         /// As given.
         namespace: String,
+    },
+    /// A file.
+    #[error("{} cannot be read: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A promotion that cannot be tried.
+    #[error("{} cannot be tried: {source}", path.display())]
+    WhatIf {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: WhatIfError,
     },
     /// Anything else that the API server says.
     #[error("the API server did not answer as expected: {problem}")]

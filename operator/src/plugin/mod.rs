@@ -4,6 +4,8 @@
 //! - *binding*: the term or bound that a decision came down to; each has a sentence (`binding`).
 //! - *edge*: what talks to the cluster (`cluster`); all else is pure, and turns what was read into text.
 //!
+//! - *what-if*: the operator's own decision, simulated here on the load that is there now.
+//!
 //! It writes nothing. It reads with the permissions of who calls it, and asks the operator through the API server.
 //!
 //! [`PoolRecord`]: crate::admin::PoolRecord
@@ -18,6 +20,7 @@ mod promotion;
 #[cfg(test)]
 mod tests;
 mod text;
+mod what_if;
 
 use jiff::Timestamp;
 use springtide_runtime::clock::Clock;
@@ -25,10 +28,11 @@ use springtide_runtime::clock::Clock;
 pub use self::arguments::Arguments;
 pub use self::error::PluginError;
 
-use self::arguments::{Command, ExplainPool, Format, Subject};
+use self::arguments::{Command, ExplainPool, Format, Subject, WhatIfArguments};
 use self::cluster::Cluster;
 use crate::admin::PoolRecord;
 use crate::names::{tenant_namespace, tenant_of_namespace};
+use crate::simulate;
 
 /// Does what is asked for; the text to print.
 pub async fn run(arguments: &Arguments, clock: &impl Clock) -> Result<String, PluginError> {
@@ -39,6 +43,7 @@ pub async fn run(arguments: &Arguments, clock: &impl Clock) -> Result<String, Pl
             let promotion = cluster.promotion(&promo.name).await?;
             Ok(promotion::explain(&promotion, clock.now()))
         }
+        Command::WhatIf(asked) => what_if(&cluster, asked, clock.now()).await,
     }
 }
 
@@ -57,6 +62,35 @@ async fn explain_pool(cluster: &Cluster, asked: &ExplainPool, now: Timestamp) ->
         .pool(&tenant_namespace(&record.tenant), &record.pool)
         .await?;
     Ok(pool::explain(record, object.as_ref(), now))
+}
+
+async fn what_if(cluster: &Cluster, asked: &WhatIfArguments, now: Timestamp) -> Result<String, PluginError> {
+    let path = &asked.promotion;
+    let text = std::fs::read_to_string(path).map_err(|source| PluginError::File {
+        path: path.clone(),
+        source,
+    })?;
+    let refused = |source| PluginError::WhatIf {
+        path: path.clone(),
+        source,
+    };
+    let promotion = simulate::read_promotion(&text).map_err(|error| refused(error.into()))?;
+    let name = PoolName::new(
+        &asked.pool,
+        asked.namespace.as_deref(),
+        cluster.default_namespace(),
+    )?;
+    let records = cluster.records().await?;
+    let Some(Found { record, .. }) = name.find(&records)? else {
+        return Err(cluster.not_decided(&name, &records).await);
+    };
+    let namespace = tenant_namespace(&record.tenant);
+    let Some(object) = cluster.pool(&namespace, &record.pool).await? else {
+        return Err(cluster.not_decided(&name, &[]).await);
+    };
+    let steady = what_if::steady(&record);
+    let outcome = simulate::what_if(&object, &promotion, &steady, now, asked.hours).map_err(refused)?;
+    Ok(what_if::explain(&record, &promotion, &steady, &outcome))
 }
 
 /// A pool as somebody names it.

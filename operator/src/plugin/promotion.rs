@@ -59,7 +59,8 @@ fn phase(phase: &str) -> &'static str {
     }
 }
 
-fn zone(spec: &PromotionSpec) -> (&str, TimeZone) {
+/// The zone of its window, by name.
+pub(super) fn zone(spec: &PromotionSpec) -> (&str, TimeZone) {
     let window = spec.window.as_ref().map(|window| window.time_zone.as_str());
     let recur = spec.recur.as_ref().map(|recur| recur.time_zone.as_str());
     let name = window.or(recur).unwrap_or("UTC");

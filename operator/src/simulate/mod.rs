@@ -11,6 +11,8 @@
 //! customers who wait do not give up. A worker that is removed hands its conversations to others at once, for every policy,
 //! though the peers do not do this. Every policy with the same seed faces the same customers.
 //!
+//! A `what_if` is a run on a load that stays as it is.
+//!
 //! All but `command` is pure: no I/O, no clock, no cluster. No policy sees the trace ahead.
 
 mod arguments;
@@ -38,6 +40,9 @@ mod testing;
 mod ticks;
 pub mod trace;
 mod units;
+mod what_if;
 
 pub use arguments::{EXAMPLES, SimulateArguments};
 pub use command::{SimulateError, simulate};
+pub use what_if::WhatIfError;
+pub(crate) use what_if::{Steady, WhatIf, read_promotion, what_if};

@@ -25,13 +25,19 @@ pub(super) struct Pool {
     pub(super) capacity: u32,
     /// What its owner asked for.
     pub(super) policy: Policy,
+    /// The most that its tenant's limit leaves to it.
+    pub(super) tenant_share: u32,
 }
 
 impl Pool {
     /// Reads a `BotPool`, YAML or JSON.
     pub(super) fn parse(text: &str) -> Result<Self, ManifestError> {
-        let pool: BotPool = manifest::read(text)?;
-        validate(&pool)?;
+        Self::of(&manifest::read(text)?)
+    }
+
+    /// A `BotPool` whose tenant has no limit.
+    pub(super) fn of(pool: &BotPool) -> Result<Self, ManifestError> {
+        validate(pool)?;
         let policy = pool
             .policy()
             .map_err(|message| ManifestError::Invalid(format!("spec.{message}")))?;
@@ -43,6 +49,7 @@ impl Pool {
                 .and_then(|namespace| tenant_of_namespace(&namespace).map(str::to_owned)),
             capacity: pool.spec.worker.conversations,
             policy,
+            tenant_share: u32::MAX,
         })
     }
 }

@@ -27,6 +27,7 @@ pub(in crate::simulate) struct Springtide {
     /// Of the starts that were measured.
     start_time: Duration,
     promotions: Promotions,
+    tenant_share: u32,
 }
 
 impl Springtide {
@@ -42,6 +43,7 @@ impl Springtide {
             start_time: starts.p95(),
             starts,
             promotions,
+            tenant_share: pool.tenant_share,
         }
     }
 }
@@ -89,7 +91,7 @@ impl Autoscaler for Springtide {
         let bounds = Bounds {
             manual: None,
             plans: &plans,
-            tenant_share: u32::MAX,
+            tenant_share: self.tenant_share,
             scarce: false,
         };
         let decision = decide(&self.policy, &observation, &bounds, &mut self.history, now);
