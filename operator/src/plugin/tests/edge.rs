@@ -6,7 +6,7 @@ use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::explained::record;
-use crate::plugin::arguments::ExplainPool;
+use crate::plugin::arguments::{ExplainPool, Format};
 use crate::plugin::cluster::Cluster;
 use crate::plugin::{PluginError, PoolName, explain_pool};
 
@@ -89,6 +89,14 @@ async fn the_replica_that_leads_is_found_behind_those_that_follow() {
         let text = explained(&cluster, name).await.unwrap();
         assert!(text.starts_with("acme/web: 6 workers wanted (Load)"), "{text}");
     }
+    let asked = ExplainPool {
+        name: "web".to_owned(),
+        namespace: Some("tenant-acme".to_owned()),
+        output: Some(Format::Json),
+    };
+    let text = explain_pool(&cluster, &asked, "2026-11-10T12:00:00Z".parse().unwrap()).await;
+    let value: Value = serde_json::from_str(&text.unwrap()).unwrap();
+    assert_eq!(value, serde_json::to_value(record()).unwrap());
 }
 
 #[tokio::test]

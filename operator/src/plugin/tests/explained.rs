@@ -1,3 +1,5 @@
+//! Worked records, and the pages that they read as.
+
 use jiff::Timestamp;
 use serde_json::json;
 
