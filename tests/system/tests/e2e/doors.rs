@@ -1,4 +1,5 @@
 //! Every RPC and every route on the cluster: what it answers to whom it should, and to whom it should not.
+use anyhow::Context as _;
 use http::{Method, StatusCode};
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -77,11 +78,13 @@ fn namespace() -> String {
 }
 
 async fn one_pod(cluster: &Cluster, namespace: &str, name: &str) -> Pod {
-    let pods = cluster
-        .pods(namespace, &format!("app.kubernetes.io/name={name}"))
-        .await
-        .unwrap();
-    pods.into_iter().find(|pod| pod.ready).unwrap()
+    let label = format!("app.kubernetes.io/name={name}");
+    let look = || async {
+        let pods = cluster.pods(namespace, &label).await?;
+        pods.into_iter().find(|pod| pod.ready).context("none is ready")
+    };
+    let what = format!("a ready pod of {name}");
+    cluster.wait_for(&what, LIMIT, look).await.unwrap()
 }
 
 fn reason(status: &tonic::Status) -> Reason {
