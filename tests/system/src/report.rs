@@ -93,7 +93,7 @@ pub struct Report {
     pub pause_ms: BTreeMap<&'static str, Option<i64>>,
     pub operator_decides_again_s: Option<f64>,
     pub open_at_events: BTreeMap<String, u64>,
-    pub first_scale_in: Option<ScaleIn>,
+    pub fullest_scale_in: Option<ScaleIn>,
     pub invoices: Value,
     pub phases_s: BTreeMap<String, f64>,
     pub total_s: f64,
@@ -165,7 +165,7 @@ pub struct Steps {
     pub max: Option<i64>,
 }
 
-/// The first pod that the operator deleted.
+/// Of the pods that the operator deleted, the one at which most conversations were open.
 #[derive(Clone, Debug, Serialize)]
 pub struct ScaleIn {
     /// When.
@@ -212,10 +212,12 @@ pub fn compute(folder: &Path, phases: &[(String, f64)]) -> anyhow::Result<Report
             .count()
     };
     let (right, right_by_tenant) = right_at_once(&answered, &asked);
-    let first_scale_in = pods.iter().find(|pod| pod.verb == "delete").map(|pod| ScaleIn {
+    let deleted = pods.iter().filter(|pod| pod.verb == "delete");
+    let scale_ins = deleted.map(|pod| ScaleIn {
         at: pod.at,
         open: open_at(&ledger, pod.at),
     });
+    let fullest_scale_in = scale_ins.max_by_key(|scale_in| scale_in.open);
     Ok(Report {
         conversations: ledger
             .iter()
@@ -260,7 +262,7 @@ pub fn compute(folder: &Path, phases: &[(String, f64)]) -> anyhow::Result<Report
             .filter(|event| event.open > 0)
             .map(|event| (event.event.clone(), event.open))
             .collect(),
-        first_scale_in,
+        fullest_scale_in,
         invoices: invoice_summary(&invoices),
         phases_s: phases.iter().cloned().collect(),
         total_s: phases.iter().map(|(_, seconds)| seconds).sum(),

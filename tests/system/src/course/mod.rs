@@ -261,7 +261,7 @@ impl Course {
         let pool = PoolManifest {
             conversations: self.scale.capacity,
             min: 2,
-            max: 40,
+            max: 50,
             down_window_seconds: 10,
             drain_seconds: 10,
         };
