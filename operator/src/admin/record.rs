@@ -66,6 +66,15 @@ pub struct PoolTerms {
     pub headroom: u32,
     /// Both together.
     pub react: u32,
+    /// What the load is forecast to need; 0 while no forecast is trusted.
+    #[serde(default)]
+    pub forecast: u32,
+    /// What it is forecast to gain until a new worker answers.
+    #[serde(default)]
+    pub forecast_conversations: f64,
+    /// How far such forecasts were off, in percent of the load; none while none is trusted.
+    #[serde(default)]
+    pub forecast_error_percent: Option<f64>,
     /// What promotions ask for.
     pub plan: u32,
     /// The lowest allowed.
@@ -128,6 +137,9 @@ impl PoolRecord {
                 needed: decision.needed,
                 headroom: decision.headroom,
                 react: decision.react(),
+                forecast: decision.forecast_needed,
+                forecast_conversations: decision.forecast.map_or(0.0, |forecast| forecast.gain),
+                forecast_error_percent: decision.forecast.map(|forecast| forecast.error * 100.0),
                 plan: decision.plan,
                 floor: decision.floor,
                 ceiling: decision.ceiling,

@@ -264,6 +264,12 @@ pub struct DecisionStatus {
     pub growth: u32,
     /// What the load needs, with headroom.
     pub react: u32,
+    /// What the load is forecast to need; 0 while no forecast is trusted.
+    #[serde(default)]
+    pub forecast: u32,
+    /// What promotions ask for.
+    #[serde(default)]
+    pub plan: u32,
     /// The lowest allowed.
     pub floor: u32,
     /// The highest allowed.

@@ -5,7 +5,8 @@ mod tests;
 
 use std::time::Duration;
 
-use super::growth::expected_growth;
+use super::forecast::Forecast;
+use super::growth::{expected_growth, growth_with_gain};
 use super::{Bounds, History, Moment, Observation, Override, Policy};
 
 /// The term or bound that a decision came down to.
@@ -13,6 +14,8 @@ use super::{Bounds, History, Moment, Observation, Override, Policy};
 pub enum Binding {
     /// What the load needs.
     Load,
+    /// What the load is forecast to need.
+    Forecast,
     /// The pool's minimum.
     Minimum,
     /// The manual override.
@@ -43,8 +46,9 @@ pub enum Binding {
 
 impl Binding {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Load,
+        Self::Forecast,
         Self::Minimum,
         Self::Override,
         Self::Promotion,
@@ -69,6 +73,7 @@ impl Binding {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Load => "Load",
+            Self::Forecast => "Forecast",
             Self::Minimum => "Minimum",
             Self::Override => "Override",
             Self::Promotion => "Promotion",
@@ -101,6 +106,10 @@ pub struct Decision {
     pub needed: u32,
     /// Kept free on top.
     pub headroom: u32,
+    /// The forecast, while one is trusted.
+    pub forecast: Option<Forecast>,
+    /// What it needs; 0 without one.
+    pub forecast_needed: u32,
     /// What promotions ask for.
     pub plan: u32,
     /// The lowest allowed.
@@ -130,44 +139,30 @@ pub fn decide(
     history: &mut History,
     now: Moment,
 ) -> Decision {
-    // Nothing is expected to more than double while one worker starts: what comes faster shows as waiting at once.
     let load = f64::from(observation.active) + f64::from(observation.waiting);
-    let growth = expected_growth(observation.rates, observation.start_time, policy.service_level)
-        .min(load + f64::from(policy.capacity));
-    let needed = workers_for(load + growth, policy.capacity);
-    let headroom = headroom(policy, needed);
+    let Needs {
+        growth,
+        needed,
+        headroom,
+        forecast,
+        forecast_needed,
+    } = needs(policy, observation, load, history, now);
+    let react = needed.saturating_add(headroom);
     let plan = bounds.plans.iter().map(|plan| plan.floor).max().unwrap_or(0);
-    let (floor, ceiling) = limits(policy, bounds, plan);
+    let (floor, ceiling) = limits(policy, bounds, plan, bounds.tenant_share);
     let busy = workers_for(f64::from(observation.active), policy.capacity);
-    let unlimited = Bounds {
-        tenant_share: u32::MAX,
-        ..bounds.clone()
+    let terms = Terms {
+        react,
+        forecast: forecast_needed,
+        plan,
+        floor,
+        ceiling,
+        busy,
     };
-    let (floor_alone, ceiling_alone) = limits(policy, &unlimited, plan);
-    let demand = if policy.suspended {
-        0
-    } else {
-        needed
-            .saturating_add(headroom)
-            .max(floor_alone)
-            .min(ceiling_alone)
-    };
-
     let (wanted, binding) = if policy.suspended {
         (0, Binding::Suspended)
     } else {
-        bounded(
-            policy,
-            observation,
-            bounds,
-            Terms {
-                react: needed.saturating_add(headroom),
-                plan,
-                floor,
-                ceiling,
-                busy,
-            },
-        )
+        bounded(policy, observation, bounds, terms)
     };
     let bare = workers_for(load, policy.capacity).saturating_add(headroom);
     history.observe(
@@ -196,13 +191,54 @@ pub fn decide(
         growth,
         needed,
         headroom,
+        forecast,
+        forecast_needed,
         plan,
         floor,
         ceiling,
         needed_within_window: history.needed_within(now, policy.down_window),
         busy,
-        demand,
+        demand: demand(policy, bounds, terms),
     }
+}
+
+/// What the load needs, and is forecast to need.
+struct Needs {
+    growth: f64,
+    needed: u32,
+    headroom: u32,
+    forecast: Option<Forecast>,
+    forecast_needed: u32,
+}
+
+fn needs(policy: &Policy, observation: &Observation, load: f64, history: &mut History, now: Moment) -> Needs {
+    let (rates, start, level) = (observation.rates, observation.start_time, policy.service_level);
+    // Nothing is expected to more than double while one worker starts, unless a forecast that is trusted says so: what comes
+    // faster shows as waiting at once.
+    let doubled = load + f64::from(policy.capacity);
+    let growth = expected_growth(rates, start, level).min(doubled);
+    let needed = workers_for(load + growth, policy.capacity);
+    let forecast = history.forecast(now, load, observation);
+    let forecast_needed = forecast.map_or(0, |forecast| {
+        let growth = growth_with_gain(forecast.gain, rates, start, level);
+        workers_for(load + growth.min(doubled).max(forecast.gain), policy.capacity)
+    });
+    Needs {
+        growth,
+        needed,
+        headroom: headroom(policy, needed),
+        forecast,
+        forecast_needed,
+    }
+}
+
+/// What would be wanted if other tenants wanted nothing.
+fn demand(policy: &Policy, bounds: &Bounds<'_>, terms: Terms) -> u32 {
+    if policy.suspended {
+        return 0;
+    }
+    let (floor, ceiling) = limits(policy, bounds, terms.plan, u32::MAX);
+    terms.react.max(terms.forecast).max(floor).min(ceiling)
 }
 
 /// Workers that so many conversations fill.
@@ -220,9 +256,9 @@ fn headroom(policy: &Policy, needed: u32) -> u32 {
     policy.headroom_workers.max(share)
 }
 
-fn limits(policy: &Policy, bounds: &Bounds<'_>, plan: u32) -> (u32, u32) {
+fn limits(policy: &Policy, bounds: &Bounds<'_>, plan: u32, tenant_share: u32) -> (u32, u32) {
     let floor = policy.min.max(plan);
-    let ceiling = own_maximum(policy, bounds).min(bounds.tenant_share);
+    let ceiling = own_maximum(policy, bounds).min(tenant_share);
     bounds
         .manual
         .map_or((floor, ceiling), |manual| manual.apply(floor, ceiling))
@@ -240,6 +276,7 @@ fn own_maximum(policy: &Policy, bounds: &Bounds<'_>) -> u32 {
 #[derive(Clone, Copy)]
 struct Terms {
     react: u32,
+    forecast: u32,
     plan: u32,
     floor: u32,
     ceiling: u32,
@@ -250,14 +287,18 @@ struct Terms {
 fn bounded(policy: &Policy, observation: &Observation, bounds: &Bounds<'_>, terms: Terms) -> (u32, Binding) {
     let Terms {
         react,
+        forecast,
         plan,
         floor,
         ceiling,
         busy,
     } = terms;
-    let wanted = react.max(floor);
+    let needed = react.max(forecast);
+    let wanted = needed.max(floor);
     if wanted <= ceiling {
-        let binding = if react > floor {
+        let binding = if needed > floor && forecast > react {
+            Binding::Forecast
+        } else if needed > floor {
             Binding::Load
         } else if floor == plan && plan > policy.min {
             Binding::Promotion

@@ -10,12 +10,21 @@ use std::time::Duration;
 
 use super::{Rates, ServiceLevel};
 
-/// The gain to make room for, in conversations.
+/// The gain to make room for, in conversations, by what comes and goes now.
 pub(super) fn expected_growth(rates: Rates, start_time: Duration, level: ServiceLevel) -> f64 {
+    growth_with_gain(
+        rates.current().net() * start_time.as_secs_f64(),
+        rates,
+        start_time,
+        level,
+    )
+}
+
+/// The same where `gain` conversations are expected to be gained, whatever comes and goes now.
+pub(super) fn growth_with_gain(gain: f64, rates: Rates, start_time: Duration, level: ServiceLevel) -> f64 {
     let flow = rates.current();
     let (arrivals, endings) = (flow.arrivals.max(0.0), flow.endings.max(0.0));
     let (start, wait) = (start_time.as_secs_f64(), level.within.as_secs_f64());
-    let gain = (arrivals - endings) * start;
     let freed = endings * wait;
     let deviation = ((arrivals + endings) * start + freed).sqrt();
     let at_quantile = gain - freed + normal_quantile(level.share) * deviation;

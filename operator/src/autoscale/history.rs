@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::Moment;
+use super::forecast::{Forecast, Forecasts};
+use super::{Moment, Observation};
 
 /// The span over which the speed of scaling in is bounded.
 const RATE_SPAN: Duration = Duration::from_mins(1);
@@ -51,6 +52,7 @@ pub struct History {
     decided: WindowMaximum,
     complete_since: Option<Moment>,
     last: Option<u32>,
+    forecasts: Forecasts,
 }
 
 impl History {
@@ -70,6 +72,25 @@ impl History {
         } else {
             self.complete_since = None;
         }
+    }
+
+    /// What the load is expected to gain; none that is trusted. Compares first what was expected of earlier observations.
+    pub(super) fn forecast(&mut self, now: Moment, load: f64, observation: &Observation) -> Option<Forecast> {
+        let Observation {
+            rates,
+            usual,
+            horizon,
+            silent,
+            ..
+        } = *observation;
+        // Trust is that of before: what is seen now must not lower what is asked for it.
+        let trusted = self.forecasts.trusted(load, rates, usual, horizon);
+        if silent == 0 {
+            self.forecasts.observe(now, load, rates, usual, horizon);
+        } else {
+            self.forecasts.interrupt();
+        }
+        trusted
     }
 
     /// Takes note of the decision.

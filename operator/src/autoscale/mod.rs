@@ -9,6 +9,7 @@
 mod baseline;
 mod checkpoint;
 mod decide;
+mod forecast;
 mod growth;
 mod history;
 mod manual;
@@ -28,6 +29,7 @@ mod victim;
 pub use baseline::{Baseline, BaselineLearner, DecodeError, MOST_BYTES, SLOTS};
 pub use checkpoint::{Checkpoint, CheckpointError, Learned, MOST_CHECKPOINT_BYTES};
 pub use decide::{Binding, Decision, decide};
+pub use forecast::{Forecast, Usual, horizon};
 pub use history::{History, WindowMaximum};
 pub use manual::{Override, OverrideMode};
 pub use observation::{Bounds, Observation, Policy};

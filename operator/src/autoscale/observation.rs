@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Override, Plan, Rates, ServiceLevel};
+use super::{Override, Plan, Rates, ServiceLevel, Usual};
 
 /// What the pool's owner asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,8 +36,12 @@ pub struct Observation {
     pub waiting: u32,
     /// Conversations that come and go.
     pub rates: Rates,
-    /// Time until a new worker answers.
+    /// Time until a new worker answers, which 19 of 20 keep.
     pub start_time: Duration,
+    /// How far ahead the load is forecast.
+    pub horizon: Duration,
+    /// What it usually is until then; none where that is not known.
+    pub usual: Option<Usual>,
     /// Workers that take conversations.
     pub ready: u32,
     /// Workers that do not yet.

@@ -39,13 +39,20 @@ fn observations() -> impl Strategy<Value = Observation> {
         0.0..50.0,
         0_u32..60,
         0_u32..20,
+        proptest::option::of((0.0..2_000.0, 0.0..2_000.0)),
     )
         .prop_map(
-            |(active, waiting, arrivals, endings, ready, starting)| Observation {
+            |(active, waiting, arrivals, endings, ready, starting, usual)| Observation {
                 active,
                 waiting,
                 rates: Rates::steady(arrivals, endings),
                 start_time: Duration::from_secs(8),
+                horizon: Duration::from_secs(8),
+                usual: usual.map(|(now, later): (f64, f64)| Usual {
+                    now,
+                    highest: now.max(later),
+                    at_horizon: later,
+                }),
                 ready,
                 starting,
                 silent: 0,

@@ -27,6 +27,7 @@ fn means(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> Strin
     let react = record.terms.react;
     match binding {
         Binding::Load => load(record),
+        Binding::Forecast => forecast(record),
         Binding::Minimum => format!(
             "The pool's minimum decides: it never has fewer than {}; the load needs {react}.",
             record.terms.floor
@@ -66,6 +67,20 @@ fn load(record: &PoolRecord) -> String {
         counted(terms.needed, "worker"),
         terms.headroom,
         if terms.headroom == 1 { "is" } else { "are" },
+    )
+}
+
+fn forecast(record: &PoolRecord) -> String {
+    let terms = &record.terms;
+    let error = terms.forecast_error_percent.map_or_else(String::new, |error| {
+        format!(" Such forecasts were {error:.1} % off of late.")
+    });
+    format!(
+        "The forecast decides: the load is expected to gain {} until a new worker answers, which needs {}; the load alone \
+         needs {}.{error}",
+        counted(whole(terms.forecast_conversations), "conversation"),
+        counted(terms.forecast, "worker"),
+        terms.react
     )
 }
 
@@ -122,7 +137,7 @@ fn shrinking(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> S
 fn change(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> String {
     let tenant = &record.tenant;
     match binding {
-        Binding::Load | Binding::Minimum | Binding::Override => by_hand(binding, record, pool),
+        Binding::Load | Binding::Forecast | Binding::Minimum | Binding::Override => by_hand(binding, record, pool),
         Binding::Promotion | Binding::PromotionHolds => {
             let held = record.promotions.first();
             let shown = held.map_or("NAME", |held| held.promotion.as_str());
@@ -186,7 +201,8 @@ fn by_hand(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> Str
 
 /// What would be wanted if nothing limited it.
 fn wanted(record: &PoolRecord) -> u32 {
-    record.terms.react.max(record.terms.plan).max(record.terms.floor)
+    let terms = &record.terms;
+    terms.react.max(terms.forecast).max(terms.plan).max(terms.floor)
 }
 
 /// Who holds.
@@ -226,4 +242,13 @@ pub(super) fn mode(mode: ManualMode) -> &'static str {
         ManualMode::Pin => "exactly that many",
         ManualMode::Ceiling => "a ceiling",
     }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates"
+)]
+fn whole(conversations: f64) -> u32 {
+    conversations.round().max(0.0) as u32
 }

@@ -93,6 +93,7 @@ fn terms(record: &PoolRecord, pool: Option<&BotPool>) -> Vec<Line> {
             &terms.react,
             "needed and headroom: what the load asks for",
         ),
+        Line::new("forecast", &terms.forecast, forecast(record)),
         Line::new("plan", &terms.plan, plan(record)),
         Line::new("floor", &terms.floor, floor(pool)),
         Line::new("ceiling", &terms.ceiling, ceiling(pool)),
@@ -119,6 +120,17 @@ fn needed(record: &PoolRecord, growth: &str) -> String {
             "({} + {} + {growth}) / {capacity}, rounded up",
             seen.active, seen.waiting
         ),
+    }
+}
+
+fn forecast(record: &PoolRecord) -> String {
+    let terms = &record.terms;
+    match terms.forecast_error_percent {
+        Some(error) => format!(
+            "for {:+.1} conversations until a new worker answers; such forecasts were {error:.1} % off",
+            terms.forecast_conversations
+        ),
+        None => "no forecast is trusted now".to_owned(),
     }
 }
 

@@ -120,7 +120,11 @@ pub(super) fn run(
     let bounds = (scenario.min, scenario.max);
     let mut decided_by = |policy: &mut dyn Autoscaler| engine::run(scenario, policy, &mut |row| rows(row));
     let tally = match name {
-        PolicyName::Springtide => decided_by(&mut Springtide::new(&setup.pool, setup.promotions.clone())),
+        PolicyName::Springtide => decided_by(&mut Springtide::new(
+            &setup.pool,
+            setup.promotions.clone(),
+            scenario.trace.origin,
+        )),
         PolicyName::Hpa => decided_by(&mut Hpa::new(target, bounds)),
         PolicyName::Keda => decided_by(&mut Keda::new(target, bounds)),
         PolicyName::Kpa => decided_by(&mut Kpa::new(target, bounds)),

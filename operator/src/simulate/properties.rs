@@ -59,7 +59,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
 fn policy(which: usize, capacity: u32) -> Box<dyn Autoscaler> {
     let target = f64::from(capacity) * 0.7;
     match which {
-        0 => Box::new(Springtide::new(&pool(capacity), Promotions::default())),
+        0 => Box::new(Springtide::new(&pool(capacity), Promotions::default(), None)),
         1 => Box::new(Hpa::new(target, (1, 60))),
         2 => Box::new(Keda::new(target, (1, 60))),
         3 => Box::new(Kpa::new(target, (1, 60))),

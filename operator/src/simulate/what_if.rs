@@ -176,7 +176,7 @@ fn scenario(pool: &Pool, steady: &Steady, origin: Timestamp, length: SignedDurat
 
 fn run(scenario: &Scenario, pool: &Pool, promotions: Promotions) -> Result<Run, WhatIfError> {
     let mut workers = Vec::new();
-    let mut policy = Springtide::new(pool, promotions);
+    let mut policy = Springtide::new(pool, promotions, scenario.trace.origin);
     let Tally {
         worker_seconds,
         peak_workers,

@@ -1,14 +1,14 @@
 //! A baseline as bytes: a version, then each stretch of slots that were learned.
 //!
-//! Version 1, numbers big-endian: of a stretch its first slot (2 bytes) and its length (2 bytes); of each slot its mean in quarters
-//! of a conversation (3 bytes), its error in hundredths of a percent (2 bytes) and its weeks (1 byte). What was not learned is
-//! left out. A whole week takes [`MOST_BYTES`], and nothing takes more: a gap saves more than the stretch after it costs.
+//! Version 2, numbers big-endian: of a stretch its first slot (2 bytes) and its length (2 bytes); of each slot its highest load in
+//! quarters of a conversation (3 bytes), what it begins with in 255ths of that (1 byte), its error in hundredths of a percent (2 bytes) and
+//! its weeks (1 byte). What was not learned is left out. A whole week takes [`MOST_BYTES`], and nothing takes more: a gap saves more than the stretch after it costs.
 
 use super::{Baseline, SLOTS, Slot};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const BYTES_OF_STRETCH: usize = 4;
-const BYTES_OF_SLOT: usize = 6;
+const BYTES_OF_SLOT: usize = 7;
 
 /// No baseline takes more bytes.
 pub const MOST_BYTES: usize = 1 + BYTES_OF_STRETCH + SLOTS * BYTES_OF_SLOT;
@@ -85,16 +85,17 @@ fn number(bytes: &[u8]) -> Result<(usize, &[u8]), DecodeError> {
 
 impl Slot {
     fn encode(self) -> [u8; BYTES_OF_SLOT] {
-        // The highest byte is 0: a mean has 24 bits.
-        let [_, high, middle, low] = self.mean.to_be_bytes();
+        // The highest byte is 0: a load has 24 bits.
+        let [_, high, middle, low] = self.highest.to_be_bytes();
         let error = self.error.to_be_bytes();
-        [high, middle, low, error[0], error[1], self.weeks]
+        [high, middle, low, self.share, error[0], error[1], self.weeks]
     }
 
     fn decode(bytes: [u8; BYTES_OF_SLOT]) -> Option<Self> {
-        let [high, middle, low, error @ .., weeks] = bytes;
+        let [high, middle, low, share, error @ .., weeks] = bytes;
         (weeks > 0).then(|| Self {
-            mean: u32::from_be_bytes([0, high, middle, low]),
+            highest: u32::from_be_bytes([0, high, middle, low]),
+            share,
             error: u16::from_be_bytes(error),
             weeks,
         })

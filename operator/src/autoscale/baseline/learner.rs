@@ -1,11 +1,12 @@
 //! Watches a pool's load, and learns each slot that was complete.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Baseline, SLOT_SECONDS, slot_of};
+use super::{Baseline, SLOT_SECONDS, SlotLoad, Usual, begin_of, slot_of};
 
 /// A longer time without an observation is missing data.
 const LONGEST_GAP: SignedDuration = SignedDuration::from_secs(30);
@@ -22,6 +23,8 @@ pub struct BaselineLearner {
 struct OpenSlot {
     begun: Timestamp,
     seen: Timestamp,
+    /// What was seen first.
+    first: Option<u32>,
     highest: u32,
     complete: bool,
 }
@@ -40,11 +43,16 @@ impl BaselineLearner {
         self.learned.clone()
     }
 
+    /// What load is usual from `at` until the horizon, as [`Baseline::usual`].
+    pub fn usual(&self, at: Timestamp, horizon: Duration, zone: &TimeZone) -> Option<Usual> {
+        self.learned.usual(at, horizon, zone)
+    }
+
     /// Takes note of the load now, in conversations, of a pool that lives in the time zone of that name. `None` if any of it is
     /// not known, or it is not what the pool usually has.
     pub fn observe(&mut self, now: Timestamp, zone: &str, load: Option<u32>) {
         if let Some(open) = &mut self.open
-            && begin_of(open.seen) == begin_of(now)
+            && open.begun.as_second() == begin_of(now)
         {
             open.see(now, load);
             return;
@@ -52,10 +60,11 @@ impl BaselineLearner {
         if let Some(ended) = self.open.take() {
             self.learn(ended, zone);
         }
-        let begun = begin_of(now);
+        let begun = Timestamp::from_second(begin_of(now)).unwrap_or(now);
         let mut open = OpenSlot {
             begun,
             seen: begun,
+            first: load,
             highest: 0,
             complete: true,
         };
@@ -67,11 +76,14 @@ impl BaselineLearner {
         let Ok(end) = ended.begun.checked_add(SignedDuration::from_secs(SLOT_SECONDS)) else {
             return;
         };
-        ended.see(end, Some(ended.highest));
+        ended.see(end, ended.first);
         if ended.complete {
             let zone = TimeZone::get(zone).unwrap_or(TimeZone::UTC);
-            let slot = slot_of(ended.begun, &zone);
-            Arc::make_mut(&mut self.learned).learn(slot, ended.highest);
+            let load = SlotLoad {
+                highest: ended.highest,
+                first: ended.first.unwrap_or(0),
+            };
+            Arc::make_mut(&mut self.learned).learn(slot_of(ended.begun, &zone), load);
         }
     }
 }
@@ -83,10 +95,4 @@ impl OpenSlot {
         self.highest = self.highest.max(load.unwrap_or(0));
         self.seen = now;
     }
-}
-
-/// When the slot of an instant began.
-fn begin_of(at: Timestamp) -> Timestamp {
-    let second = at.as_second();
-    Timestamp::from_second(second - second.rem_euclid(SLOT_SECONDS)).unwrap_or(at)
 }

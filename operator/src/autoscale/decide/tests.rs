@@ -212,3 +212,64 @@ fn a_suspended_pool_is_emptied_whatever_else_is_asked() {
     );
     assert_eq!((decision.desired, decision.binding), (0, Binding::Suspended));
 }
+
+/// A pool whose load usually rises by 30 in the next minute, and did so at each of the last minutes.
+fn rising(history: &mut History, observed_now: u32) -> (Observation, Moment) {
+    let horizon = Duration::from_mins(1);
+    let minute = |minute: u32| Observation {
+        horizon,
+        usual: Some(super::super::Usual {
+            now: f64::from(100 + 30 * minute),
+            highest: f64::from(130 + 30 * minute),
+            at_horizon: f64::from(130 + 30 * minute),
+        }),
+        ..observed(100 + 30 * minute, 20)
+    };
+    let roomy = Policy { max: 100, ..policy() };
+    for passed in 0..10 {
+        decide(&roomy, &minute(passed), &free(), history, horizon * passed);
+    }
+    let now = Observation {
+        active: observed_now,
+        ..minute(10)
+    };
+    (now, horizon * 10)
+}
+
+#[test]
+fn a_rise_that_is_forecast_and_trusted_is_made_room_for_before_it_comes() {
+    let (roomy, mut history) = (Policy { max: 100, ..policy() }, History::default());
+    let (observation, now) = rising(&mut history, 400);
+    let decision = decide(&roomy, &observation, &free(), &mut history, now);
+    assert_eq!(
+        (decision.react(), decision.forecast_needed),
+        (20, 22),
+        "400 and 430 by 20"
+    );
+    assert_eq!((decision.desired, decision.binding), (22, Binding::Forecast));
+    assert_eq!(decision.demand, 22);
+    let forecast = decision.forecast.unwrap();
+    assert!(
+        (forecast.gain - 30.0).abs() < 1e-9 && forecast.error < 1e-9,
+        "{forecast:?}"
+    );
+}
+
+#[test]
+fn a_forecast_never_exceeds_the_ceiling_and_never_lowers_what_the_load_needs() {
+    let mut history = History::default();
+    let (observation, now) = rising(&mut history, 150);
+    let decision = decide(&policy(), &observation, &free(), &mut history.clone(), now);
+    assert_eq!(
+        (decision.forecast_needed, decision.react()),
+        (8, 8),
+        "a day far below the usual gains nothing"
+    );
+    let many = Observation {
+        active: 900,
+        ..observation
+    };
+    let decision = decide(&policy(), &many, &free(), &mut history, now);
+    assert_eq!((decision.forecast_needed, decision.ceiling), (47, 10));
+    assert!(decision.desired <= 20, "{decision:?}");
+}

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use k8s_openapi::api::core::v1::{Pod, Service};
 
-use crate::autoscale::{Bounds, Candidate, Decision, Observation, choose_victims, decide};
+use crate::autoscale::{Bounds, Candidate, Decision, Observation, choose_victims, decide, horizon};
 use crate::controllers::live::LivePool;
 
 use super::dereference::Seen;
@@ -128,12 +129,19 @@ fn measure_starts(seen: &Seen, memory: &mut PoolMemory) {
 }
 
 fn observe(seen: &Seen, workers: &Workers, memory: &PoolMemory) -> Observation {
+    let horizon = horizon(memory.learned.starts.p99());
+    let zone = seen
+        .tenant
+        .as_ref()
+        .and_then(|tenant| TimeZone::get(&tenant.spec.time_zone).ok());
     let heard = seen.view.workers.iter().filter(|worker| !worker.silent);
     Observation {
         active: heard.fold(0, |sum: u32, worker| sum.saturating_add(worker.active)),
         waiting: seen.view.waiting,
         rates: seen.view.rates,
         start_time: memory.learned.starts.p95(),
+        horizon,
+        usual: zone.and_then(|zone| memory.learned.baseline.usual(seen.time, horizon, &zone)),
         ready: to_u32(workers.ready.len()),
         starting: to_u32(workers.starting.len() + memory.expected.len()),
         silent: to_u32(workers.silent.len()).saturating_add(seen.silent_gateways),

@@ -113,6 +113,8 @@ fn decided(prepared: &Prepared<'_>, seen: &Seen, from: u32) -> DecisionStatus {
         waiting: decision.observation.waiting,
         growth: decision.growth.ceil() as u32,
         react: decision.react(),
+        forecast: decision.forecast_needed,
+        plan: decision.plan,
         floor: decision.floor,
         ceiling: decision.ceiling,
     }

@@ -124,9 +124,9 @@ fn found(promotion: &Promotion, seen: &Seen, type_: &str) -> Option<Finding> {
 fn learned(load: u32) -> Arc<Baseline> {
     let [a, b, c, d] = (load * 4).to_be_bytes();
     assert_eq!(a, 0);
-    let mut bytes = vec![1, 0, 0, 2, 160];
+    let mut bytes = vec![2, 0, 0, 2, 160];
     for _ in 0..672 {
-        bytes.extend([b, c, d, 0, 0, 2]);
+        bytes.extend([b, c, d, 255, 0, 0, 2]);
     }
     Arc::new(Baseline::decode(&bytes).unwrap())
 }

@@ -1,14 +1,18 @@
 //! `springtide`: the operator's own decision, on what the operator sees.
 //!
 //! Rates come from counters that grow, as gateways report them each second; the start time is measured. It looks each
-//! second, and at once when active or waiting changed, but at most four times a second.
+//! second, and at once when active or waiting changed, but at most four times a second. What is usual is learned from the
+//! run itself, by the clock of UTC; where a trace has no dates, it is taken to begin with a week.
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
 use super::{Autoscaler, Cadence, Removable, View, Wish};
 use crate::autoscale::{
-    Bounds, Candidate, CounterWindow, History, Observation, Policy, STARTING_AT_ONCE, StartTimes,
-    choose_victims, decide,
+    BaselineLearner, Bounds, Candidate, CounterWindow, History, Observation, Policy, STARTING_AT_ONCE,
+    StartTimes, Usual, choose_victims, decide, horizon,
 };
 use crate::simulate::pool::Pool;
 use crate::simulate::promotion::{Live, Promotions};
@@ -16,6 +20,9 @@ use crate::simulate::units::{SECOND, Time};
 
 /// Between two looks because something changed.
 const PAUSE: Time = 250_000_000;
+
+/// Where a trace has no dates, it begins here: a Monday.
+const MONDAY: Timestamp = Timestamp::constant(4 * 24 * 3_600, 0);
 
 /// The decision of one pool, and all it remembers.
 #[derive(Clone, Debug)]
@@ -26,12 +33,19 @@ pub(in crate::simulate) struct Springtide {
     starts: StartTimes,
     /// Of the starts that were measured.
     start_time: Duration,
+    horizon: Duration,
+    begun: Timestamp,
+    baseline: BaselineLearner,
+    usual: Option<Usual>,
+    /// A promotion's window is open: what comes is not what usually comes.
+    unusual: bool,
     promotions: Promotions,
     tenant_share: u32,
 }
 
 impl Springtide {
-    pub(in crate::simulate) fn new(pool: &Pool, promotions: Promotions) -> Self {
+    /// For a run that begins at that time.
+    pub(in crate::simulate) fn new(pool: &Pool, promotions: Promotions, begun: Option<Timestamp>) -> Self {
         let starts = StartTimes::default();
         Self {
             policy: Policy {
@@ -41,7 +55,12 @@ impl Springtide {
             history: History::default(),
             counters: CounterWindow::default(),
             start_time: starts.p95(),
+            horizon: horizon(starts.p99()),
             starts,
+            begun: begun.unwrap_or(MONDAY),
+            baseline: BaselineLearner::default(),
+            usual: None,
+            unusual: false,
             promotions,
             tenant_share: pool.tenant_share,
         }
@@ -62,11 +81,17 @@ impl Autoscaler for Springtide {
 
     fn sample(&mut self, view: &View) {
         self.counters.push(moment(view.now), view.arrived, view.ended);
+        let since = SignedDuration::try_from(moment(view.now)).unwrap_or(SignedDuration::MAX);
+        let time = self.begun.checked_add(since).unwrap_or(Timestamp::MAX);
+        self.baseline
+            .observe(time, "UTC", (!self.unusual).then_some(view.load()));
+        self.usual = self.baseline.usual(time, self.horizon, &TimeZone::UTC);
     }
 
     fn started(&mut self, taken: Time) {
         self.starts.push(moment(taken));
         self.start_time = self.starts.p95();
+        self.horizon = horizon(self.starts.p99());
     }
 
     fn decide(&mut self, view: &View) -> Wish {
@@ -76,6 +101,8 @@ impl Autoscaler for Springtide {
             waiting: view.waiting,
             rates: self.counters.rates(now),
             start_time: self.start_time,
+            horizon: self.horizon,
+            usual: self.usual,
             ready: view.ready,
             starting: view.starting,
             silent: 0,
@@ -88,6 +115,7 @@ impl Autoscaler for Springtide {
             start_time: self.start_time,
             level: self.policy.service_level,
         });
+        self.unusual = plans.iter().any(|plan| plan.open);
         let bounds = Bounds {
             manual: None,
             plans: &plans,
