@@ -117,7 +117,7 @@ pub struct RunArguments {
         value_name = "COUNT"
     )]
     pub creations_per_second: u32,
-    /// Workers created at once over all pools, where that many seconds' worth were saved up
+    /// Workers created at once over all pools, where so many were saved up while few were created
     #[arg(
         long,
         env = "SPRINGTIDE_CREATIONS_BURST",

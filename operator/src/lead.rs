@@ -24,6 +24,7 @@ use crate::controllers::billing::Billing;
 use crate::controllers::checkpoint::{self, Checkpoints};
 use crate::controllers::context::{Context, Installation, Random, Stores};
 use crate::controllers::events::EventSink;
+use crate::controllers::gone::forget_gone;
 use crate::controllers::live::LiveBoard;
 use crate::controllers::metrics::{Metrics, StreamLabels};
 use crate::controllers::pods::{PodIndex, PodOwner};
@@ -37,13 +38,17 @@ use crate::names::{TENANT_LABEL, tenant_namespace};
 const CONCURRENCY: u16 = 32;
 /// Gateways are told of changed counts this often.
 const COUNTS_PERIOD: Duration = Duration::from_secs(1);
+/// What is gone is forgotten this often.
+const GONE_PERIOD: Duration = Duration::from_secs(10);
 /// Billing's certificate is looked at this often.
 const IDENTITY_PERIOD: Duration = Duration::from_hours(1);
 
 /// What a leader needs.
 pub struct Leader {
-    /// The API server.
+    /// The API server, for calls that end.
     pub client: Client,
+    /// The API server, for watches, on which nothing may come for minutes.
+    pub watching: Client,
     /// Workers and gateways.
     pub fleet: Fleet,
     /// Accounts and plans.
@@ -92,13 +97,13 @@ pub async fn lead_when_elected(
 
 /// One term.
 async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
-    let client = &leader.client;
+    let (client, watching) = (&leader.client, &leader.watching);
     let (pool_triggers, pool_queue) = mpsc::unbounded_channel();
     let (tenant_triggers, tenant_queue) = mpsc::unbounded_channel();
-    let (tenants, tenant_store) = controller::<Tenant>(Api::all(client.clone()));
-    let (pools, pool_store) = controller::<BotPool>(Api::all(client.clone()));
-    let (promotions, promotion_store) = controller::<Promotion>(Api::all(client.clone()));
-    let (plans, plan_store) = controller::<RatePlan>(Api::all(client.clone()));
+    let (tenants, tenant_store) = controller::<Tenant>(Api::all(watching.clone()));
+    let (pools, pool_store) = controller::<BotPool>(Api::all(watching.clone()));
+    let (promotions, promotion_store) = controller::<Promotion>(Api::all(watching.clone()));
+    let (plans, plan_store) = controller::<RatePlan>(Api::all(watching.clone()));
     let (events, publisher) = EventSink::new(client.clone(), leader.instance.clone());
     let publisher = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(publisher));
     let context = Arc::new(Context {
@@ -130,7 +135,7 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         failures: Mutex::new(HashMap::new()),
     });
     let pods = watch_pods(
-        client.clone(),
+        watching.clone(),
         context.stores.pods.clone(),
         pool_triggers.clone(),
         tenant_triggers,
@@ -243,6 +248,7 @@ async fn forward(
 async fn housekeeping(leader: &Leader, context: &Context) {
     let mut counts = tokio::time::interval(COUNTS_PERIOD);
     let mut certificates = tokio::time::interval(IDENTITY_PERIOD);
+    let mut gone = tokio::time::interval(GONE_PERIOD);
     let mut scarcity = Scarcity::default();
     loop {
         tokio::select! {
@@ -260,6 +266,7 @@ async fn housekeeping(leader: &Leader, context: &Context) {
                     set("gateway", gateways);
                 }
             }
+            _ = gone.tick() => forget_gone(context),
             _ = certificates.tick() => {
                 let namespace = &leader.installation.system_namespace;
                 let now = leader.clock.now();

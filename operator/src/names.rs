@@ -8,6 +8,8 @@ pub const POOL_LABEL: &str = "springtide.dev/pool";
 pub const TEMPLATE_LABEL: &str = "springtide.dev/template";
 /// The recommended label that names an application.
 pub const NAME_LABEL: &str = "app.kubernetes.io/name";
+/// What it says of a gateway's Pod.
+pub const GATEWAY_APPLICATION: &str = "springtide-gateway";
 /// Annotation of a worker's Pod: the term or bound that decided that it is created.
 pub const CREATED_FOR_ANNOTATION: &str = "springtide.dev/created-for";
 /// Annotation of a worker's Pod that was created for its pool's load: when that rose, by the clock of who measured it.

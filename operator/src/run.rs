@@ -29,9 +29,11 @@ use crate::fleet::{Fleet, FleetMetrics, FleetSettings, Prober};
 use crate::lead::{Leader, lead_when_elected};
 use crate::names::LEASE;
 
-const LEASE_DURATION: Duration = Duration::from_secs(4);
-const RENEW_DEADLINE: Duration = Duration::from_secs(3);
-const RETRY_PERIOD: Duration = Duration::from_millis(500);
+const LEASE_DURATION: Duration = Duration::from_secs(3);
+const RENEW_DEADLINE: Duration = Duration::from_secs(2);
+const RETRY_PERIOD: Duration = Duration::from_millis(400);
+/// A call that the API server does not go on with for this long has failed.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const IDENTITY_RETRY: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM.
@@ -41,7 +43,10 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let config = kube::Config::infer()
         .await
         .context("no cluster is configured: run in a Pod, or set KUBECONFIG")?;
-    let client = Client::try_from(config.clone())?;
+    let watching = Client::try_from(config.clone())?;
+    let mut bounded = config.clone();
+    (bounded.read_timeout, bounded.write_timeout) = (Some(CALL_TIMEOUT), Some(CALL_TIMEOUT));
+    let client = Client::try_from(bounded)?;
     let health = admin::Health::default();
     health.starting("identity");
     health.starting("fleet");
@@ -89,6 +94,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let billing = tls.channel(&arguments.billing, &PeerIdentity::System(SystemRole::Billing))?;
     let leader = Leader {
         client,
+        watching,
         fleet,
         billing: Arc::new(RemoteBilling::new(billing)),
         authority: Arc::new(authority),

@@ -129,6 +129,11 @@ impl Decision {
     pub fn react(&self) -> u32 {
         self.needed.saturating_add(self.headroom)
     }
+
+    /// Load asks for more than there is, whatever bound decided how many it gets.
+    pub fn is_for_load(&self) -> bool {
+        self.react().max(self.forecast_needed) > self.observation.have()
+    }
 }
 
 /// Decides how many workers there should be, and remembers it.

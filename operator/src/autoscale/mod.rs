@@ -36,8 +36,8 @@ pub use observation::{Bounds, Observation, Policy};
 pub use occurrence::{Around, Occurrence, Recurrence, Schedule, ScheduleError};
 pub use pace::CreationPace;
 pub use plan::{
-    BoostSize, Boosted, Course, DEFAULT_HOLD_TIME, Missing, Phase, Plan, STARTING_AT_ONCE, Staffing, Timing,
-    VERIFICATION, lead, lead_of,
+    BoostSize, Boosted, Course, Creations, DEFAULT_HOLD_TIME, Missing, Phase, Plan, STARTING_AT_ONCE,
+    Staffing, Timing, VERIFICATION, lead, lead_of,
 };
 pub use rates::{CounterWindow, Flow, Rates};
 pub use scarcity::{TenantClaim, grants};

@@ -1,49 +1,114 @@
-//! How fast workers are created over the whole cluster: a token bucket, so that a peak in every pool at once starves
-//! neither the API server nor the nodes that start them.
+//! How fast workers are created over the whole cluster, so that a peak in every pool at once starves neither the API server
+//! nor the nodes that start them: two token buckets.
+//!
+//! - *lane*: one for what load asks for, which is urgent, and one for the rest: minimums, promotions, numbers given by hand,
+//!   rollouts. Each has its part of the pace for itself, so that neither starves the other.
+//! - *surplus*: what a lane has saved up beyond half of what it can save; the other lane may use it. What flows into a full
+//!   lane flows on into the other.
 
 use std::time::Duration;
 
 use super::Moment;
 
+/// The part of the pace that is kept for what is not urgent.
+const REST: f64 = 0.25;
+/// Who was put off looks again after no less.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
+
 /// Creations that are allowed over time.
 #[derive(Clone, Debug)]
 pub struct CreationPace {
-    per_second: f64,
-    burst: f64,
-    tokens: f64,
+    urgent: Lane,
+    rest: Lane,
     filled: Moment,
 }
 
-impl CreationPace {
-    /// `per_second` in the long run, `burst` at once.
-    pub fn new(per_second: u32, burst: u32, now: Moment) -> Self {
-        let burst = f64::from(burst.max(1));
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    per_second: f64,
+    most: f64,
+    tokens: f64,
+}
+
+impl Lane {
+    fn new(part: f64, per_second: f64, burst: f64) -> Self {
+        let most = (burst * part).max(1.0);
         Self {
-            per_second: f64::from(per_second.max(1)),
-            burst,
-            tokens: burst,
+            per_second: per_second * part,
+            most,
+            tokens: most,
+        }
+    }
+
+    /// Adds tokens; what it cannot hold.
+    fn fill(&mut self, tokens: f64) -> f64 {
+        let filled = self.tokens + tokens;
+        self.tokens = filled.min(self.most);
+        filled - self.tokens
+    }
+
+    fn surplus(&self) -> f64 {
+        (self.tokens - self.most / 2.0).max(0.0).floor()
+    }
+}
+
+impl CreationPace {
+    /// Creations a second that promotions can count on, of `per_second` in all.
+    pub fn assured(per_second: u32) -> f64 {
+        f64::from(per_second.max(1)) * REST
+    }
+
+    /// `per_second` in the long run, `burst` at once; what is not urgent has a quarter of both for itself.
+    pub fn new(per_second: u32, burst: u32, now: Moment) -> Self {
+        let (per_second, burst) = (f64::from(per_second.max(1)), f64::from(burst.max(2)));
+        Self {
+            urgent: Lane::new(1.0 - REST, per_second, burst),
+            rest: Lane::new(REST, per_second, burst),
             filled: now,
         }
     }
 
-    /// Takes tokens for as many of `wanted` creations as are allowed now, and says how many those are. What is not urgent
-    /// leaves half of the burst to what is.
+    /// Takes tokens for as many of `wanted` creations as are allowed now, and says how many those are. One pool takes at most
+    /// half of what is there, so that a large one leaves some to the others.
     pub fn take(&mut self, now: Moment, wanted: usize, urgent: bool) -> usize {
-        let passed = now.saturating_sub(self.filled).as_secs_f64();
-        self.tokens = (self.tokens + passed * self.per_second).min(self.burst);
-        self.filled = self.filled.max(now);
-        let kept = if urgent { 0.0 } else { (self.burst / 2.0).floor() };
+        self.fill(now);
+        let (own, other) = self.lanes(urgent);
+        let there = own.tokens.floor() + other.surplus();
+        let half = (there / 2.0).ceil();
         let mut granted = 0;
-        while granted < wanted && self.tokens >= 1.0 + kept {
-            self.tokens -= 1.0;
+        while granted < wanted && (granted as f64) < half {
+            if own.tokens >= 1.0 {
+                own.tokens -= 1.0;
+            } else {
+                other.tokens -= 1.0;
+            }
             granted += 1;
         }
         granted
     }
 
-    /// Until the next urgent creation is allowed.
-    pub fn until_next(&self) -> Duration {
-        Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / self.per_second)
+    /// Until a creation of that kind is allowed.
+    pub fn until_next(&self, urgent: bool) -> Duration {
+        let own = if urgent { &self.urgent } else { &self.rest };
+        let missing = (1.0 - own.tokens).max(0.0);
+        Duration::from_secs_f64(missing / own.per_second).max(SHORTEST_WAIT)
+    }
+
+    fn lanes(&mut self, urgent: bool) -> (&mut Lane, &mut Lane) {
+        if urgent {
+            (&mut self.urgent, &mut self.rest)
+        } else {
+            (&mut self.rest, &mut self.urgent)
+        }
+    }
+
+    fn fill(&mut self, now: Moment) {
+        let passed = now.saturating_sub(self.filled).as_secs_f64();
+        self.filled = self.filled.max(now);
+        let from_urgent = self.urgent.fill(passed * self.urgent.per_second);
+        let from_rest = self.rest.fill(passed * self.rest.per_second);
+        self.rest.fill(from_urgent);
+        self.urgent.fill(from_rest);
     }
 }
 
@@ -53,27 +118,55 @@ mod tests {
 
     use super::*;
 
+    /// Takes all there is, as several pools would.
+    fn take_all(pace: &mut CreationPace, now: Moment, urgent: bool) -> usize {
+        let taken = std::iter::from_fn(|| Some(pace.take(now, 100, urgent)));
+        taken.take_while(|taken| *taken > 0).sum()
+    }
+
     #[test]
     fn a_burst_is_allowed_at_once_and_then_so_many_a_second() {
         let seconds = Duration::from_secs;
-        let mut pace = CreationPace::new(2, 5, seconds(100));
-        assert_eq!(pace.take(seconds(100), 8, true), 5);
-        assert_eq!(pace.take(seconds(100), 8, true), 0);
-        assert_eq!(pace.until_next(), Duration::from_millis(500));
-        assert_eq!(pace.take(seconds(101), 8, true), 2);
+        let mut pace = CreationPace::new(4, 16, seconds(100));
         assert_eq!(
-            pace.take(seconds(200), 8, true),
-            5,
+            take_all(&mut pace, seconds(100), true),
+            14,
+            "12 of its own, 2 of the other's surplus"
+        );
+        assert_eq!(
+            take_all(&mut pace, seconds(101), true),
+            4,
+            "and of its surplus again"
+        );
+        assert_eq!(
+            take_all(&mut pace, seconds(900), true),
+            14,
             "no more than the burst is saved up"
         );
     }
 
     #[test]
-    fn what_is_not_urgent_leaves_room_for_what_is() {
-        let mut pace = CreationPace::new(2, 6, Duration::ZERO);
-        assert_eq!(pace.take(Duration::ZERO, 8, false), 3);
-        assert_eq!(pace.take(Duration::ZERO, 8, false), 0);
-        assert_eq!(pace.take(Duration::ZERO, 8, true), 3);
+    fn neither_kind_starves_the_other() {
+        let mut pace = CreationPace::new(4, 8, Duration::ZERO);
+        let (mut urgent, mut rest) = (0, 0);
+        for tenth in 0..1_000 {
+            let now = Duration::from_millis(100) * tenth;
+            urgent += take_all(&mut pace, now, true);
+            rest += take_all(&mut pace, now, false);
+        }
+        assert!(urgent >= 295 && rest >= 95, "{urgent} {rest}");
+    }
+
+    #[test]
+    fn one_pool_takes_half_of_what_is_there_and_who_is_put_off_waits_for_a_token_of_its_kind() {
+        let mut pace = CreationPace::new(4, 16, Duration::ZERO);
+        assert_eq!(pace.take(Duration::ZERO, 100, true), 7);
+        assert_eq!(pace.take(Duration::ZERO, 2, true), 2, "another still finds some");
+        assert_eq!(pace.until_next(true), SHORTEST_WAIT, "there are some left");
+        take_all(&mut pace, Duration::ZERO, true);
+        assert_eq!(take_all(&mut pace, Duration::ZERO, false), 2);
+        assert_eq!(pace.until_next(true), Duration::from_secs(1) / 3);
+        assert_eq!(pace.until_next(false), Duration::from_secs(1));
     }
 
     proptest! {

@@ -18,8 +18,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::occurrence::Occurrence;
 use super::staff::{ServiceLevel, staff};
 
-/// So many workers are expected to be created in a second, over all pools.
-const CREATIONS_PER_SECOND: u32 = 5;
 /// So many workers of a pool start at once, or as many as answer already if that is more.
 pub const STARTING_AT_ONCE: u32 = 16;
 /// Between a worker's first answer and the promotion's being called ready.
@@ -100,6 +98,13 @@ pub struct Timing {
     pub step: f64,
 }
 
+impl Timing {
+    /// By when all that are wanted for an occurrence answer.
+    pub fn ready_by(&self, occurrence: Occurrence) -> Timestamp {
+        before(occurrence.start, self.ready_by)
+    }
+}
+
 /// Workers of a pool that are still to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Missing {
@@ -111,22 +116,38 @@ pub struct Missing {
     pub start_time: Duration,
 }
 
+/// How fast workers can be created for a promotion.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Creations {
+    /// In a second, over all pools; above 0.
+    pub per_second: f64,
+    /// Workers that other promotions still need by the same time.
+    pub for_others: u32,
+}
+
+impl Creations {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, and nothing here is negative"
+    )]
+    fn time(self, pools: &[Missing]) -> Duration {
+        let missing = pools
+            .iter()
+            .fold(self.for_others, |sum, pool| sum.saturating_add(pool.workers));
+        Duration::from_secs((f64::from(missing) / self.per_second).ceil() as u64)
+    }
+}
+
 /// How long it takes until all that are missing in the pools of a promotion answer, from now.
-pub fn lead(pools: &[Missing]) -> Duration {
+pub fn lead(pools: &[Missing], creations: Creations) -> Duration {
     let slowest = pools.iter().map(|pool| pool.starts()).max().unwrap_or_default();
-    creations(pools) + slowest + VERIFICATION
+    creations.time(pools) + slowest + VERIFICATION
 }
 
 /// How long it takes until all that are missing in one of the pools answer, from now: the others take their part of the pace.
-pub fn lead_of(pool: Missing, pools: &[Missing]) -> Duration {
-    creations(pools) + pool.starts() + VERIFICATION
-}
-
-fn creations(pools: &[Missing]) -> Duration {
-    let missing = pools
-        .iter()
-        .fold(0_u32, |sum, pool| sum.saturating_add(pool.workers));
-    Duration::from_secs(u64::from(missing.div_ceil(CREATIONS_PER_SECOND)))
+pub fn lead_of(pool: Missing, pools: &[Missing], creations: Creations) -> Duration {
+    creations.time(pools) + pool.starts() + VERIFICATION
 }
 
 impl Missing {
@@ -198,8 +219,8 @@ impl Course {
     /// Of an occurrence whose workers need `lead` from now. `begun` is when pre-warming began, if it did: that stays, however
     /// starts change, and what changes then is how fast the floor rises.
     pub fn new(occurrence: Occurrence, timing: &Timing, lead: Duration, begun: Option<Timestamp>) -> Self {
-        let Occurrence { start, end } = occurrence;
-        let ready_by = before(start, timing.ready_by);
+        let Occurrence { end, .. } = occurrence;
+        let ready_by = timing.ready_by(occurrence);
         let prewarm_at = begun.unwrap_or_else(|| before(ready_by, timing.ramp.max(lead)));
         let falls_at = after(end, timing.hold);
         // A falling floor stands a minute at each step, the first of which is all of it.

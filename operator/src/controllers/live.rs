@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
 use springtide_proto::ids::TenantId;
@@ -86,6 +87,8 @@ struct Boards {
     grants: BTreeMap<TenantId, u32>,
     /// By pool, then by the promotion's name.
     plans: BTreeMap<PoolKey, BTreeMap<String, Plan>>,
+    /// By when promotions need workers that do not exist yet, and how many, by the promotion's name.
+    needs: BTreeMap<String, (Timestamp, u32)>,
     /// By the promotion's UID.
     written: BTreeMap<String, (Moment, PromotionStatus)>,
 }
@@ -159,6 +162,32 @@ impl LiveBoard {
         }
         boards.plans.retain(|_, asked| !asked.is_empty());
         news
+    }
+
+    /// By when a promotion needs workers that do not exist yet, and how many.
+    pub fn needs(&self, promotion: &str, needed: Option<(Timestamp, u32)>) {
+        let mut boards = self.0.lock();
+        match needed {
+            Some(needed) => boards.needs.insert(promotion.to_owned(), needed),
+            None => boards.needs.remove(promotion),
+        };
+    }
+
+    /// What all promotions but this one need so.
+    pub fn needed_by_others(&self, promotion: &str) -> Vec<(Timestamp, u32)> {
+        let boards = self.0.lock();
+        let others = boards.needs.iter().filter(|(name, _)| *name != promotion);
+        others.map(|(_, needed)| *needed).collect()
+    }
+
+    /// Forgets promotions that do not exist.
+    pub fn keep_promotions(&self, exists: impl Fn(&str) -> bool) {
+        let mut boards = self.0.lock();
+        for asked in boards.plans.values_mut() {
+            asked.retain(|promotion, _| exists(promotion));
+        }
+        boards.plans.retain(|_, asked| !asked.is_empty());
+        boards.needs.retain(|promotion, _| exists(promotion));
     }
 
     /// The cluster is short: each of these tenants has at most that many workers. Those whose share changed.

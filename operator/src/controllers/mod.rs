@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod conditions;
 pub mod context;
 pub mod events;
+pub mod gone;
 pub mod identities;
 pub mod live;
 pub mod metrics;

@@ -8,7 +8,9 @@ use kube::runtime::watcher;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::names::{POOL_LABEL, TEMPLATE_LABEL, TENANT_LABEL};
+use crate::names::{
+    GATEWAY_APPLICATION, NAME_LABEL, POOL_LABEL, TEMPLATE_LABEL, TENANT_LABEL, tenant_namespace,
+};
 
 /// Whose Pod it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -179,8 +181,20 @@ fn owner_of(pod: &Pod) -> Option<PodOwner> {
             namespace: pod.metadata.namespace.clone()?,
             pool: pool.clone(),
         }),
-        None => Some(PodOwner::Tenant(tenant.clone())),
+        None if is_gateway(pod, tenant) => Some(PodOwner::Tenant(tenant.clone())),
+        // Some other Pod of the tenant's: none of ours.
+        None => None,
     }
+}
+
+fn is_gateway(pod: &Pod, tenant: &str) -> bool {
+    let name = pod
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(NAME_LABEL));
+    name.is_some_and(|name| name == GATEWAY_APPLICATION)
+        && pod.metadata.namespace.as_deref() == Some(tenant_namespace(tenant).as_str())
 }
 
 fn facts_of(pod: &Pod) -> PodFacts {

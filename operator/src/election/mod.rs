@@ -188,8 +188,11 @@ impl Election {
                 .await;
             return self.settle(created, started);
         };
-        self.observe(&lease, started);
-        if !self.is_free(&lease, started) {
+        // What was read may be as young as the answer: counting from before the question, another would be taken for gone while
+        // it still leads.
+        let read = Instant::now();
+        self.observe(&lease, read);
+        if !self.is_free(&lease, read) {
             return Ok(());
         }
         let claim = self.claim(lease.metadata.clone(), transitions(&lease) + 1);

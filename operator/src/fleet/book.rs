@@ -260,6 +260,14 @@ impl Book {
         }
     }
 
+    /// Forgets a pool that is gone, unless workers are still attached.
+    pub fn forget(&mut self, key: &PoolKey) {
+        let attached = |pool: &Pool| pool.workers.values().any(|worker| worker.attachment.is_some());
+        if self.pools.get(key).is_some_and(|pool| !attached(pool)) {
+            self.pools.remove(key);
+        }
+    }
+
     /// Which gateway Pods of the tenant exist: others are forgotten unless they are attached.
     pub fn sync_gateways(&mut self, tenant: &TenantId, pods: &BTreeSet<String>) {
         self.gateways.retain(|uid, gateway| {

@@ -130,6 +130,11 @@ impl Fleet {
     pub fn know_tenant(&self, tenant: &TenantId, uid: &str) {
         self.0.tenants.lock().insert(tenant.clone(), uid.to_owned());
     }
+
+    /// Forgets a tenant that is gone.
+    pub fn forget_tenant(&self, tenant: &TenantId) {
+        self.0.tenants.lock().remove(tenant);
+    }
 }
 
 impl Inner {

@@ -8,13 +8,19 @@ use kube::ResourceExt as _;
 use super::pool::Pool;
 use crate::api::Promotion;
 use crate::autoscale::{
-    Around, Course, DEFAULT_HOLD_TIME, Missing, Occurrence, Phase, Plan, Schedule, ServiceLevel, Staffing,
-    WindowMaximum, lead,
+    Around, Course, Creations, DEFAULT_HOLD_TIME, Missing, Occurrence, Phase, Plan, Schedule, ServiceLevel,
+    Staffing, WindowMaximum, lead,
 };
 use crate::controllers::promotion::validate::{Pools, Valid, validate};
 
 /// Baselines look back this far.
 const PEAK_SPAN: Duration = Duration::from_hours(1);
+
+/// As many as an installation with the default pace assures, and nobody else needs any.
+const UNHURRIED: Creations = Creations {
+    per_second: 12.5,
+    for_others: 0,
+};
 
 /// Why a promotion cannot be simulated.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -141,7 +147,7 @@ impl Known {
             ready: live.have,
             start_time: live.start_time,
         };
-        let course = Course::new(occurrence, &self.valid.timing, lead(&[missing]), begun);
+        let course = Course::new(occurrence, &self.valid.timing, lead(&[missing], UNHURRIED), begun);
         let phase = course.phase(now);
         phase.holds().then(|| Plan {
             promotion: self.name.clone(),

@@ -5,6 +5,11 @@ use crate::autoscale::{Bounds, History, Observation, Policy, StartTimes, decide}
 
 const OPEN: &str = "2026-11-10T12:00:00Z";
 
+const FIVE_A_SECOND: Creations = Creations {
+    per_second: 5.0,
+    for_others: 0,
+};
+
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -82,7 +87,7 @@ fn the_lead_is_creations_at_their_pace_then_a_start_then_a_look() {
             u64::from(u32::MAX.div_ceil(5)) + 1 + 10,
         ),
     ] {
-        assert_eq!(lead(&pools), seconds(expected), "{pools:?}");
+        assert_eq!(lead(&pools, FIVE_A_SECOND), seconds(expected), "{pools:?}");
     }
 }
 
@@ -104,11 +109,14 @@ fn when_starts_become_slower_prewarming_begins_earlier() {
     let mut begins = Vec::new();
     for slow in [8, 8, 240, 900] {
         starts.push(seconds(slow));
-        let lead = lead(&[Missing {
-            workers: 12,
-            ready: 3,
-            start_time: starts.p99(),
-        }]);
+        let lead = lead(
+            &[Missing {
+                workers: 12,
+                ready: 3,
+                start_time: starts.p99(),
+            }],
+            FIVE_A_SECOND,
+        );
         begins.push(Course::new(window(), &timing(), lead, None).prewarm_at);
     }
     assert!(
@@ -315,7 +323,7 @@ proptest! {
         timing in timings(), workers in 0_u32..2_000, ready in 0_u32..100, start in 0_u64..600, more in 0_u32..100, slower in 0_u64..100,
     ) {
         let begins = |workers, start| {
-            Course::new(window(), &timing, lead(&[missing(workers, ready, start)]), None).prewarm_at
+            Course::new(window(), &timing, lead(&[missing(workers, ready, start)], FIVE_A_SECOND), None).prewarm_at
         };
         prop_assert!(begins(workers + more, start + slower) <= begins(workers, start));
     }

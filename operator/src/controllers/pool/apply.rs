@@ -7,7 +7,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _};
 
 use crate::api::BotPool;
-use crate::autoscale::Binding;
 use crate::controllers::apply::{WriteError, apply_namespaced, create, delete, patch_guarded};
 use crate::controllers::context::{Context, reference};
 use crate::controllers::metrics::BindingLabels;
@@ -55,10 +54,10 @@ pub(super) async fn apply(
 /// The creations that the cluster-wide pace allows now.
 fn allowed<'a>(context: &Context, prepared: &'a Prepared<'_>, applied: &mut Applied) -> &'a [Pod] {
     let mut pace = context.pace.lock();
-    let urgent = prepared.decision.binding == Binding::Load;
+    let urgent = prepared.decision.is_for_load();
     let granted = pace.take(context.fleet.now(), prepared.create.len(), urgent);
     if granted < prepared.create.len() {
-        applied.put_off = Some(pace.until_next());
+        applied.put_off = Some(pace.until_next(urgent));
     }
     prepared.create.get(..granted).unwrap_or_default()
 }

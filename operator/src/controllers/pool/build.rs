@@ -258,7 +258,12 @@ fn grow(
         .min(most)
         .min(to_usize(startable));
     let ordinals = free_ordinals(prepared.valid.key.pool.as_str(), &seen.pods, memory, count);
-    let creation = template::creation(prepared.decision.binding, seen.view.rise.as_ref());
+    let rise = seen
+        .view
+        .rise
+        .as_ref()
+        .filter(|_| prepared.decision.is_for_load());
+    let creation = template::creation(prepared.decision.binding, rise);
     prepared.create = ordinals
         .into_iter()
         .map(|ordinal| template::pod(prepared.valid, (spec, digest), ordinal, creation.clone()))

@@ -23,8 +23,10 @@ pub struct PoolMemory {
     pub(super) history: History,
     /// Start times, load of the last hour, load by the slots of the week.
     pub(super) learned: Learned,
-    /// UID of the pool of which that was learned, once it is known what an earlier leader had learned.
-    learned_of: Option<String>,
+    /// UID of the pool.
+    uid: Option<String>,
+    /// It is known what an earlier leader had learned.
+    is_known: bool,
     /// Names of Pods created and not seen yet.
     pub(super) expected: BTreeMap<String, Moment>,
     /// When Pods were created that have not answered yet, by name.
@@ -50,18 +52,22 @@ impl PoolMemory {
         now: Moment,
         time: Timestamp,
     ) {
-        if self.learned_of.as_deref() == Some(uid) {
-            return;
+        if self.uid.as_deref() != Some(uid) {
+            // Nothing of another pool that had the same name holds for this one.
+            *self = Self {
+                uid: Some(uid.to_owned()),
+                ..Self::default()
+            };
         }
-        if self.learned_of.take().is_some() {
-            self.learned = Learned::default();
+        if self.is_known {
+            return;
         }
         match earlier() {
             Earlier::NotRead => return,
             Earlier::Nothing => {}
             Earlier::Kept(kept) => self.learned.resume(*kept, now, time),
         }
-        self.learned_of = Some(uid.to_owned());
+        self.is_known = true;
     }
 
     /// What is kept for the next leader; `None` while it is not known what an earlier one had learned.
@@ -71,7 +77,7 @@ impl PoolMemory {
         now: Moment,
         time: Timestamp,
     ) -> Option<Checkpoint> {
-        (self.learned_of.as_deref() == Some(uid)).then(|| self.learned.checkpoint(now, time))
+        (self.is_known && self.uid.as_deref() == Some(uid)).then(|| self.learned.checkpoint(now, time))
     }
 
     /// Learns what load the pool usually has: not from what is not all there, nor from a time that is not like others.

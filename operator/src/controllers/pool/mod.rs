@@ -119,7 +119,7 @@ fn log_change(context: &Context, prepared: &build::Prepared<'_>) {
     reason = "the signature that controllers call"
 )]
 pub fn error_policy(pool: Arc<BotPool>, error: &PoolError, context: Arc<Context>) -> Action {
-    let name = format!("{}/{}", pool.namespace().unwrap_or_default(), pool.name_any());
+    let name = validate::key(&pool).map_or_else(|_| pool.name_any(), |key| key.to_string());
     context
         .metrics
         .failures

@@ -62,7 +62,7 @@ pub(super) fn template(valid: &ValidPool<'_>) -> (PodSpec, String) {
 /// Why a worker is created, as its Pod says it: the API server's audit log then tells how long each step in load took.
 pub(super) fn creation(binding: Binding, rise: Option<&LoadRise>) -> BTreeMap<String, String> {
     let mut said = BTreeMap::from([(CREATED_FOR_ANNOTATION.to_owned(), binding.as_str().to_owned())]);
-    if let Some(rise) = rise.filter(|_| binding == Binding::Load)
+    if let Some(rise) = rise
         && let Some(measured) = rise.measured
     {
         said.insert(LOAD_ROSE_AT_ANNOTATION.to_owned(), format!("{measured:.6}"));

@@ -5,7 +5,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::PromotionPoolStatus;
-use crate::autoscale::{Around, Course, Occurrence, Phase, Plan, Schedule, VERIFICATION, lead, lead_of};
+use crate::autoscale::{
+    Around, Course, Creations, Occurrence, Phase, Plan, Schedule, VERIFICATION, lead, lead_of,
+};
 use crate::controllers::conditions::whole_seconds;
 use crate::fleet::PoolKey;
 
@@ -45,6 +47,14 @@ impl Prepared {
             keeps: self.keeps,
             open: self.phase == Phase::Open,
         })
+    }
+
+    /// By when workers are needed that do not exist yet, and how many those are.
+    pub(super) fn needed(&self) -> Option<(Timestamp, u32)> {
+        let ahead = matches!(self.phase, Phase::Waiting | Phase::Prewarming | Phase::Open);
+        let missing = self.wishes.iter().map(|wish| wish.missing().workers);
+        let missing = missing.fold(0, u32::saturating_add);
+        (ahead && missing > 0).then_some((self.course.ready_by, missing))
     }
 
     /// Pools that will be decided in a moment: what is found until then is not worth writing.
@@ -190,7 +200,8 @@ fn assess(valid: &Valid, seen: &Seen, occurrence: Occurrence) -> Assessed {
         .collect();
     super::wish::allow(valid, seen, &mut wishes);
     let missing: Vec<_> = wishes.iter().map(Wish::missing).collect();
-    let course = Course::new(occurrence, &valid.timing, lead(&missing), began);
+    let creations = creations(valid, seen, occurrence);
+    let course = Course::new(occurrence, &valid.timing, lead(&missing, creations), began);
     let phase = match course.phase(seen.now) {
         // What was never held does not cool down.
         Phase::CoolingDown if !begun => Phase::Over,
@@ -200,7 +211,7 @@ fn assess(valid: &Valid, seen: &Seen, occurrence: Occurrence) -> Assessed {
         wish.floor = floor(seen, &course, phase, wish);
         wish.expected_at = match phase {
             Phase::Waiting | Phase::Prewarming | Phase::Open => {
-                expected_at(seen, &course, wish, lead_of(*own, &missing))
+                expected_at(seen, &course, wish, lead_of(*own, &missing, creations))
             }
             Phase::CoolingDown | Phase::Over => None,
         };
@@ -209,6 +220,16 @@ fn assess(valid: &Valid, seen: &Seen, occurrence: Occurrence) -> Assessed {
         course,
         phase,
         wishes,
+    }
+}
+
+/// How fast workers come for it, beside other promotions that need theirs no later.
+fn creations(valid: &Valid, seen: &Seen, occurrence: Occurrence) -> Creations {
+    let ready_by = valid.timing.ready_by(occurrence);
+    let others = seen.others.iter().filter(|(by, _)| *by <= ready_by);
+    Creations {
+        per_second: seen.creations_per_second,
+        for_others: others.fold(0, |sum: u32, (_, missing)| sum.saturating_add(*missing)),
     }
 }
 

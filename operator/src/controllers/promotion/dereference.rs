@@ -11,6 +11,7 @@ use kube::runtime::reflector::ObjectRef;
 use springtide_proto::ids::{PoolId, TenantId};
 
 use crate::api::{BotPool, Promotion, PromotionStatus};
+use crate::autoscale::CreationPace;
 use crate::controllers::context::Context;
 use crate::controllers::live::LivePool;
 use crate::controllers::pool::PEAK_SPAN;
@@ -18,6 +19,7 @@ use crate::fleet::PoolKey;
 use crate::names::{tenant_namespace, tenant_of_namespace};
 
 use super::validate::{Pools, Valid};
+use super::wish::Bound;
 use super::{MOST_POOLS, SETTLING};
 
 /// All that a reconcile sees.
@@ -31,6 +33,10 @@ pub(super) struct Seen {
     pub(super) short_memory: bool,
     /// So many more match the selector than are taken.
     pub(super) too_many: usize,
+    /// Creations a second that it can count on.
+    pub(super) creations_per_second: f64,
+    /// By when other promotions need workers that do not exist yet, and how many.
+    pub(super) others: Vec<(Timestamp, u32)>,
     /// The tenants of these pools that exist.
     pub(super) tenants: BTreeMap<TenantId, SeenTenant>,
 }
@@ -53,8 +59,25 @@ pub(super) struct SeenTenant {
     pub(super) zone: TimeZone,
     /// Workers at once over all its pools.
     pub(super) limit: u32,
+    /// Its share, while the cluster is short.
+    pub(super) granted: Option<u32>,
     /// Workers that its pools beside these have, or are due.
     pub(super) others: u32,
+}
+
+impl SeenTenant {
+    /// Workers at once that limit and share allow.
+    pub(super) fn most(&self) -> u32 {
+        self.granted.map_or(self.limit, |granted| granted.min(self.limit))
+    }
+
+    /// Which of them it is.
+    pub(super) fn bound(&self) -> Bound {
+        match self.granted {
+            Some(granted) if granted < self.limit => Bound::FairShare(granted),
+            _ => Bound::TenantLimit(self.limit),
+        }
+    }
 }
 
 /// `None` while a new leader does not know yet which pools there are.
@@ -89,6 +112,8 @@ pub(super) fn dereference(context: &Context, promotion: &Promotion, valid: &Vali
         pools: pools.collect(),
         short_memory: age < PEAK_SPAN,
         too_many,
+        creations_per_second: CreationPace::assured(context.installation.creations_per_second),
+        others: context.live.needed_by_others(&promotion.name_any()),
         tenants,
     })
 }
@@ -157,6 +182,7 @@ fn tenants(
             tenants.entry(key.tenant.clone()).or_insert_with(|| SeenTenant {
                 zone: TimeZone::get(&tenant.spec.time_zone).unwrap_or(TimeZone::UTC),
                 limit: tenant.spec.capacity.limit,
+                granted: context.live.granted(&key.tenant),
                 others: 0,
             });
         }

@@ -88,6 +88,11 @@ fn exceeds(wish: &Wish) -> Option<String> {
                 "its maximum is {maximum}; raise spec.scaling.max of the pool or spec.ceiling of the promotion"
             )
         }
+        Bound::FairShare(granted) => format!(
+            "the cluster is short, and the tenant's share of {granted} leaves {}; add nodes, or raise operator.maxWorkers of the \
+             chart or spec.capacity.guaranteed of the Tenant",
+            wish.allowed
+        ),
         Bound::TenantLimit(limit) => {
             format!(
                 "the tenant's limit of {limit} leaves {}; raise spec.capacity.limit of the Tenant",

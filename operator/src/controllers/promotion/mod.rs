@@ -16,14 +16,17 @@ mod update_status;
 pub(crate) mod validate;
 mod wish;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
+use springtide_proto::ids::{PoolId, TenantId};
 
 use crate::api::Promotion;
-use crate::autoscale::Phase;
+use crate::autoscale::{Phase, Plan};
+use crate::fleet::PoolKey;
 
 use super::apply::WriteError;
 use super::context::{Context, reference};
@@ -55,8 +58,52 @@ pub async fn reconcile(promotion: Arc<Promotion>, context: Arc<Context>) -> Resu
     let outcome = hold(&promotion, &context).await;
     if let Err(PromotionError::Invalid(message)) = &outcome {
         update_status::say_invalid(&context, &promotion, message, context.clock.now()).await?;
+        ask(
+            &context,
+            &promotion.name_any(),
+            still_held(&promotion, &context).1,
+        );
     }
     outcome
+}
+
+fn ask(context: &Context, name: &str, plans: BTreeMap<PoolKey, Plan>) {
+    for key in context.live.ask(name, plans) {
+        context.fleet.request_decision(&key);
+    }
+}
+
+/// What a promotion that cannot be understood any more goes on to hold: what status says, until the window that it speaks of
+/// is over. How long that is, and what it is.
+fn still_held(promotion: &Promotion, context: &Context) -> (Option<Duration>, BTreeMap<PoolKey, Plan>) {
+    let known = dereference::known(context, promotion);
+    let left = known
+        .end
+        .as_ref()
+        .map(|end| end.0.duration_since(context.clock.now()));
+    let left = left
+        .and_then(|left| Duration::try_from(left).ok())
+        .filter(|left| !left.is_zero());
+    let open = known.phase == Phase::Open.as_str();
+    if left.is_none() || !(open || known.phase == Phase::Prewarming.as_str()) {
+        return (None, BTreeMap::new());
+    }
+    let plans = known.pools.iter().filter_map(|pool| {
+        let tenant = TenantId::parse(pool.tenant.as_str()).ok()?;
+        let key = PoolKey {
+            tenant,
+            pool: PoolId::parse(pool.pool.as_str()).ok()?,
+        };
+        let plan = Plan {
+            promotion: promotion.name_any(),
+            floor: pool.floor,
+            ceiling: promotion.spec.ceiling,
+            keeps: true,
+            open,
+        };
+        Some((key, plan))
+    });
+    (left, plans.collect())
 }
 
 async fn hold(promotion: &Promotion, context: &Context) -> Result<Action, PromotionError> {
@@ -69,9 +116,8 @@ async fn hold(promotion: &Promotion, context: &Context) -> Result<Action, Promot
     let going = promotion.metadata.deletion_timestamp.is_some();
     let wishes = prepared.wishes.iter().filter(|_| !going);
     let plans = wishes.filter_map(|wish| Some((wish.key.clone(), prepared.plan(&name, wish)?)));
-    for key in context.live.ask(&name, plans.collect()) {
-        context.fleet.request_decision(&key);
-    }
+    ask(context, &name, plans.collect());
+    context.live.needs(&name, prepared.needed().filter(|_| !going));
     if going {
         return Ok(Action::await_change());
     }
@@ -112,7 +158,8 @@ pub fn error_policy(promotion: Arc<Promotion>, error: &PromotionError, context: 
         context
             .events
             .publish(&reference(&*promotion), true, "Invalid", message);
-        return Action::await_change();
+        let (left, _) = still_held(&promotion, &context);
+        return left.map_or_else(Action::await_change, Action::requeue);
     }
     Action::requeue(context.backoff(KIND, &name))
 }

@@ -83,6 +83,7 @@ fn seen(now: Timestamp, live: &LivePool) -> Seen {
     let tenant = SeenTenant {
         zone: TimeZone::get("Asia/Shanghai").unwrap(),
         limit: 20,
+        granted: None,
         others: 0,
     };
     let pool = SeenPool {
@@ -97,6 +98,8 @@ fn seen(now: Timestamp, live: &LivePool) -> Seen {
         pools: vec![pool],
         short_memory: false,
         too_many: 0,
+        creations_per_second: 5.0,
+        others: Vec::new(),
         tenants: [(key().tenant, tenant)].into(),
     }
 }

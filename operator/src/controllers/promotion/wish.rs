@@ -8,7 +8,7 @@ use springtide_proto::ids::TenantId;
 
 use crate::api::{BaselineFrom, BoostBase};
 use crate::autoscale::{
-    BoostSize, Boosted, DEFAULT_HOLD_TIME, DEFAULT_START_TIME, Missing, Occurrence, ServiceLevel, Staffing,
+    BoostSize, Boosted, DEFAULT_HOLD_TIME, DEFAULT_START_TIME, Missing, Occurrence, Staffing,
 };
 use crate::fleet::PoolKey;
 
@@ -53,6 +53,8 @@ pub(super) enum Bound {
     Maximum(u32),
     /// The tenant's limit, with what its other pools have.
     TenantLimit(u32),
+    /// The cluster is short: the tenant's share of it, with what its other pools have.
+    FairShare(u32),
 }
 
 impl Wish {
@@ -91,7 +93,10 @@ pub(super) fn draft(
     let boosted = pool.object.as_ref().map_or_else(Boosted::default, |object| {
         let staffing = Staffing {
             capacity: object.spec.worker.conversations.max(1),
-            level: ServiceLevel::default(),
+            level: object
+                .policy()
+                .map(|policy| policy.service_level)
+                .unwrap_or_default(),
             hold: DEFAULT_HOLD_TIME,
         };
         valid.size.over(baseline.map_or(0, |(load, _)| load), &staffing)
@@ -168,7 +173,7 @@ pub(super) fn allow(valid: &Valid, seen: &Seen, wishes: &mut [Wish]) {
     let mut left: BTreeMap<&TenantId, u32> = seen
         .tenants
         .iter()
-        .map(|(name, tenant)| (name, tenant.limit.saturating_sub(tenant.others)))
+        .map(|(name, tenant)| (name, tenant.most().saturating_sub(tenant.others)))
         .collect();
     for (wish, pool) in wishes.iter_mut().zip(&seen.pools) {
         let Some(object) = &pool.object else {
@@ -189,7 +194,7 @@ pub(super) fn allow(valid: &Valid, seen: &Seen, wishes: &mut [Wish]) {
         }
         let maximum = object.spec.scaling.max.max(valid.ceiling.unwrap_or(0));
         (wish.allowed, wish.bound) = if *left < maximum {
-            (*left, Bound::TenantLimit(tenant.limit))
+            (*left, tenant.bound())
         } else {
             (maximum, Bound::Maximum(maximum))
         };

@@ -14,7 +14,7 @@ use kube::api::ObjectMeta;
 use crate::api::Tenant;
 use crate::controllers::context::Installation;
 use crate::controllers::pool::{container_security, downward, pod_security, readiness, variable};
-use crate::names::{ADMIN_PORT, GATEWAY, GATEWAY_PORT, GATEWAY_TLS_SECRET, NAME_LABEL};
+use crate::names::{ADMIN_PORT, GATEWAY, GATEWAY_APPLICATION, GATEWAY_PORT, GATEWAY_TLS_SECRET, NAME_LABEL};
 
 use super::build::{labels, owned};
 
@@ -83,7 +83,7 @@ pub(super) fn budget(tenant: &Tenant) -> PodDisruptionBudget {
 
 fn selector(tenant: &Tenant) -> std::collections::BTreeMap<String, String> {
     let mut labels = labels(tenant);
-    labels.insert(NAME_LABEL.to_owned(), "springtide-gateway".to_owned());
+    labels.insert(NAME_LABEL.to_owned(), GATEWAY_APPLICATION.to_owned());
     labels
 }
 

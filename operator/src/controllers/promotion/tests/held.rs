@@ -329,3 +329,77 @@ async fn a_pool_learns_from_complete_slots_alone_and_not_while_a_window_is_open(
     }
     assert_eq!(expected(&open), None, "its load is not what it usually is");
 }
+
+#[tokio::test]
+async fn a_promotion_that_is_edited_into_nonsense_holds_what_it_held_until_its_window_is_over_and_not_longer()
+{
+    let mut nonsense =
+        promotion(json!({"recur": {"cron": "0 25 * * FRI", "duration": "4h", "timeZone": "UTC"}}));
+    nonsense.status = serde_json::from_value(json!({
+        "phase": "Open", "start": start().to_string(), "end": (start() + SignedDuration::from_hours(1)).to_string(),
+        "wanted": 6, "ready": 6,
+        "pools": [{"tenant": "acme", "pool": "web", "wanted": 6, "floor": 6, "ready": 6}],
+    }))
+    .unwrap();
+    let scenario = scenario(&nonsense).await;
+    let nonsense = Arc::new(nonsense);
+    let asked = async |minutes: i64| {
+        scenario.clock.set(at(-minutes));
+        let error = reconcile(nonsense.clone(), scenario.context.clone())
+            .await
+            .unwrap_err();
+        let action = error_policy(nonsense.clone(), &error, scenario.context.clone());
+        let plans = scenario.context.live.plans(&key());
+        (
+            plans.first().map(|plan| (plan.floor, plan.keeps, plan.open)),
+            action,
+        )
+    };
+    let half = Duration::from_mins(30);
+    assert_eq!(asked(30).await, (Some((6, true, true)), Action::requeue(half)));
+    assert_eq!(asked(60).await, (None, Action::await_change()));
+}
+
+#[tokio::test]
+async fn what_is_gone_is_forgotten_and_a_pool_that_is_made_again_starts_anew() {
+    let promotion = promotion(json!({}));
+    let scenario = scenario(&promotion).await;
+    let plan = || crate::autoscale::Plan {
+        floor: 3,
+        ..Default::default()
+    };
+    for name in ["double-11", "gone"] {
+        scenario.context.live.ask(name, [(key(), plan())].into());
+        scenario.context.live.needs(name, Some((start(), 5)));
+    }
+    decided(&scenario, &web(json!({"max": 10}))).await;
+    crate::controllers::gone::forget_gone(&scenario.context);
+    assert_eq!(
+        scenario.context.live.plans(&key()).len(),
+        1,
+        "of the promotion that exists"
+    );
+    assert!(scenario.context.live.needed_by_others("double-11").is_empty());
+    assert!(scenario.context.live.pool(&key()).is_some(), "the pool exists");
+
+    let service = "/services/pool-web";
+    assert_eq!(scenario.api.calls(&http::Method::PATCH, service).len(), 1);
+    let mut again = web(json!({"max": 10}));
+    again.metadata.uid = Some("another-uid".to_owned());
+    decided(&scenario, &again).await;
+    assert_eq!(
+        scenario.api.calls(&http::Method::PATCH, service).len(),
+        2,
+        "the first one's Service went with it"
+    );
+
+    let elsewhere = Scenario::new(Cached::default());
+    elsewhere
+        .context
+        .live
+        .put(&key(), scenario.context.live.pool(&key()).unwrap());
+    elsewhere.context.memory(&key());
+    crate::controllers::gone::forget_gone(&elsewhere.context);
+    assert!(elsewhere.context.live.pool(&key()).is_none());
+    assert!(elsewhere.context.memories.lock().is_empty());
+}

@@ -346,3 +346,61 @@ async fn the_documented_shapes_are_understood() {
         (end, end + SignedDuration::from_mins(5))
     );
 }
+
+#[tokio::test]
+async fn the_lead_counts_on_the_installations_pace_and_on_what_others_need_by_then() {
+    let live = live(1, 40).await;
+    let steep = promotion(json!({"ramp": "0s"}));
+    let begins = |creations_per_second, others: &[(Timestamp, u32)]| {
+        let seen = Seen {
+            creations_per_second,
+            others: others.to_vec(),
+            ..seen(at(300), &live)
+        };
+        seconds_before_start(built(&steep, &seen).course.prewarm_at) - 10 * MINUTE - 8 - 10
+    };
+    assert_eq!(begins(5.0, &[]), 1, "5 workers");
+    assert_eq!(begins(0.25, &[]), 20);
+    assert_eq!(
+        begins(5.0, &[(at(10), 95), (at(9), 95)]),
+        20,
+        "100 workers by then, and others later"
+    );
+}
+
+#[tokio::test]
+async fn a_pool_is_staffed_for_its_own_service_level() {
+    let live = live(1, 100).await;
+    let double = promotion(json!({"boost": {"percent": "100", "of": "CurrentLoad"}}));
+    let wanted = |share: &str| {
+        let mut seen = seen(at(30), &live);
+        let scaling = json!({"max": 100, "serviceLevel": {"share": share, "within": "5s"}});
+        seen.pools[0].object = Some(Arc::new(web(scaling)));
+        built(&double, &seen).wishes[0].boosted.wanted
+    };
+    assert!(
+        wanted("0.5") < wanted("0.999"),
+        "{} {}",
+        wanted("0.5"),
+        wanted("0.999")
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_short_is_said_days_before_the_window() {
+    let live = live(1, 40).await;
+    let mut short = seen(at(3_000), &live);
+    let tenant = short.tenants.get_mut(&key().tenant).unwrap();
+    tenant.granted = Some(4);
+    let prepared = built(&promotion(json!({})), &short);
+    assert_eq!(
+        (prepared.wishes[0].shortfall(), prepared.wishes[0].bound),
+        (2, Bound::FairShare(4))
+    );
+    let finding = prewarm_ready(&prepared, short.now);
+    assert!(
+        finding.alarming && finding.message.contains("the cluster is short"),
+        "{}",
+        finding.message
+    );
+}
