@@ -88,8 +88,11 @@ pub struct PoolTerms {
     /// What would be wanted if other tenants wanted nothing.
     #[serde(default)]
     pub demand: u32,
-    /// The most that the tenant's limit leaves.
+    /// The most that the tenant's limit leaves, or its share of a cluster that is short.
     pub tenant_share: u32,
+    /// It is a share of a cluster that is short.
+    #[serde(default)]
+    pub cluster_is_short: bool,
     /// The highest load of the last hour, in conversations.
     pub peak_load_last_hour: u32,
 }
@@ -147,6 +150,7 @@ impl PoolRecord {
                 busy: decision.busy,
                 demand: decision.demand,
                 tenant_share: live.tenant_share,
+                cluster_is_short: live.scarce,
                 peak_load_last_hour: live.peak,
             },
             promotions: promotions(live, board),

@@ -56,9 +56,12 @@ pub struct LivePool {
     /// Conversations that one worker takes.
     #[serde(skip)]
     pub capacity: u32,
-    /// The most that the tenant's limit leaves.
+    /// The most that the tenant's limit leaves, or its share of a cluster that is short.
     #[serde(skip)]
     pub tenant_share: u32,
+    /// It is a share of a cluster that is short.
+    #[serde(skip)]
+    pub scarce: bool,
     /// Time until a new worker answers, which 99 of 100 keep.
     #[serde(skip)]
     pub start_time: Duration,

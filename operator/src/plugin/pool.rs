@@ -102,7 +102,11 @@ fn terms(record: &PoolRecord, pool: Option<&BotPool>) -> Vec<Line> {
         Line::new(
             "tenant share",
             &share(terms.tenant_share),
-            "what the tenant's limit leaves to this pool",
+            if terms.cluster_is_short {
+                "what the tenant's share of a cluster that is short leaves to this pool"
+            } else {
+                "what the tenant's limit leaves to this pool"
+            },
         ),
         Line::new(
             "peak load",

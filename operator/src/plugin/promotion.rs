@@ -135,7 +135,7 @@ fn size(spec: &PromotionSpec) -> Vec<Line> {
 
 fn pools(pools: &[PromotionPoolStatus], now: Timestamp) -> String {
     let headings = [
-        "pool", "baseline", "from", "wanted", "floor", "ready", "short", "expected",
+        "pool", "baseline", "from", "wanted", "floor", "ready", "missing", "expected",
     ];
     let mut rows = vec![headings.map(str::to_owned).to_vec()];
     rows.extend(pools.iter().map(|pool| row(pool, now)));
@@ -154,6 +154,7 @@ fn row(status: &PromotionPoolStatus, now: Timestamp) -> Vec<String> {
         floor,
         ready,
         expected_at,
+        limited_by,
     } = status;
     let missing = || "-".to_owned();
     let from = baseline_from.map(|from| match from {
@@ -163,7 +164,9 @@ fn row(status: &PromotionPoolStatus, now: Timestamp) -> Vec<String> {
     });
     let expected = match expected_at {
         Some(at) => format!("{}, {}", at.0, when(at.0, now)),
-        None if short(status) > 0 => "limits allow no more, or it is not known".to_owned(),
+        None if short(status) > 0 => limited_by
+            .as_deref()
+            .map_or_else(|| "not known yet".to_owned(), |limit| format!("never: {limit}")),
         None => missing(),
     };
     vec![
@@ -191,16 +194,24 @@ fn is_short(status: &PromotionStatus) -> bool {
 }
 
 fn change(status: &PromotionStatus) -> String {
-    let limited = status
-        .pools
-        .iter()
-        .any(|pool| short(pool) > 0 && pool.expected_at.is_none());
-    let advice = if limited {
-        "Limits are in the way: raise spec.ceiling of the promotion or spec.scaling.max of the pool, and \
-         spec.capacity.limit of the Tenant; the condition PrewarmReady names which. Or ask for less in spec.boost."
-    } else {
-        "Workers start too slowly for the time that is left: give spec.readyBy more time for the next one, add nodes, or raise \
+    let limit = status.pools.iter().find_map(|pool| pool.limited_by.as_deref());
+    let advice = match limit {
+        Some("Maximum") => {
+            "For more, raise spec.ceiling of the promotion or spec.scaling.max of the pool; or ask for less in spec.boost."
+        }
+        Some("TenantLimit") => {
+            "For more, raise spec.capacity.limit of the Tenant, or let its other pools have fewer; or ask for less in spec.boost."
+        }
+        Some("FairShare") => {
+            "The cluster is short: add nodes, or raise operator.maxWorkers of the chart or spec.capacity.guaranteed of the Tenant."
+        }
+        Some("Suspended") => "The pool is suspended: set its spec.suspend to false.",
+        Some("NoTenant") => "The pool's Tenant does not exist: create it.",
+        Some(_) => "The pool does not exist: create it, or take it out of spec.pools.",
+        None => {
+            "Workers start too slowly for the time that is left: give spec.readyBy more time for the next one, add nodes, or raise \
          operator.creations of the chart; or hold workers now by `kubectl scale`."
+        }
     };
     format!("\n{}", paragraph(advice, 2))
 }

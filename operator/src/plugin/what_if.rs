@@ -118,7 +118,11 @@ fn cut(record: &PoolRecord, outcome: &WhatIf) -> String {
         );
     }
     let tenant = &record.tenant;
-    let because = if tenant_share < maximum {
+    let because = if tenant_share < maximum && record.terms.cluster_is_short {
+        format!(
+            "the cluster is short, and the share of tenant {tenant} leaves {tenant_share}: add nodes, or raise its guarantee"
+        )
+    } else if tenant_share < maximum {
         format!(
             "the limit of tenant {tenant} leaves {tenant_share}: raise spec.capacity.limit (`kubectl edit tn {tenant}`)"
         )

@@ -16,8 +16,6 @@ use crate::relay::Relay;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Between two attempts at most.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// After this, silence has ended the conversation there.
-const GIVE_UP: Duration = Duration::from_mins(3);
 /// Conversations that are let go of at once; beyond it, silence ends them.
 const MOST: usize = 4_096;
 
@@ -31,7 +29,8 @@ impl Relay {
         let (pool, pod) = (pool.clone(), pod.clone());
         self.letting_go.spawn(async move {
             let (begun, mut wait) = (Instant::now(), FIRST_WAIT);
-            while begun.elapsed() < GIVE_UP {
+            // Then silence has ended it there.
+            while begun.elapsed() < relay.idle_after {
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(LONGEST_WAIT);
                 let session = relay.sessions.find(&conversation);

@@ -136,6 +136,7 @@ async fn relay(config: &Config, tls: &TlsMaterial, metrics: Metrics) -> anyhow::
         metrics,
         letting_go: TaskTracker::new(),
         turn_timeout: config.turn_timeout,
+        idle_after: config.idle_after,
     })
 }
 

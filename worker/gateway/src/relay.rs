@@ -167,6 +167,8 @@ pub struct Relay {
     pub letting_go: TaskTracker,
     /// Within this an assigned turn is answered.
     pub turn_timeout: Duration,
+    /// A conversation that is silent for so long is parked, here and at its worker.
+    pub idle_after: Duration,
 }
 
 /// A turn under way.

@@ -347,6 +347,7 @@ fn live(
         peak: memory.learned.load.maximum(seen.now, PEAK_SPAN).unwrap_or(0),
         capacity: valid.policy.capacity,
         tenant_share: seen.tenant_share,
+        scarce: seen.scarce,
         start_time: memory.learned.starts.p99(),
         baseline: memory.learned.baseline.learned(),
     }

@@ -49,17 +49,31 @@ fn scaling_active(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
         );
     }
     let message = format!(
-        "nothing is scaled in while data is missing: {} workers ({}) and {} gateways are not heard",
-        silent.len(),
-        silent
-            .iter()
-            .take(3)
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", "),
-        seen.silent_gateways
+        "nothing is scaled in while data is missing: {}",
+        not_heard(silent, seen.silent_gateways)
     );
     Finding::good("ScalingActive", false, "DataMissing", message)
+}
+
+fn not_heard(workers: &[String], gateways: u32) -> String {
+    let named = workers
+        .iter()
+        .take(3)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = if workers.len() > 3 { ", …" } else { "" };
+    let workers = match workers.len() {
+        0 => None,
+        1 => Some(format!("worker {named} is not heard")),
+        count => Some(format!("{count} workers ({named}{more}) are not heard")),
+    };
+    let gateways = match gateways {
+        0 => None,
+        1 => Some("a gateway is not heard".to_owned()),
+        count => Some(format!("{count} gateways are not heard")),
+    };
+    workers.into_iter().chain(gateways).collect::<Vec<_>>().join("; ")
 }
 
 fn knowledge_ready(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
@@ -130,16 +144,18 @@ fn capacity_granted(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
         let (guaranteed, weight) = capacity.map_or((0, 1), |capacity| (capacity.guaranteed, capacity.weight));
         (
             "FairShare",
-            format!("the cluster is short; the tenant's guarantee is {guaranteed}, its weight {weight}"),
+            format!(
+                "the cluster is short, and this pool is left {granted}; the tenant's guarantee is {guaranteed}, its weight {weight}"
+            ),
         )
     } else {
-        (
-            "TenantLimit",
-            "the tenant's limit, shared by its pools, leaves no more: raise capacity.limit of the Tenant"
-                .to_owned(),
-        )
+        let cause = format!(
+            "the tenant's limit, shared by its pools, leaves {granted} to this one; raise spec.capacity.limit of the Tenant"
+        );
+        ("TenantLimit", cause)
     };
-    let message = format!("{granted} of {wanted} workers that are wanted are granted: {cause}");
+    // Without what is wanted, which changes with each conversation: a condition that is written anew each time tells nobody more.
+    let message = format!("fewer workers are granted than are wanted: {cause}");
     Finding::good(type_, false, reason, message)
 }
 

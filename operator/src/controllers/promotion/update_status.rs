@@ -112,6 +112,7 @@ fn pool_status(wish: &Wish) -> PromotionPoolStatus {
         floor: wish.floor,
         ready: wish.ready,
         expected_at: wish.expected_at.map(Time),
+        limited_by: wish.limited_by().map(str::to_owned),
     }
 }
 
@@ -149,7 +150,8 @@ fn milestone_event(milestone: Milestone, prepared: &Prepared, now: Timestamp) ->
     );
     let left = prepared.course.occurrence.start.duration_since(now);
     let minutes = (left.as_secs() + 30).div_euclid(60);
-    let soon = format!("the window opens in {minutes} minutes: {counts}");
+    let plural = if minutes == 1 { "" } else { "s" };
+    let soon = format!("the window opens in {minutes} minute{plural}: {counts}");
     // Each has a reason of its own: of two Events of one reason, the second may be shown as a repetition of the first.
     match milestone {
         Milestone::Hour => ("PromotionOpensIn60m", soon),

@@ -63,6 +63,19 @@ impl Wish {
         self.boosted.wanted.saturating_sub(self.allowed)
     }
 
+    /// What allows fewer than are wanted.
+    pub(super) fn limited_by(&self) -> Option<&'static str> {
+        let bound = match self.bound {
+            Bound::NoPool => return Some("NoPool"),
+            Bound::NoTenant => "NoTenant",
+            Bound::Suspended => "Suspended",
+            Bound::Maximum(_) => "Maximum",
+            Bound::TenantLimit(_) => "TenantLimit",
+            Bound::FairShare(_) => "FairShare",
+        };
+        (self.shortfall() > 0).then_some(bound)
+    }
+
     /// Workers that do not answer yet.
     pub(super) fn unanswered(&self) -> u32 {
         self.boosted.wanted.saturating_sub(self.ready)

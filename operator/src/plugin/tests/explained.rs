@@ -42,6 +42,7 @@ pub(super) fn record() -> PoolRecord {
             busy: 5,
             demand: 6,
             tenant_share: 400,
+            cluster_is_short: false,
             peak_load_last_hour: 91,
         },
         promotions: Vec::new(),
@@ -217,7 +218,7 @@ fn a_promotion_reads_as_a_page() {
         ],
         "pools": [
             {"tenant": "acme", "pool": "web", "baseline": 420, "baselineFrom": "SameSlotBaseline", "wanted": 70, "floor": 60,
-             "ready": 60},
+             "ready": 60, "limitedBy": "TenantLimit"},
             {"tenant": "bloom", "pool": "chat", "baseline": 70, "baselineFrom": "LastHour", "wanted": 12, "floor": 12,
              "ready": 2, "expectedAt": "2026-11-10T12:01:10Z"}
         ]

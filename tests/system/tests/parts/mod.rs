@@ -175,6 +175,7 @@ impl Tenant {
             workers: Workers::new(tls, &acme()),
             spool: Spool::open(spool).await.unwrap(),
             metrics: GatewayMetrics::default(),
+            idle_after: Duration::from_mins(3),
             letting_go: TaskTracker::new(),
             turn_timeout: Duration::from_secs(5),
         });
