@@ -47,6 +47,9 @@ pub struct LivePool {
     pub demand: u32,
     /// Workers that have conversations.
     pub occupied: u32,
+    /// Workers that exist or are being created, those included that are leaving.
+    #[serde(skip)]
+    pub held: u32,
     /// The decision in full.
     #[serde(skip)]
     pub decision: Decision,
@@ -117,16 +120,34 @@ impl LiveBoard {
         self.0.lock().pools.keys().cloned().collect()
     }
 
-    /// What the pools of each tenant want together.
-    pub fn demand_by_tenant(&self) -> BTreeMap<TenantId, Demand> {
+    /// What the pools of each tenant want together, but for those that are left out.
+    pub fn demand_by_tenant(&self, left_out: &BTreeSet<PoolKey>) -> BTreeMap<TenantId, Demand> {
         let boards = self.0.lock();
         let mut sums: BTreeMap<TenantId, Demand> = BTreeMap::new();
-        for (key, live) in &boards.pools {
+        for (key, live) in boards.pools.iter().filter(|(key, _)| !left_out.contains(key)) {
             let sum = sums.entry(key.tenant.clone()).or_default();
             sum.wanted = sum.wanted.saturating_add(live.demand);
             sum.occupied = sum.occupied.saturating_add(live.occupied);
         }
         sums
+    }
+
+    /// How many workers may still be created where there may be `most` in all, and Pods of `seen` workers are seen; a new leader
+    /// has not decided all pools yet.
+    pub fn room(&self, most: u32, seen: usize) -> u32 {
+        let boards = self.0.lock();
+        let held = boards
+            .pools
+            .values()
+            .fold(0_u32, |sum, live| sum.saturating_add(live.held));
+        most.saturating_sub(held.max(u32::try_from(seen).unwrap_or(u32::MAX)))
+    }
+
+    /// So many more workers of a pool are being created.
+    pub fn hold(&self, key: &PoolKey, more: usize) {
+        if let Some(live) = self.0.lock().pools.get_mut(key) {
+            live.held = live.held.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        }
     }
 
     /// All pools; none at all while we do not lead.

@@ -55,6 +55,26 @@ pub struct PodFacts {
     pub template: String,
 }
 
+/// What nodes have, and what none of them takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Workers that nodes have.
+    pub scheduled: u32,
+    /// Pools with workers that no node takes.
+    pub refused: Vec<Refused>,
+}
+
+/// A pool with workers that no node takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Namespace of the BotPool.
+    pub namespace: String,
+    /// Its name.
+    pub pool: String,
+    /// No node has any worker of it.
+    pub homeless: bool,
+}
+
 /// All Pods of tenants.
 #[derive(Clone)]
 pub struct PodIndex {
@@ -91,20 +111,36 @@ impl PodIndex {
         })
     }
 
-    /// Workers that nodes have, and workers that no node takes.
-    pub fn room(&self) -> (u32, u32) {
+    /// Pods of workers, whatever they do.
+    pub fn workers(&self) -> usize {
         let pods = self.pods.read();
-        let workers = pods
+        let pools = pods
             .iter()
-            .filter(|(owner, _)| matches!(owner, PodOwner::Pool { .. }))
-            .flat_map(|(_, pods)| pods.values())
-            .filter(|pod| !pod.ended && !pod.terminating);
-        workers.fold((0, 0), |(scheduled, refused), pod| {
-            (
-                scheduled + u32::from(pod.scheduled),
-                refused + u32::from(pod.unschedulable.is_some()),
-            )
-        })
+            .filter(|(owner, _)| matches!(owner, PodOwner::Pool { .. }));
+        pools.map(|(_, pods)| pods.len()).sum()
+    }
+
+    /// Workers that nodes have, and pools with workers that no node takes.
+    pub fn room(&self) -> Room {
+        let pods = self.pods.read();
+        let mut room = Room::default();
+        for (owner, pods) in pods.iter() {
+            let PodOwner::Pool { namespace, pool } = owner else {
+                continue;
+            };
+            let workers = || pods.values().filter(|pod| !pod.ended && !pod.terminating);
+            let scheduled = workers().filter(|pod| pod.scheduled).count();
+            let refused = workers().filter(|pod| pod.unschedulable.is_some()).count();
+            room.scheduled += u32::try_from(scheduled).unwrap_or(u32::MAX);
+            if refused > 0 {
+                room.refused.push(Refused {
+                    namespace: namespace.clone(),
+                    pool: pool.clone(),
+                    homeless: scheduled == 0,
+                });
+            }
+        }
+        room
     }
 
     /// Returns when the first list is complete.

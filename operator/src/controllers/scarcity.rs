@@ -4,18 +4,23 @@
 //!   they take no more.
 //! - *short*: more is wanted than there is room for. Every tenant then has a share, computed for all of them at once;
 //!   otherwise only its own limit counts.
+//! - *misfit*: a pool whose workers no node takes although there is room. It claims nothing: what others let go for it would
+//!   lie idle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kube::ResourceExt as _;
-use springtide_proto::ids::TenantId;
+use springtide_proto::ids::{PoolId, TenantId};
 
 use crate::api::Tenant;
 use crate::autoscale::{Moment, TenantClaim, grants};
+use crate::fleet::PoolKey;
+use crate::names::tenant_of_namespace;
 
 use super::context::Context;
 use super::live::Demand;
+use super::pods::Room;
 
 /// Nodes that take workers again are believed after this, so that shares do not come and go with each Pod.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -27,28 +32,65 @@ const PENDING: u32 = 10;
 pub struct Scarcity {
     full_until: Option<Moment>,
     room: u32,
+    /// Since when nodes have fewer workers than there was room for, although some wait.
+    below_since: Option<Moment>,
+    misfits: BTreeSet<PoolKey>,
 }
 
-/// What nodes hold, and how many workers none of them takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What nodes hold, and which pools have workers that none of them takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nodes {
     /// Workers that nodes have.
     pub scheduled: u32,
-    /// Workers that no node takes.
-    pub refused: u32,
+    /// Such pools, and whether nodes have no worker of it at all.
+    pub refused: BTreeMap<PoolKey, bool>,
 }
 
 impl Scarcity {
+    /// Takes note of what nodes hold.
+    pub fn observe(&mut self, nodes: &Nodes, now: Moment) {
+        self.misfits
+            .retain(|pool| nodes.refused.get(pool).is_some_and(|homeless| *homeless));
+        let waits = nodes.refused.keys().any(|pool| !self.misfits.contains(pool));
+        if waits {
+            if !self.is_full(now) {
+                (self.room, self.below_since) = (nodes.scheduled, None);
+            }
+            self.full_until = Some(now + SETTLED);
+        }
+        if nodes.scheduled >= self.room || !waits {
+            self.room = self.room.max(nodes.scheduled);
+            self.below_since = None;
+        } else if *self.below_since.get_or_insert(now) + SETTLED <= now {
+            self.room_was_not_taken(nodes);
+        }
+    }
+
+    /// There was room for more, others wait, and for a while none of them took it.
+    fn room_was_not_taken(&mut self, nodes: &Nodes) {
+        let homeless = nodes.refused.iter().filter(|(_, homeless)| **homeless);
+        let before = self.misfits.len();
+        self.misfits.extend(homeless.map(|(pool, _)| pool.clone()));
+        if self.misfits.len() == before {
+            // All of them were taken before: nodes are gone.
+            self.room = nodes.scheduled;
+        }
+        self.below_since = None;
+    }
+
+    /// Pools whose workers no node would take, whoever made room for them.
+    pub fn misfits(&self) -> &BTreeSet<PoolKey> {
+        &self.misfits
+    }
+
     /// The share of each tenant, while the cluster is short; none while it is not. `most` is the installation's maximum.
     pub fn shares(
-        &mut self,
-        nodes: Nodes,
+        &self,
         most: Option<u32>,
         claims: &BTreeMap<TenantId, TenantClaim>,
         now: Moment,
     ) -> BTreeMap<TenantId, u32> {
-        let measured = self.measured(nodes, now);
-        let room = match (measured, most) {
+        let room = match (self.is_full(now).then_some(self.room), most) {
             (None, None) => return BTreeMap::new(),
             (Some(measured), Some(most)) => measured.min(most),
             (Some(room), None) | (None, Some(room)) => room,
@@ -80,40 +122,28 @@ impl Scarcity {
     fn is_full(&self, now: Moment) -> bool {
         self.full_until.is_some_and(|until| until > now)
     }
-
-    /// What the cluster holds, once nodes took no more.
-    fn measured(&mut self, nodes: Nodes, now: Moment) -> Option<u32> {
-        if nodes.refused > 0 {
-            self.full_until = Some(now + SETTLED);
-            self.room = nodes.scheduled;
-        }
-        self.is_full(now).then(|| {
-            self.room = self.room.max(nodes.scheduled);
-            self.room
-        })
-    }
 }
 
 /// Computes and publishes all shares; pools of tenants whose share changed are decided anew.
 pub fn share_out(context: &Context, scarcity: &mut Scarcity) {
-    let (scheduled, refused) = context.stores.pods.room();
     let now = context.fleet.now();
+    let nodes = nodes(context);
+    scarcity.observe(&nodes, now);
     let most = context.installation.max_workers;
     // Usually there is room, and then nothing need be summed up.
-    let claims = if refused > 0 || most.is_some() || scarcity.is_full(now) {
-        claims(context)
+    let claims = if most.is_some() || scarcity.is_full(now) {
+        claims(context, scarcity.misfits())
     } else {
         BTreeMap::new()
     };
-    let shares = scarcity.shares(Nodes { scheduled, refused }, most, &claims, now);
-    let changed = context.live.grant(shares);
+    let changed = context.live.grant(scarcity.shares(most, &claims, now));
     if changed.is_empty() {
         return;
     }
     tracing::info!(
         tenants = changed.len(),
-        scheduled,
-        refused,
+        scheduled = nodes.scheduled,
+        refused_pools = nodes.refused.len(),
         "shares of the cluster changed"
     );
     for key in context.live.keys() {
@@ -123,8 +153,21 @@ pub fn share_out(context: &Context, scarcity: &mut Scarcity) {
     }
 }
 
-fn claims(context: &Context) -> BTreeMap<TenantId, TenantClaim> {
-    let sums = context.live.demand_by_tenant();
+fn nodes(context: &Context) -> Nodes {
+    let Room { scheduled, refused } = context.stores.pods.room();
+    let keyed = refused.into_iter().filter_map(|refused| {
+        let tenant = TenantId::parse(tenant_of_namespace(&refused.namespace)?).ok()?;
+        let pool = PoolId::parse(refused.pool).ok()?;
+        Some((PoolKey { tenant, pool }, refused.homeless))
+    });
+    Nodes {
+        scheduled,
+        refused: keyed.collect(),
+    }
+}
+
+fn claims(context: &Context, misfits: &BTreeSet<PoolKey>) -> BTreeMap<TenantId, TenantClaim> {
+    let sums = context.live.demand_by_tenant(misfits);
     let tenants = context.stores.tenants.state();
     let claim = |tenant: &Tenant| {
         let id = TenantId::parse(tenant.name_any()).ok()?;
@@ -163,44 +206,100 @@ mod tests {
         shares.values().copied().collect()
     }
 
-    fn nodes(scheduled: u32, refused: u32) -> Nodes {
-        Nodes { scheduled, refused }
+    /// Nodes with so many workers, and pools of which some wait: with others on nodes, or without.
+    fn nodes(scheduled: u32, refused: &[(&str, bool)]) -> Nodes {
+        let key = |tenant: &str| PoolKey {
+            tenant: TenantId::parse(tenant).unwrap(),
+            pool: PoolId::parse("web").unwrap(),
+        };
+        Nodes {
+            scheduled,
+            refused: refused
+                .iter()
+                .map(|(tenant, homeless)| (key(tenant), *homeless))
+                .collect(),
+        }
+    }
+
+    fn observed(nodes: &Nodes) -> Scarcity {
+        let mut scarcity = Scarcity::default();
+        scarcity.observe(nodes, Moment::ZERO);
+        scarcity
     }
 
     #[test]
     fn while_nodes_take_all_workers_nobody_is_bounded() {
-        let mut scarcity = Scarcity::default();
-        let shares = scarcity.shares(nodes(50, 0), None, &claims(&[("a", 500, 0)]), Moment::ZERO);
-        assert!(shares.is_empty());
+        let scarcity = observed(&nodes(50, &[]));
+        assert!(
+            scarcity
+                .shares(None, &claims(&[("a", 500, 0)]), Moment::ZERO)
+                .is_empty()
+        );
     }
 
     #[test]
     fn nodes_that_are_full_are_shared_and_the_need_stays_visible() {
-        let mut scarcity = Scarcity::default();
+        let scarcity = observed(&nodes(20, &[("a", false)]));
         let wanted = claims(&[("a", 40, 0), ("b", 30, 6)]);
-        let shares = scarcity.shares(nodes(20, 3), None, &wanted, Moment::ZERO);
+        let shares = scarcity.shares(None, &wanted, Moment::ZERO);
         // 6 are guaranteed to b; the other 14 are shared equally; each may have 10 more waiting for a node.
         assert_eq!(shares_of(&shares), [17, 23]);
     }
 
     #[test]
-    fn a_maximum_is_never_exceeded() {
-        let mut scarcity = Scarcity::default();
+    fn a_maximum_is_shared_without_any_that_wait() {
         let wanted = claims(&[("a", 40, 0), ("b", 30, 6)]);
-        let shares = scarcity.shares(nodes(10, 0), Some(20), &wanted, Moment::ZERO);
+        let shares = observed(&nodes(10, &[])).shares(Some(20), &wanted, Moment::ZERO);
         assert_eq!(shares_of(&shares), [7, 13]);
     }
 
     #[test]
     fn shares_end_when_nodes_have_taken_all_for_a_while() {
-        let (mut scarcity, wanted) = (Scarcity::default(), claims(&[("a", 40, 0), ("b", 30, 0)]));
-        assert!(
-            !scarcity
-                .shares(nodes(20, 3), None, &wanted, Moment::ZERO)
-                .is_empty()
+        let (mut scarcity, wanted) = (
+            observed(&nodes(20, &[("a", false)])),
+            claims(&[("a", 40, 0), ("b", 30, 0)]),
         );
-        let soon = SETTLED / 2;
-        assert!(!scarcity.shares(nodes(20, 0), None, &wanted, soon).is_empty());
-        assert!(scarcity.shares(nodes(20, 0), None, &wanted, SETTLED).is_empty());
+        scarcity.observe(&nodes(20, &[]), SETTLED / 2);
+        assert!(!scarcity.shares(None, &wanted, SETTLED / 2).is_empty());
+        scarcity.observe(&nodes(20, &[]), SETTLED);
+        assert!(scarcity.shares(None, &wanted, SETTLED).is_empty());
+    }
+
+    #[test]
+    fn workers_that_fit_no_node_take_room_from_nobody_for_long() {
+        let mut scarcity = observed(&nodes(40, &[("huge", true)]));
+        let key = nodes(0, &[("huge", true)]).refused.into_keys().next().unwrap();
+        // Others let idle workers go for it, and it takes none of their room.
+        let second = |second: u64| Moment::from_secs(second);
+        for after in 1..=29 {
+            scarcity.observe(&nodes(30, &[("huge", true)]), second(after));
+            assert_eq!(
+                (scarcity.room, scarcity.misfits().len()),
+                (40, 0),
+                "what was let go is still room"
+            );
+        }
+        scarcity.observe(&nodes(30, &[("huge", true)]), second(31));
+        assert!(scarcity.misfits().contains(&key));
+        scarcity.observe(&nodes(40, &[("huge", true)]), second(70));
+        assert!(!scarcity.is_full(second(70)), "the others are bounded no more");
+        scarcity.observe(&nodes(41, &[("huge", false)]), second(80));
+        assert!(
+            scarcity.misfits().is_empty() && scarcity.is_full(second(80)),
+            "one of them was taken after all"
+        );
+    }
+
+    #[test]
+    fn nodes_that_are_lost_are_room_no_more() {
+        let mut scarcity = observed(&nodes(40, &[("a", false)]));
+        for second in [1, 29, 31] {
+            scarcity.observe(
+                &nodes(25, &[("a", false), ("b", false)]),
+                Moment::from_secs(second),
+            );
+        }
+        assert_eq!(scarcity.room, 25);
+        assert!(scarcity.misfits().is_empty());
     }
 }

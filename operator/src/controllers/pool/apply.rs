@@ -55,8 +55,17 @@ pub(super) async fn apply(
 fn allowed<'a>(context: &Context, prepared: &'a Prepared<'_>, applied: &mut Applied) -> &'a [Pod] {
     let mut pace = context.pace.lock();
     let urgent = prepared.decision.is_for_load();
-    let granted = pace.take(context.fleet.now(), prepared.create.len(), urgent);
-    if granted < prepared.create.len() {
+    // Under the lock of the pace, so that no two pools are given the same room.
+    let room = context.installation.max_workers.map_or(u32::MAX, |most| {
+        context.live.room(most, context.stores.pods.workers())
+    });
+    let wanted = prepared
+        .create
+        .len()
+        .min(usize::try_from(room).unwrap_or(usize::MAX));
+    let granted = pace.take(context.fleet.now(), wanted, urgent);
+    context.live.hold(prepared.valid.key, granted);
+    if granted < wanted {
         applied.put_off = Some(pace.until_next(urgent));
     }
     prepared.create.get(..granted).unwrap_or_default()

@@ -346,6 +346,13 @@ fn live(
         decision: decision.clone(),
         peak: memory.learned.load.maximum(seen.now, PEAK_SPAN).unwrap_or(0),
         capacity: valid.policy.capacity,
+        held: to_u32(
+            seen.pods
+                .iter()
+                .filter(|pod| !pod.terminating && !pod.ended)
+                .count()
+                + memory.expected.len(),
+        ),
         tenant_share: seen.tenant_share,
         scarce: seen.scarce,
         start_time: memory.learned.starts.p99(),

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::controllers::testing::{Cached, Scenario, acme, key, web};
+use crate::fleet::PoolKey;
 use crate::fleet::testing::{TestWorker, gateway};
 
 const POOL: &str = "/apis/springtide.dev/v1alpha1/namespaces/tenant-acme/botpools/web";
@@ -120,6 +121,29 @@ async fn in_a_cluster_that_is_short_a_pool_keeps_to_its_tenants_share_and_says_s
     scenario.context.live.grant([].into());
     reconciled(&scenario, &web(at_once(1))).await;
     assert_eq!(created(&scenario).len(), 5, "with room again, all of it");
+}
+
+#[tokio::test]
+async fn the_clusters_maximum_is_never_exceeded_whatever_pools_want() {
+    let mut scenario = scenario();
+    let context = Arc::get_mut(&mut scenario.context).unwrap();
+    context.installation.max_workers = Some(7);
+    let elsewhere = PoolKey {
+        tenant: springtide_proto::ids::TenantId::parse("bloom").unwrap(),
+        ..key()
+    };
+    reconciled(&scenario, &web(at_once(1))).await;
+    // Another tenant has four, of which it needs none any more.
+    let held = crate::controllers::live::LivePool {
+        held: 4,
+        ..scenario.context.live.pool(&key()).unwrap()
+    };
+    scenario.context.live.put(&elsewhere, held);
+    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 190);
+    for _ in 0..3 {
+        reconciled(&scenario, &web(at_once(1))).await;
+    }
+    assert_eq!(created(&scenario).len(), 3, "and not the ten that are wanted");
 }
 
 #[tokio::test]
