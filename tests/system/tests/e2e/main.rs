@@ -8,4 +8,5 @@ mod doors;
 #[path = "../parts/mod.rs"]
 mod parts;
 mod resources;
+mod scarcity;
 mod support;
