@@ -13,6 +13,7 @@ pub mod events;
 pub mod identities;
 pub mod live;
 pub mod metrics;
+pub mod nodes;
 pub mod pods;
 pub mod pool;
 pub mod promotion;

@@ -55,14 +55,32 @@ impl TestWorker {
     }
 
     pub(crate) fn report(&mut self, fleet: &Fleet, active: u32, spooled: u64, accepting: bool) {
-        self.sequence += 1;
         let report = WorkerReport {
-            sequence: self.sequence,
             active,
             spooled,
             accepting,
             draining: !accepting,
             ..WorkerReport::default()
+        };
+        self.say(fleet, report);
+    }
+
+    /// SIGTERM: it gave up its conversations.
+    pub(crate) fn report_end(&mut self, fleet: &Fleet, spooled: u64) {
+        let report = WorkerReport {
+            spooled,
+            draining: true,
+            handing_off: true,
+            ..WorkerReport::default()
+        };
+        self.say(fleet, report);
+    }
+
+    fn say(&mut self, fleet: &Fleet, report: WorkerReport) {
+        self.sequence += 1;
+        let report = WorkerReport {
+            sequence: self.sequence,
+            ..report
         };
         let now = fleet.now();
         on(fleet, |book| {

@@ -24,6 +24,8 @@ pub struct Load {
     pub accepting: bool,
     /// Cordoned or ending.
     pub draining: bool,
+    /// Gave up its conversations, for good.
+    pub handing_off: bool,
     /// Conversations begun here since the process started.
     pub begun: u64,
     /// Conversations ended here since then.
@@ -158,6 +160,13 @@ impl Conversations {
         }
     }
 
+    /// Until the last conversation is parked, if nobody says anything more; `None` without conversations.
+    pub fn parked_in(&self, now: Instant, idle_after: Duration) -> Option<Duration> {
+        let inner = self.inner.lock();
+        let last_turn = inner.active.values().map(|active| active.last_turn).max()?;
+        Some((last_turn + idle_after).saturating_duration_since(now))
+    }
+
     /// Changes the intake; giving up conversations ends them here.
     pub fn set_intake(&self, intake: Intake) {
         let mut inner = self.inner.lock();
@@ -184,6 +193,7 @@ impl Conversations {
             active: u32::try_from(inner.active.len()).unwrap_or(u32::MAX),
             accepting: inner.intake == Intake::Open,
             draining: matches!(inner.intake, Intake::Cordoned | Intake::HandingOff),
+            handing_off: inner.intake == Intake::HandingOff,
             begun: inner.begun,
             ended: inner.ended,
         });
@@ -237,8 +247,10 @@ mod tests {
             worker.enter(&id("two"), now).unwrap_err().reason,
             Reason::WorkerDraining
         );
+        assert!(!worker.load().borrow().handing_off);
         worker.set_intake(Intake::HandingOff);
         assert_eq!(worker.active(), 0);
+        assert!(worker.load().borrow().handing_off);
         assert_eq!(
             worker.enter(&id("one"), now).unwrap_err().reason,
             Reason::WorkerDraining
@@ -258,5 +270,19 @@ mod tests {
         drop(held);
         worker.park_silent(now + idle, idle);
         assert_eq!(worker.active(), 0);
+    }
+    #[tokio::test]
+    async fn the_last_conversation_is_parked_the_idle_time_after_its_last_turn() {
+        let (worker, now) = (open(2), Instant::now());
+        let (idle, second) = (Duration::from_mins(3), Duration::from_secs(1));
+        assert_eq!(worker.parked_in(now, idle), None);
+        worker.enter(&id("first"), now).unwrap();
+        worker.enter(&id("last"), now + second * 10).unwrap();
+        let at = now + second * 30;
+        assert_eq!(worker.parked_in(at, idle), Some(second * 160));
+        worker.enter(&id("first"), at).unwrap();
+        assert_eq!(worker.parked_in(at, idle), Some(idle), "somebody spoke");
+        worker.park_silent(at + idle, idle);
+        assert_eq!(worker.parked_in(at + idle, idle), None, "exactly then");
     }
 }

@@ -85,6 +85,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         hello: hello(&config, &pod),
         answering: answering.clone(),
         drain: drain.clone(),
+        idle_after: config.idle_after,
         tls: tls.clone(),
         fleet: config.fleet.clone(),
     };
