@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rand::SeedableRng as _;
@@ -24,6 +24,9 @@ const TENANT: &str = "willow";
 const NAMESPACE: &str = "tenant-willow";
 const NODE: &str = "node-2";
 const CUSTOMERS: u64 = 10;
+/// Of each conversation, and the pause between two.
+const TURNS: usize = 15;
+const THINK: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(1_500));
 const MIN: u32 = 4;
 /// Workers drain within 5 s; gateways end within 60 s, one after the other.
 const LONGEST_DRAIN: Duration = Duration::from_secs(150);
@@ -64,44 +67,69 @@ async fn workers(cluster: &Cluster) -> anyhow::Result<Vec<Pod>> {
     cluster.pods(NAMESPACE, "springtide.dev/pool=web").await
 }
 
-/// Customers who chat until told; what they got is in `folder`.
+/// Customers who chat, one conversation after the other, until they are told to end.
 struct Chat {
     counts: Arc<LoadCounts>,
     ledger: Ledger,
+    ending: Arc<AtomicBool>,
     customers: JoinSet<()>,
 }
 
 impl Chat {
-    async fn begin(url: &str, data: &TenantData, folder: &Path, until: Instant) -> Self {
-        let (counts, ledger) = (Arc::default(), Ledger::create(folder).await.unwrap());
+    async fn begin(url: &str, data: &TenantData, folder: &Path) -> Self {
+        let (counts, ending): (Arc<LoadCounts>, Arc<AtomicBool>) = Default::default();
+        let ledger = Ledger::create(folder).await.unwrap();
         let mut customers = JoinSet::new();
         for number in 0..CUSTOMERS {
-            let customer = Customer {
-                tenant: TENANT.to_owned(),
-                conversation: format!("drain-{number}"),
-                client: Client::new(url).unwrap(),
-                counts: Arc::clone(&counts),
-                ledger: ledger.clone(),
-                random: StdRng::seed_from_u64(number),
-            };
-            let think = (Duration::from_millis(500), Duration::from_millis(1_500));
-            let questions = data.questions.iter().cycle().take(1_000).cloned().collect();
-            customers.spawn(customer.ask_until(questions, think, until));
+            let (counts, ending, ledger) = (counts.clone(), ending.clone(), ledger.clone());
+            let client = Client::new(url).unwrap();
+            let questions: Vec<_> = data.questions.iter().cycle().take(TURNS).cloned().collect();
+            customers.spawn(async move {
+                for round in 0_u64.. {
+                    let customer = Customer {
+                        tenant: TENANT.to_owned(),
+                        conversation: format!("drain-{number}-{round}"),
+                        client: client.clone(),
+                        counts: counts.clone(),
+                        ledger: ledger.clone(),
+                        random: StdRng::seed_from_u64(number),
+                    };
+                    customer.ask_each(questions.clone(), THINK).await;
+                    if ending.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
         }
         Self {
             counts,
             ledger,
+            ending,
             customers,
         }
     }
 
-    async fn all_were_answered(&self, cluster: &Cluster) {
+    /// Waits until that many more turns are answered.
+    async fn answers(&self, cluster: &Cluster, more: u64) {
+        let answered = || self.counts.answered.load(Ordering::Relaxed);
+        let before = answered();
         let check = || async {
-            let answered = self.counts.answered.load(Ordering::Relaxed);
-            anyhow::ensure!(answered >= 3 * CUSTOMERS, "{answered} turns answered");
+            let since = answered() - before;
+            anyhow::ensure!(since >= more, "{since} turns answered");
             Ok(())
         };
         cluster.wait_for("conversations", LIMIT, check).await.unwrap();
+    }
+
+    /// Lets each conversation end; what each customer got.
+    async fn end(self, folder: &Path) -> Vec<LedgerLine> {
+        self.ending.store(true, Ordering::Relaxed);
+        self.customers.join_all().await;
+        self.ledger.close().await.unwrap();
+        let text = std::fs::read_to_string(folder.join(LEDGER)).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 
@@ -121,7 +149,13 @@ async fn an_eviction_is_refused(cluster: &Cluster, pod: &Pod, folder: &Path) {
 async fn drain(cluster: &Cluster) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let timeout = format!("--timeout={}s", LONGEST_DRAIN.as_secs());
-    let words = ["drain", NODE, "--ignore-daemonsets", "--delete-emptydir-data", &timeout];
+    let words = [
+        "drain",
+        NODE,
+        "--ignore-daemonsets",
+        "--delete-emptydir-data",
+        &timeout,
+    ];
     let said = cluster.kubectl(&words).await;
     // Whatever came of it, the next test finds two nodes.
     let taken = begun.elapsed();
@@ -133,29 +167,50 @@ async fn drain(cluster: &Cluster) -> anyhow::Result<Duration> {
     Ok(taken)
 }
 
+/// Each turn was answered, and is billed once. Only PostgreSQL outlives billing's pod here.
+async fn each_turn_is_billed_once(cluster: &Cluster, got: &[LedgerLine]) {
+    let unanswered: Vec<_> = got.iter().filter(|line| line.answered.is_none()).collect();
+    assert!(unanswered.is_empty(), "{unanswered:?}");
+    let turns: BTreeSet<_> = got.iter().map(|line| (&line.conversation, &line.turn)).collect();
+    assert_eq!(turns.len(), got.len(), "a turn was answered twice");
+    if matches!(database(), Database::Sqlite) {
+        return;
+    }
+    let check = || async {
+        let billed = exported(cluster, TENANT).await?.len();
+        anyhow::ensure!(billed == turns.len(), "{billed} turns billed of {}", turns.len());
+        Ok(())
+    };
+    cluster.wait_for("the bill", LIMIT, check).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_drained_while_customers_chat_and_none_of_them_is_lost() {
     let Some(cluster) = cluster().await else { return };
     let data = TenantData::shipped("arrivals_evening.csv").unwrap();
     let url = take_on(&cluster, &data).await;
     let folder = tempfile::tempdir().unwrap();
-    let until = Instant::now() + LONGEST_DRAIN;
-    let mut chat = Chat::begin(&url, &data, folder.path(), until).await;
-    chat.all_were_answered(&cluster).await;
+    let chat = Chat::begin(&url, &data, folder.path()).await;
+    chat.answers(&cluster, 3 * CUSTOMERS).await;
     let before = workers(&cluster).await.unwrap();
-    let on_node: Vec<_> = before.iter().filter(|pod| pod.node == NODE).collect();
-    assert!(!on_node.is_empty(), "no worker is on {NODE}: {before:?}");
-    an_eviction_is_refused(&cluster, on_node[0], folder.path()).await;
+    let leaving: Vec<_> = before.iter().filter(|pod| pod.node == NODE).collect();
+    assert!(!leaving.is_empty(), "no worker is on {NODE}: {before:?}");
+    an_eviction_is_refused(&cluster, leaving[0], folder.path()).await;
 
     drain(&cluster).await.unwrap();
     all_answer(&cluster).await;
-    let at_drain = chat.counts.answered.load(Ordering::Relaxed);
-    let check = || async {
-        let answered = chat.counts.answered.load(Ordering::Relaxed);
-        anyhow::ensure!(answered >= at_drain + CUSTOMERS, "{answered} turns answered");
-        Ok(())
-    };
-    cluster.wait_for("conversations that go on", LIMIT, check).await.unwrap();
-    chat.customers.join_all().await;
-    chat.ledger.close().await.unwrap();
+    chat.answers(&cluster, 3 * CUSTOMERS).await;
+    let got = chat.end(folder.path()).await;
+    let attempts = got.iter().map(|line| line.attempts).max();
+    println!("{} turns, at most {attempts:?} requests for one", got.len());
+    each_turn_is_billed_once(&cluster, &got).await;
+    let events = ["get", "events", "-n", NAMESPACE, "-o", "json"];
+    let events = cluster.kubectl(&events).await.unwrap();
+    assert!(events.contains(&format!("from {NODE}, which takes no more pods")));
+    assert!(
+        !events.contains("NotReplaced"),
+        "each left when another answered in its place"
+    );
+    let remove = ["delete", "tn", TENANT, "--wait=true", "--timeout=120s"];
+    cluster.kubectl(&remove).await.unwrap();
 }
