@@ -65,12 +65,12 @@ impl TestWorker {
         self.say(fleet, report);
     }
 
-    /// SIGTERM: it gave up its conversations.
-    pub(crate) fn report_end(&mut self, fleet: &Fleet, spooled: u64) {
+    /// SIGTERM: it finishes those conversations.
+    pub(crate) fn report_end(&mut self, fleet: &Fleet, active: u32) {
         let report = WorkerReport {
-            spooled,
+            active,
             draining: true,
-            handing_off: true,
+            ending: true,
             ..WorkerReport::default()
         };
         self.say(fleet, report);

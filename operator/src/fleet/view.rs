@@ -56,8 +56,8 @@ pub struct WorkerView {
     pub silent: bool,
     /// It says itself that it is leaving.
     pub draining: bool,
-    /// It gave up its conversations, and cannot be called back.
-    pub handing_off: bool,
+    /// It says that it cannot be called back.
+    pub ending: bool,
     /// Until its last conversation is parked, if nobody says anything more.
     pub parked_in: Duration,
     /// Usage records not yet acknowledged.

@@ -58,8 +58,8 @@ pub struct WorkerReport {
     pub turns_answered: u64,
     /// Why it takes none.
     pub not_accepting_because: String,
-    /// Gave up its conversations, and cannot be called back.
-    pub handing_off: bool,
+    /// Is leaving, and cannot be called back.
+    pub ending: bool,
     /// Until its last conversation is parked, if nobody says anything more.
     pub parked_in: Duration,
 }
@@ -152,7 +152,7 @@ impl WorkerReport {
             conversations_ended: _,
             turns_answered,
             mut not_accepting_because,
-            handing_off,
+            ending,
             parked_in,
         } = load;
         let measured = believed(timestamp_from_wire(measured_at, "measured_at")?, now)?;
@@ -174,7 +174,7 @@ impl WorkerReport {
             spooled,
             turns_answered,
             not_accepting_because,
-            handing_off,
+            ending,
             parked_in: duration_from_wire(parked_in),
         })
     }

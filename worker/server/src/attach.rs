@@ -196,7 +196,7 @@ impl Attachment {
             conversations_ended: load.ended,
             turns_answered: self.answering.turns_answered.load(Ordering::Relaxed),
             not_accepting_because: self.not_accepting_because(load.draining),
-            handing_off: load.handing_off,
+            ending: load.ending,
             parked_in: parked_in.map(duration_to_wire),
         })
     }

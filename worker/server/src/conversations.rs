@@ -24,8 +24,8 @@ pub struct Load {
     pub accepting: bool,
     /// Cordoned or ending.
     pub draining: bool,
-    /// Gave up its conversations, for good.
-    pub handing_off: bool,
+    /// Will not take any again.
+    pub ending: bool,
     /// Conversations begun here since the process started.
     pub begun: u64,
     /// Conversations ended here since then.
@@ -41,6 +41,8 @@ pub enum Intake {
     Open,
     /// Takes none, goes on with those it has.
     Cordoned,
+    /// As cordoned, but it will not open again.
+    Ending,
     /// Gives up those it has, too.
     HandingOff,
 }
@@ -108,13 +110,13 @@ impl Conversations {
                 ));
             }
             Intake::HandingOff => return Err(draining()),
-            Intake::Open | Intake::Cordoned => {}
+            Intake::Open | Intake::Cordoned | Intake::Ending => {}
         }
         if let Some(active) = inner.active.get_mut(conversation) {
             active.last_turn = now;
             return Ok(active.slot.clone());
         }
-        if inner.intake == Intake::Cordoned {
+        if inner.intake != Intake::Open {
             return Err(draining());
         }
         if inner.active.len() >= usize::try_from(self.capacity).unwrap_or(usize::MAX) {
@@ -192,8 +194,11 @@ impl Conversations {
         self.load.send_replace(Load {
             active: u32::try_from(inner.active.len()).unwrap_or(u32::MAX),
             accepting: inner.intake == Intake::Open,
-            draining: matches!(inner.intake, Intake::Cordoned | Intake::HandingOff),
-            handing_off: inner.intake == Intake::HandingOff,
+            draining: matches!(
+                inner.intake,
+                Intake::Cordoned | Intake::Ending | Intake::HandingOff
+            ),
+            ending: matches!(inner.intake, Intake::Ending | Intake::HandingOff),
             begun: inner.begun,
             ended: inner.ended,
         });
@@ -247,10 +252,10 @@ mod tests {
             worker.enter(&id("two"), now).unwrap_err().reason,
             Reason::WorkerDraining
         );
-        assert!(!worker.load().borrow().handing_off);
+        assert!(!worker.load().borrow().ending);
         worker.set_intake(Intake::HandingOff);
         assert_eq!(worker.active(), 0);
-        assert!(worker.load().borrow().handing_off);
+        assert!(worker.load().borrow().ending);
         assert_eq!(
             worker.enter(&id("one"), now).unwrap_err().reason,
             Reason::WorkerDraining

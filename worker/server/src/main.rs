@@ -105,7 +105,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(died) = died {
         died.context("the server panicked")?.context("the server ended")?;
     }
-    if !drain.end(&turns, &reporter, FLUSH).await {
+    let deadlines = (config.drain_deadline, FLUSH);
+    if !drain.end(&turns, &reporter, deadlines).await {
         tracing::warn!(
             spooled = answering.spool.depth(),
             "billing did not take all usage records; they stay in the spool"

@@ -296,7 +296,7 @@ fn can_stay(worker: &Worker, digest: &str, going: &BTreeSet<String>, seen: &Seen
     let in_time = view
         .cordon
         .is_some_and(|cordon| cordon.since + cordon.deadline > seen.now);
-    let can = in_time && !view.handing_off && !worker.moving;
+    let can = in_time && !view.ending && !worker.moving;
     can && worker.pod.template == digest && !going.contains(&worker.pod.uid)
 }
 

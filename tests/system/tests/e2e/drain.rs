@@ -1,5 +1,5 @@
-//! A node is drained while customers chat: nobody is lost, no worker that serves is evicted, and the pool is whole again on
-//! the other node.
+//! Nodes are drained and Pods deleted while customers chat: nobody is lost, no worker that serves is evicted, and the pool is
+//! whole again on the other node; where there is none, the drain ends all the same.
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -146,25 +146,39 @@ async fn an_eviction_is_refused(cluster: &Cluster, pod: &Pod, folder: &Path) {
     assert!(refused.contains("disruption budget"), "{refused}");
 }
 
-async fn drain(cluster: &Cluster) -> anyhow::Result<Duration> {
+/// Drains a node of those pods; whatever comes of it, both nodes take pods again.
+async fn drain(cluster: &Cluster, node: &str, pods: &str) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let timeout = format!("--timeout={}s", LONGEST_DRAIN.as_secs());
-    let words = [
-        "drain",
-        NODE,
-        "--ignore-daemonsets",
-        "--delete-emptydir-data",
-        &timeout,
-    ];
-    let said = cluster.kubectl(&words).await;
-    // Whatever came of it, the next test finds two nodes.
+    let (timeout, pods) = (
+        format!("--timeout={}s", LONGEST_DRAIN.as_secs()),
+        format!("--pod-selector={pods}"),
+    );
+    let words = ["drain", node, "--ignore-daemonsets", "--delete-emptydir-data"];
+    let said = cluster.kubectl(&[&words[..], &[&timeout, &pods]].concat()).await;
     let taken = begun.elapsed();
     let left = workers(cluster).await?;
-    cluster.kubectl(&["uncordon", NODE]).await?;
-    println!("drain of {NODE}: {:.1} s\n{}", taken.as_secs_f64(), said?);
-    let left: Vec<_> = left.iter().filter(|pod| pod.node == NODE).collect();
-    anyhow::ensure!(left.is_empty(), "{left:?} are left on {NODE}");
-    Ok(taken)
+    cluster.kubectl(&["uncordon", "node-1", "node-2"]).await?;
+    println!("drain of {node}: {:.1} s\n{}", taken.as_secs_f64(), said?);
+    let left: Vec<_> = left.iter().filter(|pod| pod.node == node).collect();
+    anyhow::ensure!(left.is_empty(), "{left:?} are left on {node}");
+    Ok(())
+}
+
+/// SIGTERM without a word before: the worker finishes, and another takes its place.
+async fn a_pod_is_deleted(cluster: &Cluster) {
+    let all = workers(cluster).await.unwrap();
+    let pod = all.iter().find(|pod| pod.ready).unwrap();
+    let words = [
+        "delete",
+        "pod",
+        &pod.name,
+        "-n",
+        NAMESPACE,
+        "--wait=true",
+        "--timeout=60s",
+    ];
+    cluster.kubectl(&words).await.unwrap();
+    all_answer(cluster).await;
 }
 
 /// Each turn was answered, and is billed once. Only PostgreSQL outlives billing's pod here.
@@ -185,7 +199,7 @@ async fn each_turn_is_billed_once(cluster: &Cluster, got: &[LedgerLine]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_is_drained_while_customers_chat_and_none_of_them_is_lost() {
+async fn nodes_are_drained_and_pods_deleted_while_customers_chat_and_none_of_them_is_lost() {
     let Some(cluster) = cluster().await else { return };
     let data = TenantData::shipped("arrivals_evening.csv").unwrap();
     let url = take_on(&cluster, &data).await;
@@ -197,20 +211,32 @@ async fn a_node_is_drained_while_customers_chat_and_none_of_them_is_lost() {
     assert!(!leaving.is_empty(), "no worker is on {NODE}: {before:?}");
     an_eviction_is_refused(&cluster, leaving[0], folder.path()).await;
 
-    drain(&cluster).await.unwrap();
+    drain(&cluster, NODE, "").await.unwrap();
     all_answer(&cluster).await;
     chat.answers(&cluster, 3 * CUSTOMERS).await;
+    let events = ["get", "events", "-n", NAMESPACE, "-o", "json"];
+    let said = cluster.kubectl(&events).await.unwrap();
+    assert!(said.contains(&format!("from {NODE}, which takes no more pods")));
+    assert!(
+        !said.contains("NotReplaced"),
+        "each left when another answered in its place"
+    );
+
+    a_pod_is_deleted(&cluster).await;
+    chat.answers(&cluster, 3 * CUSTOMERS).await;
+
+    // Nowhere to go: the workers leave all the same, and customers wait until a node is there again.
+    cluster.kubectl(&["cordon", NODE]).await.unwrap();
+    drain(&cluster, "node-1", "springtide.dev/pool=web")
+        .await
+        .unwrap();
+    all_answer(&cluster).await;
+    chat.answers(&cluster, 3 * CUSTOMERS).await;
+    assert!(cluster.kubectl(&events).await.unwrap().contains("NotReplaced"));
     let got = chat.end(folder.path()).await;
     let attempts = got.iter().map(|line| line.attempts).max();
     println!("{} turns, at most {attempts:?} requests for one", got.len());
     each_turn_is_billed_once(&cluster, &got).await;
-    let events = ["get", "events", "-n", NAMESPACE, "-o", "json"];
-    let events = cluster.kubectl(&events).await.unwrap();
-    assert!(events.contains(&format!("from {NODE}, which takes no more pods")));
-    assert!(
-        !events.contains("NotReplaced"),
-        "each left when another answered in its place"
-    );
     let remove = ["delete", "tn", TENANT, "--wait=true", "--timeout=120s"];
     cluster.kubectl(&remove).await.unwrap();
 }

@@ -218,12 +218,15 @@ async fn a_worker_that_ends_by_itself_is_replaced_at_once_and_not_called_back() 
     let (scenario, mut workers) = serving(&[("web-0", "n1", 4)]).await;
     let fleet = &scenario.context.fleet;
     reconciled(&scenario, &pool).await;
-    workers[0].report_end(fleet, 5);
+    workers[0].report_end(fleet, 4);
     for _ in 0..2 {
         reconciled(&scenario, &pool).await;
     }
     assert_eq!(created(&scenario), ["web-1"]);
-    assert!(deleted(&scenario).is_empty(), "billing has not its records yet");
+    assert!(
+        deleted(&scenario).is_empty(),
+        "it has the time to finish its conversations"
+    );
 }
 
 #[tokio::test]
