@@ -162,12 +162,11 @@ async fn release_pods(
     memory: &mut PoolMemory,
 ) -> Result<(), WriteError> {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
-    for worker in &prepared.release {
-        if !memory.released.contains(&worker.pod.uid) {
-            let remark = moving::release(&pods, worker).await?;
-            memory.released.insert(worker.pod.uid.clone());
-            say(context, pool, remark.as_slice());
-        }
+    for release in &prepared.release {
+        let remark = moving::release(&pods, release).await?;
+        let now = context.fleet.now();
+        memory.moving.released.insert(release.pod.uid.clone(), now);
+        say(context, pool, remark.as_slice());
     }
     Ok(())
 }

@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_pool_that_goes_up_and_down_with_its_load_hardly_writes() {
-        let (count, last) = writes((0..3_600).map(|second| 10 + second / 10 % 2));
+        let (count, last) = writes((0..3_600).map(|second| 10 + second / 7 % 2));
         assert_eq!((count, last), (3, 11));
     }
 

@@ -7,10 +7,11 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec, Service};
 
 use crate::autoscale::{Bounds, Decision, Observation, choose_victims, decide};
 use crate::controllers::live::LivePool;
+use crate::controllers::pods::PodFacts;
 
 use super::dereference::Seen;
 use super::memory::{PEAK_SPAN, PoolMemory};
-use super::moving::{self, Moves, Remark};
+use super::moving::{self, Moves, Release, Remark};
 use super::template;
 use super::validate::ValidPool;
 use super::workers::{Worker, Workers, free_ordinals, sort};
@@ -32,7 +33,7 @@ pub(super) struct Prepared<'a> {
     pub(super) uncordon: Vec<String>,
     pub(super) cordon: Vec<String>,
     pub(super) delete: Vec<Deletion>,
-    pub(super) release: Vec<Worker>,
+    pub(super) release: Vec<Release>,
     pub(super) remarks: Vec<Remark>,
     /// Pods that the budget protects, with those that are created now.
     pub(super) serving: u32,
@@ -48,6 +49,16 @@ pub(super) struct Deletion {
     pub(super) uid: String,
     /// Said in an Event, where it is more than the end of a drain.
     pub(super) remark: Option<String>,
+}
+
+impl Deletion {
+    fn of(pod: &PodFacts, remark: Option<String>) -> Self {
+        Self {
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+            remark,
+        }
+    }
 }
 
 pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut PoolMemory) -> Prepared<'a> {
@@ -87,7 +98,7 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
         uncordon: Vec::new(),
         cordon: adopted(&workers),
         delete: finished(seen, &workers),
-        release: moving::held_by_records(seen, &workers).cloned().collect(),
+        release: Vec::new(),
         remarks: Vec::new(),
         serving: 0,
         service: template::service(valid),
@@ -97,6 +108,9 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
         decision,
     };
     resize(&mut prepared, moves, seen, memory, (&spec, &digest));
+    let delete = std::mem::take(&mut prepared.delete);
+    (prepared.delete, prepared.release) =
+        moving::release_first(seen, &prepared.workers, delete, &memory.moving);
     let protected = seen.pods.iter().filter(|pod| pod.serving && !pod.terminating);
     prepared.serving = to_u32(protected.count() + memory.expected.len() + prepared.create.len());
     prepared
@@ -195,10 +209,9 @@ fn with_surge((decision, have): (&Decision, u32), workers: &Workers, digest: &st
     }
 }
 
-/// Workers that an earlier leader told to leave are told again, by this one.
+/// Workers that leave without this leader's word (an earlier one told them to, or they end by themselves) have it, too.
 fn adopted(workers: &Workers) -> Vec<String> {
-    let told_by_another =
-        |view: &crate::fleet::WorkerView| view.draining && view.cordon.is_none() && !view.silent;
+    let told_by_another = |view: &crate::fleet::WorkerView| view.cordon.is_none() && !view.silent;
     let adopted = workers
         .draining
         .iter()
@@ -207,13 +220,14 @@ fn adopted(workers: &Workers) -> Vec<String> {
 }
 
 fn finished(seen: &Seen, workers: &Workers) -> Vec<Deletion> {
-    let ended = workers.ended.iter().map(|pod| Deletion {
-        name: pod.name.clone(),
-        uid: pod.uid.clone(),
-        remark: Some(format!("Pod {} ended and is replaced", pod.name)),
+    let ended = workers.ended.iter().map(|pod| {
+        let remark = format!("Pod {} ended and is replaced", pod.name);
+        Deletion::of(pod, Some(remark))
     });
     let drained = workers.draining.iter().filter_map(|worker| {
-        let view = worker.view.as_ref()?;
+        let Some(view) = &worker.view else {
+            return Some(Deletion::of(&worker.pod, None));
+        };
         let cordon = view.cordon?;
         let overdue = cordon.since + cordon.deadline <= seen.now;
         let remark = if view.silent {
@@ -228,11 +242,7 @@ fn finished(seen: &Seen, workers: &Workers) -> Vec<Deletion> {
         } else {
             ((cordon.settled && view.active == 0) || overdue).then_some(None)
         };
-        remark.map(|remark| Deletion {
-            name: worker.pod.name.clone(),
-            uid: worker.pod.uid.clone(),
-            remark,
-        })
+        remark.map(|remark| Deletion::of(&worker.pod, remark))
     });
     ended.chain(drained).collect()
 }
@@ -255,6 +265,7 @@ fn grow(
         .draining
         .iter()
         .filter(|worker| can_stay(worker, digest, &going, seen))
+        .filter(|worker| !memory.moving.released.contains_key(&worker.pod.uid))
         .collect();
     staying.sort_by_key(|worker| std::cmp::Reverse(worker.active()));
     prepared.uncordon = staying
@@ -324,11 +335,7 @@ fn dismiss(prepared: &mut Prepared<'_>, worker: &Worker) {
     match worker.view {
         Some(_) => prepared.cordon.push(worker.pod.uid.clone()),
         // Never attached, so no gateway was told of it.
-        None => prepared.delete.push(Deletion {
-            name: worker.pod.name.clone(),
-            uid: worker.pod.uid.clone(),
-            remark: None,
-        }),
+        None => prepared.delete.push(Deletion::of(&worker.pod, None)),
     }
 }
 

@@ -33,8 +33,6 @@ pub struct PoolMemory {
     pub(super) created: BTreeMap<String, Moment>,
     /// UIDs of Pods deleted and still seen.
     pub(super) deleted: BTreeSet<String>,
-    /// UIDs of Pods that were released from the budget, and are still seen.
-    pub(super) released: BTreeSet<String>,
     /// Of workers on nodes that go.
     pub(super) moving: MovingMemory,
     /// The budget that was written.
@@ -99,7 +97,7 @@ impl PoolMemory {
         self.expected
             .retain(|name, since| !names.contains(name.as_str()) && *since + EXPECTED_FOR > now);
         self.deleted.retain(|uid| uids.contains(uid.as_str()));
-        self.released.retain(|uid| uids.contains(uid.as_str()));
+        self.moving.released.retain(|uid, _| uids.contains(uid.as_str()));
         let expected = &self.expected;
         self.created
             .retain(|name, _| names.contains(name.as_str()) || expected.contains_key(name));

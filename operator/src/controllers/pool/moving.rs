@@ -3,8 +3,11 @@
 //! - *moving*: on a node that goes, and not told to leave yet. It serves on but counts no more: the pool grows elsewhere to
 //!   what is desired, and as many as answer there let as many leave. They leave as in a scale-in, drained.
 //! - *patience*: where no worker comes in their place for this long, they leave without; a drain of a node always ends.
+//! - *released*: nothing protects the Pod any more; whoever drains the node evicts it. It is deleted only if nobody does:
+//!   `kubectl drain` asks again for Pods by their names, and must find none of ours under a name that it was refused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -12,13 +15,18 @@ use kube::Api;
 
 use crate::autoscale::{Decision, Moment, choose_victims};
 use crate::controllers::apply::{WriteError, patch_if_same};
+use crate::controllers::pods::PodFacts;
 use crate::names::{DO_NOT_DISRUPT_ANNOTATION, SAFE_TO_EVICT_ANNOTATION, SERVING_LABEL};
 
+use super::build::Deletion;
 use super::dereference::Seen;
 use super::memory::PoolMemory;
 use super::template::FLUSH_SECONDS;
 use super::validate::ValidPool;
 use super::workers::{Worker, Workers};
+
+/// So long a released Pod is left to be evicted: whoever drains a node asks again sooner.
+const LINGER: Duration = Duration::from_secs(30);
 
 /// What is remembered of workers that move.
 #[derive(Debug, Default)]
@@ -27,6 +35,8 @@ pub(super) struct MovingMemory {
     told: BTreeSet<String>,
     /// When one began to move, or one left because another answered in its place, last.
     pub(super) progress: Moment,
+    /// UIDs of Pods that were released and are still seen, and since when.
+    pub(super) released: BTreeMap<String, Moment>,
 }
 
 /// What becomes of the workers that move.
@@ -38,6 +48,13 @@ pub(super) struct Moves {
     pub(super) leave: Vec<Worker>,
     /// What is to be said of it.
     pub(super) remarks: Vec<Remark>,
+}
+
+/// A Pod to be released, and what is said of it.
+#[derive(Clone, Debug)]
+pub(super) struct Release {
+    pub(super) pod: Arc<PodFacts>,
+    remark: Option<Remark>,
 }
 
 /// An Event.
@@ -168,39 +185,67 @@ fn verb(count: usize, one: &str, many: &str) -> String {
     }
 }
 
-/// Workers on nodes that go whose usage records billing does not take, though they have had the time to drain and flush. No
-/// budget protects them any more: who drains the node may take them. Gateways have the same records.
-pub(super) fn held_by_records<'a>(
-    seen: &'a Seen,
-    workers: &'a Workers,
-) -> impl Iterator<Item = &'a Worker> + 'a {
-    workers.draining.iter().filter(|worker| {
+/// Of Pods that go, those on nodes that go are released first, and deleted when nobody evicted them.
+pub(super) fn release_first(
+    seen: &Seen,
+    workers: &Workers,
+    delete: Vec<Deletion>,
+    memory: &MovingMemory,
+) -> (Vec<Deletion>, Vec<Release>) {
+    let on_it = |uid: &str| {
+        let pod = seen.pods.iter().find(|pod| pod.uid == uid)?;
+        seen.going.contains(pod.node.as_ref()?).then_some(pod)
+    };
+    let mut release: Vec<_> = held_by_records(seen, workers).collect();
+    let mut now = Vec::new();
+    for deletion in delete {
+        match (on_it(&deletion.uid), memory.released.get(&deletion.uid)) {
+            (Some(pod), None) => release.push(Release {
+                pod: pod.clone(),
+                remark: None,
+            }),
+            (Some(_), Some(since)) if *since + LINGER > seen.now => {}
+            _ => now.push(deletion),
+        }
+    }
+    release.retain(|release| !memory.released.contains_key(&release.pod.uid));
+    (now, release)
+}
+
+/// Workers on nodes that go whose usage records billing does not take, though they have had the time to drain and flush.
+/// Gateways have the same records.
+fn held_by_records<'a>(seen: &'a Seen, workers: &'a Workers) -> impl Iterator<Item = Release> + 'a {
+    let held = workers.draining.iter().filter(|worker| {
         let Some(view) = &worker.view else { return false };
         let overdue = view.cordon.is_some_and(|cordon| {
             cordon.since + cordon.deadline + Duration::from_secs(FLUSH_SECONDS) <= seen.now
         });
-        worker.moving && worker.pod.serving && overdue && view.spooled > 0
+        worker.moving && overdue && view.spooled > 0
+    });
+    held.map(|worker| Release {
+        pod: worker.pod.clone(),
+        remark: Some(Remark {
+            alarming: true,
+            reason: "UsageHeld",
+            note: format!(
+                "worker {} on {} has {} usage records that billing has not taken; whoever drains the node may evict it now, \
+                 for the gateways have the same records",
+                worker.pod.name,
+                node(worker),
+                worker.view.as_ref().map_or(0, |view| view.spooled)
+            ),
+        }),
     })
 }
 
-/// Takes the protection of its pool's budget, and of node autoscalers, from a worker.
-pub(super) async fn release(pods: &Api<Pod>, worker: &Worker) -> Result<Option<Remark>, WriteError> {
+/// Takes the protection of its pool's budget, and of node autoscalers, from a Pod; what is to be said of it.
+pub(super) async fn release(pods: &Api<Pod>, release: &Release) -> Result<Option<Remark>, WriteError> {
     let patch = serde_json::json!({"metadata": {
         "labels": {SERVING_LABEL: null},
         "annotations": {SAFE_TO_EVICT_ANNOTATION: "true", DO_NOT_DISRUPT_ANNOTATION: null},
     }});
-    let released = patch_if_same(pods, &worker.pod.name, &worker.pod.uid, patch).await?;
-    let spooled = worker.view.as_ref().map_or(0, |view| view.spooled);
-    Ok(released.then(|| Remark {
-        alarming: true,
-        reason: "UsageHeld",
-        note: format!(
-            "worker {} on {} has {spooled} usage records that billing has not taken; whoever drains the node may evict it \
-             now, for the gateways have the same records",
-            worker.pod.name,
-            node(worker)
-        ),
-    }))
+    let released = patch_if_same(pods, &release.pod.name, &release.pod.uid, patch).await?;
+    Ok(release.remark.clone().filter(|_| released))
 }
 
 fn to_u32(count: usize) -> u32 {

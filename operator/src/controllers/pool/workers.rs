@@ -75,6 +75,7 @@ pub(super) fn sort(
             .view
             .as_ref()
             .is_some_and(|view| view.cordon.is_some() || view.draining);
+        let leaving = leaving || memory.moving.released.contains_key(&pod.uid);
         if pod.ended {
             sorted.ended.push(pod.clone());
         } else if leaving {

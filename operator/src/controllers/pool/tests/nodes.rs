@@ -42,6 +42,20 @@ fn deleted(scenario: &Scenario) -> Vec<String> {
     calls.iter().map(|call| name(&call.path)).collect()
 }
 
+fn released(scenario: &Scenario) -> Vec<String> {
+    let calls = scenario.api.calls(&Method::PATCH, "/pods/");
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    calls.iter().map(|call| name(&call.path)).collect()
+}
+
+/// As if nobody had evicted released Pods for that long.
+async fn nobody_evicted_for(scenario: &Scenario, span: Duration) {
+    let memory = scenario.context.memory(&key());
+    for since in memory.lock().await.moving.released.values_mut() {
+        *since -= span;
+    }
+}
+
 async fn events(scenario: &Scenario, reason: &str) -> Vec<String> {
     let all = scenario.events().await.into_iter();
     all.filter(|(known, _)| known == reason)
@@ -104,8 +118,36 @@ async fn a_worker_that_was_drained_from_its_node_is_deleted_and_not_called_back(
     assert_eq!(created(&scenario), ["web-2"], "another is started instead");
     workers[0].acknowledge(fleet, epoch);
     workers[0].report(fleet, 0, 0, false);
+    for _ in 0..2 {
+        reconciled(&scenario, &pool).await;
+    }
+    assert_eq!(
+        released(&scenario),
+        ["web-0"],
+        "so whoever drains the node evicts it"
+    );
+    assert!(deleted(&scenario).is_empty(), "its name is not free before");
+    nobody_evicted_for(&scenario, Duration::from_secs(30)).await;
     reconciled(&scenario, &pool).await;
     assert_eq!(deleted(&scenario), ["web-0"]);
+}
+
+#[tokio::test]
+async fn what_has_not_answered_yet_on_a_node_that_goes_is_released_and_not_counted() {
+    let pool = web(at_once(1));
+    let scenario = scenario();
+    let on = json!({"spec": {"nodeName": "n1", "containers": []}});
+    scenario.show_worker_with(("web-0", "u0", false, &template_of(&pool).await), on);
+    goes(&scenario, "n1");
+    for _ in 0..2 {
+        reconciled(&scenario, &pool).await;
+    }
+    assert_eq!(released(&scenario), ["web-0"]);
+    assert_eq!(created(&scenario), ["web-1"]);
+    let fleet = &scenario.context.fleet;
+    let mut late = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    reconciled(&scenario, &pool).await;
+    assert!(late.cordoned().is_some(), "nobody is given to it any more");
 }
 
 #[tokio::test]
@@ -173,8 +215,11 @@ async fn a_worker_that_nobody_hears_does_not_keep_its_node() {
     scenario.show_worker_with(("web-0", "u0", true, &template_of(&pool).await), on);
     goes(&scenario, "n1");
     reconciled(&scenario, &pool).await;
-    assert!(deleted(&scenario).is_empty());
+    assert!(released(&scenario).is_empty());
     nothing_came_for(&scenario, Duration::from_mins(2)).await;
+    reconciled(&scenario, &pool).await;
+    assert_eq!(released(&scenario), ["web-0"]);
+    nobody_evicted_for(&scenario, Duration::from_secs(30)).await;
     reconciled(&scenario, &pool).await;
     assert_eq!(deleted(&scenario), ["web-0"]);
 }
@@ -223,6 +268,11 @@ async fn a_worker_that_ends_by_itself_is_replaced_at_once_and_not_called_back() 
         reconciled(&scenario, &pool).await;
     }
     assert_eq!(created(&scenario), ["web-1"]);
+    let _commands = gateway(fleet, &key(), "g1", 30);
+    reconciled(&scenario, &pool).await;
+    assert!(created(&scenario).len() > 1, "others are started, too");
+    let view = fleet.with_book(|book| book.view(&key(), fleet.now())).unwrap();
+    assert!(view.worker("uid-of-web-0").unwrap().cordon.is_some());
     assert!(
         deleted(&scenario).is_empty(),
         "it has the time to finish its conversations"
