@@ -1,11 +1,11 @@
 //! What the leading replica runs: watches, controllers, and the housekeeping of one term. All of it ends with the term.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, future::join};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
@@ -27,6 +27,7 @@ use crate::controllers::events::EventSink;
 use crate::controllers::gone::forget_gone;
 use crate::controllers::live::LiveBoard;
 use crate::controllers::metrics::{Metrics, StreamLabels};
+use crate::controllers::nodes::NodeIndex;
 use crate::controllers::pods::{PodIndex, PodOwner};
 use crate::controllers::scarcity::{self, Scarcity};
 use crate::controllers::{identities, pool, promotion, rateplan, tenant};
@@ -114,6 +115,7 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
             promotions: promotion_store,
             plans: plan_store,
             pods: PodIndex::default(),
+            nodes: NodeIndex::default(),
         },
         fleet: leader.fleet.clone(),
         billing: leader.billing.clone(),
@@ -140,6 +142,7 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         pool_triggers.clone(),
         tenant_triggers,
     );
+    let nodes = watch_nodes(watching.clone(), &context.stores, &pool_triggers);
     let promotions = promotions.run(promotion::reconcile, promotion::error_policy, context.clone());
     let plans = plans.run(rateplan::reconcile, rateplan::error_policy, context.clone());
     let tenants = tenants
@@ -156,6 +159,7 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
     tokio::select! {
         _ = controllers => {}
         () = pods => {}
+        () = nodes => {}
         () = forward(steps, &pool_triggers) => {}
         () = housekeeping(leader, &context) => {}
         () = checkpoint::keep(&context) => {}
@@ -230,6 +234,31 @@ async fn watch_pods(
                     drop(pools.send(ObjectRef::new(&pool).within(&namespace)));
                 }
                 PodOwner::Tenant(tenant) => drop(tenants.send(ObjectRef::new(&tenant))),
+            }
+        }
+    }
+}
+
+/// No decision waits for the list of nodes: until it is there, none is known to go, and workers stay where they are.
+async fn watch_nodes(client: Client, stores: &Stores, pools: &mpsc::UnboundedSender<ObjectRef<BotPool>>) {
+    let config = watcher::Config::default();
+    let mut events = std::pin::pin!(watcher(Api::<Node>::all(client), config).default_backoff());
+    let mut fresh = BTreeSet::new();
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(%error, "watch of nodes interrupted");
+                continue;
+            }
+        };
+        for node in stores.nodes.take(event, &mut fresh) {
+            let going = stores.nodes.going().contains(&node);
+            tracing::info!(node, going, "node");
+            for owner in stores.pods.owners_on(&node) {
+                if let PodOwner::Pool { namespace, pool } = owner {
+                    drop(pools.send(ObjectRef::new(&pool).within(&namespace)));
+                }
             }
         }
     }

@@ -6,6 +6,12 @@ pub const TENANT_LABEL: &str = "springtide.dev/tenant";
 pub const POOL_LABEL: &str = "springtide.dev/pool";
 /// Label of a worker's Pod: digest of the template it was made from.
 pub const TEMPLATE_LABEL: &str = "springtide.dev/template";
+/// Label of a worker's Pod that its pool's disruption budget protects from eviction.
+pub const SERVING_LABEL: &str = "springtide.dev/serving";
+/// Annotation by which cluster-autoscaler may, or may not, take away the node under a Pod.
+pub const SAFE_TO_EVICT_ANNOTATION: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+/// Annotation by which Karpenter may not disrupt the node under a Pod.
+pub const DO_NOT_DISRUPT_ANNOTATION: &str = "karpenter.sh/do-not-disrupt";
 /// The recommended label that names an application.
 pub const NAME_LABEL: &str = "app.kubernetes.io/name";
 /// What it says of a gateway's Pod.
@@ -67,7 +73,7 @@ pub fn tenant_of_namespace(namespace: &str) -> Option<&str> {
         .filter(|tenant| !tenant.is_empty())
 }
 
-/// The headless Service of a pool.
+/// The headless Service of a pool, and its disruption budget.
 pub fn pool_service(pool: &str) -> String {
     format!("pool-{pool}")
 }

@@ -1,5 +1,7 @@
 //! Which workers leave.
 
+use std::time::Duration;
+
 /// A worker that could leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -7,16 +9,19 @@ pub struct Candidate {
     pub pod: String,
     /// Its active conversations.
     pub active: u32,
+    /// Until the last of them is parked, if nobody says anything more.
+    pub parked_in: Duration,
     /// Seconds since 1970 of its Pod's creation.
     pub created: i64,
     /// It runs what the pool no longer asks for.
     pub outdated: bool,
 }
 
-/// The `count` that leave: outdated ones first, then those with the fewest conversations, then the oldest.
+/// The `count` that leave: outdated ones first, which must go anyway; then those with the fewest conversations, then those
+/// that are without any the soonest, then the oldest. Whether a worker is ready says nothing of what its end would cost.
 pub fn choose_victims(mut candidates: Vec<Candidate>, count: usize) -> Vec<Candidate> {
     candidates.sort_by(|one, other| {
-        let key = |of: &Candidate| (!of.outdated, of.active, of.created);
+        let key = |of: &Candidate| (!of.outdated, of.active, of.parked_in, of.created);
         key(one).cmp(&key(other)).then_with(|| one.pod.cmp(&other.pod))
     });
     candidates.truncate(count);
@@ -25,23 +30,62 @@ pub fn choose_victims(mut candidates: Vec<Candidate>, count: usize) -> Vec<Candi
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn the_least_busy_leave_first_then_the_oldest() {
-        let candidate = |pod: &str, active, created, outdated| Candidate {
+    /// Name, active conversations, seconds until they are parked, creation, outdated.
+    fn candidate((pod, active, parked_in, created, outdated): (&str, u32, u64, i64, bool)) -> Candidate {
+        Candidate {
             pod: pod.to_owned(),
             active,
+            parked_in: Duration::from_secs(parked_in),
             created,
             outdated,
-        };
-        let all = vec![
-            candidate("busy-old", 9, 1, false),
-            candidate("idle-new", 0, 9, false),
-            candidate("idle-old", 0, 3, false),
-            candidate("outdated", 5, 5, true),
+        }
+    }
+
+    #[test]
+    fn what_a_victim_costs_decides_before_its_age() {
+        let cases = [
+            (("busy", 9, 10, 1, false), ("less-busy", 8, 170, 9, false)),
+            (("long", 3, 170, 1, false), ("short", 3, 10, 9, false)),
+            (("new", 3, 10, 9, false), ("old", 3, 10, 1, false)),
+            (("idle", 0, 0, 1, false), ("outdated", 5, 170, 9, true)),
+            (("b", 0, 0, 1, false), ("a", 0, 0, 1, false)),
         ];
-        let chosen: Vec<_> = choose_victims(all, 3).into_iter().map(|one| one.pod).collect();
-        assert_eq!(chosen, ["outdated", "idle-old", "idle-new"]);
+        for (stays, leaves) in cases {
+            let chosen = choose_victims(vec![candidate(stays), candidate(leaves)], 1);
+            assert_eq!(chosen, [candidate(leaves)], "and {} stays", stays.0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_worker_leaves_before_one_that_costs_less_and_the_order_they_come_in_says_nothing(
+            facts in prop::collection::vec((0..4_u32, 0..4_u64, 0..4_i64, any::<bool>()), 0..12),
+            count in 0..12_usize,
+        ) {
+            let all: Vec<_> = facts
+                .into_iter()
+                .enumerate()
+                .map(|(place, (active, parked_in, created, outdated))| {
+                    candidate((&format!("w-{place}"), active, parked_in, created, outdated))
+                })
+                .collect();
+            let chosen = choose_victims(all.clone(), count);
+            prop_assert_eq!(chosen.len(), count.min(all.len()));
+            let stay = all.iter().filter(|one| !chosen.contains(one));
+            for (stays, leaves) in stay.flat_map(|stays| chosen.iter().map(move |leaves| (stays, leaves))) {
+                prop_assert!(leaves.outdated || !stays.outdated);
+                if stays.outdated == leaves.outdated {
+                    prop_assert!(leaves.active <= stays.active);
+                    prop_assert!(leaves.active < stays.active || leaves.parked_in <= stays.parked_in);
+                }
+            }
+            let mut turned = all;
+            turned.reverse();
+            prop_assert_eq!(choose_victims(turned, count), chosen);
+        }
     }
 }

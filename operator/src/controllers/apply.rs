@@ -145,6 +145,29 @@ where
     .map_err(|source| WriteError::new::<K>("status of", name, source))
 }
 
+/// A JSON merge patch of the object of that name and UID; `false` if it is gone, or another object has the name now.
+pub async fn patch_if_same<K>(
+    api: &Api<K>,
+    name: &str,
+    uid: &str,
+    mut patch: serde_json::Value,
+) -> Result<bool, WriteError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+{
+    patch["metadata"]["uid"] = uid.into();
+    let parameters = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    match api.patch(name, &parameters, &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(true),
+        // A UID cannot be changed: 409 or 422.
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409 | 422) => Ok(false),
+        Err(source) => Err(WriteError::new::<K>("patch", name, source)),
+    }
+}
+
 /// A JSON merge patch guarded by the resource version it was made for; `false` if the object has changed since.
 pub async fn patch_guarded<K>(
     api: &Api<K>,

@@ -20,6 +20,7 @@ use super::checkpoint::Checkpoints;
 use super::events::EventSink;
 use super::live::LiveBoard;
 use super::metrics::Metrics;
+use super::nodes::NodeIndex;
 use super::pods::PodIndex;
 use super::pool::PoolMemory;
 
@@ -62,6 +63,8 @@ pub struct Stores {
     pub plans: Store<RatePlan>,
     /// Pods of tenants.
     pub pods: PodIndex,
+    /// Nodes that go.
+    pub nodes: NodeIndex,
 }
 
 /// What every reconcile is given.

@@ -14,6 +14,7 @@ pub mod gone;
 pub mod identities;
 pub mod live;
 pub mod metrics;
+pub mod nodes;
 pub mod pods;
 pub mod pool;
 pub mod promotion;

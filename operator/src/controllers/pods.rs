@@ -9,7 +9,8 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::names::{
-    GATEWAY_APPLICATION, NAME_LABEL, POOL_LABEL, TEMPLATE_LABEL, TENANT_LABEL, tenant_namespace,
+    GATEWAY_APPLICATION, NAME_LABEL, POOL_LABEL, SERVING_LABEL, TEMPLATE_LABEL, TENANT_LABEL,
+    tenant_namespace,
 };
 
 /// Whose Pod it is.
@@ -45,8 +46,10 @@ pub struct PodFacts {
     pub ended: bool,
     /// It is being deleted.
     pub terminating: bool,
-    /// A node has it.
-    pub scheduled: bool,
+    /// The node that has it.
+    pub node: Option<String>,
+    /// Its pool's disruption budget protects it.
+    pub serving: bool,
     /// Why no node takes it.
     pub unschedulable: Option<String>,
     /// Why its container does not run: (reason, message).
@@ -129,7 +132,7 @@ impl PodIndex {
                 continue;
             };
             let workers = || pods.values().filter(|pod| !pod.ended && !pod.terminating);
-            let scheduled = workers().filter(|pod| pod.scheduled).count();
+            let scheduled = workers().filter(|pod| pod.node.is_some()).count();
             let refused = workers().filter(|pod| pod.unschedulable.is_some()).count();
             room.scheduled += u32::try_from(scheduled).unwrap_or(u32::MAX);
             if refused > 0 {
@@ -141,6 +144,16 @@ impl PodIndex {
             }
         }
         room
+    }
+
+    /// Owners of Pods on that node. Looks through all Pods: for what happens seldom.
+    pub fn owners_on(&self, node: &str) -> Vec<PodOwner> {
+        let pods = self.pods.read();
+        let on_it = |pods: &BTreeMap<String, Arc<PodFacts>>| {
+            pods.values().any(|pod| pod.node.as_deref() == Some(node))
+        };
+        let owners = pods.iter().filter(|(_, pods)| on_it(pods));
+        owners.map(|(owner, _)| owner.clone()).collect()
     }
 
     /// Returns when the first list is complete.
@@ -244,6 +257,7 @@ fn facts_of(pod: &Pod) -> PodFacts {
                 .find(|condition| condition.type_ == type_)
         })
     };
+    let label = |name: &str| pod.metadata.labels.as_ref()?.get(name).cloned();
     let unschedulable = condition("PodScheduled").filter(|condition| condition.status == "False");
     let phase = status
         .and_then(|status| status.phase.as_deref())
@@ -259,16 +273,11 @@ fn facts_of(pod: &Pod) -> PodFacts {
         ready: condition("Ready").is_some_and(|condition| condition.status == "True"),
         ended: matches!(phase, "Failed" | "Succeeded"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
-        scheduled: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+        serving: label(SERVING_LABEL).is_some(),
         unschedulable: unschedulable.map(|condition| condition.message.clone().unwrap_or_default()),
         stuck: waiting(pod).and_then(stuck),
-        template: pod
-            .metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(TEMPLATE_LABEL))
-            .cloned()
-            .unwrap_or_default(),
+        template: label(TEMPLATE_LABEL).unwrap_or_default(),
     }
 }
 

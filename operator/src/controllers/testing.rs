@@ -29,6 +29,7 @@ use super::context::{Context, Installation, Stores};
 use super::events::EventSink;
 use super::live::LiveBoard;
 use super::metrics::Metrics;
+use super::nodes::NodeIndex;
 use super::pods::PodIndex;
 
 pub(crate) use billing::FakeBilling;
@@ -187,7 +188,11 @@ fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
+                if value.is_null() {
+                    into.remove(key);
+                } else {
+                    merge(into.entry(key).or_insert_with(|| json!({})), value);
+                }
             }
         }
         (into, from) => *into = from.clone(),
@@ -245,6 +250,7 @@ impl Scenario {
                 promotions: store(cached.promotions),
                 plans: store(cached.plans),
                 pods: PodIndex::default(),
+                nodes: NodeIndex::default(),
             },
             fleet,
             billing: billing.clone(),
@@ -286,16 +292,31 @@ impl Scenario {
 
     /// The watch shows a Pod of the pool web of acme.
     pub(crate) fn show_worker(&self, name: &str, uid: &str, ready: bool, template: &str) {
-        let pod = json!({
+        self.show_worker_with((name, uid, ready, template), json!({}));
+    }
+
+    /// The same, and more: what is given is merged into it.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "so that a test can write json!(…) in place"
+    )]
+    pub(crate) fn show_worker_with(
+        &self,
+        (name, uid, ready, template): (&str, &str, bool, &str),
+        more: Value,
+    ) {
+        let mut pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
                 "name": name, "namespace": "tenant-acme", "uid": uid, "creationTimestamp": NOW,
                 "labels": {
                     "springtide.dev/tenant": "acme", "springtide.dev/pool": "web", "springtide.dev/template": template,
+                    "springtide.dev/serving": "true",
                 },
             },
             "status": {"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
         });
+        merge(&mut pod, &more);
         self.api.put(
             &format!("/api/v1/namespaces/tenant-acme/pods/{name}"),
             pod.clone(),

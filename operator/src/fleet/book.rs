@@ -432,6 +432,8 @@ fn worker_view(worker: &Worker, now: Moment) -> WorkerView {
         available: worker.is_available() && !worker.is_silent(now),
         silent: worker.is_silent(now),
         draining: report.draining,
+        ending: report.ending,
+        parked_in: report.parked_in,
         spooled: report.spooled,
         not_accepting_because: report.not_accepting_because,
         answered: worker.answered,

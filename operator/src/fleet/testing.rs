@@ -55,14 +55,32 @@ impl TestWorker {
     }
 
     pub(crate) fn report(&mut self, fleet: &Fleet, active: u32, spooled: u64, accepting: bool) {
-        self.sequence += 1;
         let report = WorkerReport {
-            sequence: self.sequence,
             active,
             spooled,
             accepting,
             draining: !accepting,
             ..WorkerReport::default()
+        };
+        self.say(fleet, report);
+    }
+
+    /// SIGTERM: it finishes those conversations.
+    pub(crate) fn report_end(&mut self, fleet: &Fleet, active: u32) {
+        let report = WorkerReport {
+            active,
+            draining: true,
+            ending: true,
+            ..WorkerReport::default()
+        };
+        self.say(fleet, report);
+    }
+
+    fn say(&mut self, fleet: &Fleet, report: WorkerReport) {
+        self.sequence += 1;
+        let report = WorkerReport {
+            sequence: self.sequence,
+            ..report
         };
         let now = fleet.now();
         on(fleet, |book| {

@@ -38,7 +38,7 @@ pub struct LoadRise {
 /// A worker as it is seen now.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "four facts that do not depend on each other"
+    reason = "facts that do not depend on each other"
 )]
 #[derive(Clone, Debug)]
 pub struct WorkerView {
@@ -56,6 +56,10 @@ pub struct WorkerView {
     pub silent: bool,
     /// It says itself that it is leaving.
     pub draining: bool,
+    /// It says that it cannot be called back.
+    pub ending: bool,
+    /// Until its last conversation is parked, if nobody says anything more.
+    pub parked_in: Duration,
     /// Usage records not yet acknowledged.
     pub spooled: u64,
     /// Why it takes no conversations.

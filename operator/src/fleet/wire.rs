@@ -58,6 +58,10 @@ pub struct WorkerReport {
     pub turns_answered: u64,
     /// Why it takes none.
     pub not_accepting_because: String,
+    /// Is leaving, and cannot be called back.
+    pub ending: bool,
+    /// Until its last conversation is parked, if nobody says anything more.
+    pub parked_in: Duration,
 }
 
 /// A gateway that attached.
@@ -148,6 +152,8 @@ impl WorkerReport {
             conversations_ended: _,
             turns_answered,
             mut not_accepting_because,
+            ending,
+            parked_in,
         } = load;
         let measured = believed(timestamp_from_wire(measured_at, "measured_at")?, now)?;
         if active > capacity {
@@ -168,6 +174,8 @@ impl WorkerReport {
             spooled,
             turns_answered,
             not_accepting_because,
+            ending,
+            parked_in: duration_from_wire(parked_in),
         })
     }
 }

@@ -13,11 +13,12 @@ use springtide_proto::fleet::worker_message::Message;
 use springtide_proto::fleet::{
     CommandRefused, CordonAcknowledged, WorkerCommand, WorkerHello, WorkerLoad, WorkerMessage,
 };
-use springtide_proto::time::{duration_from_wire, timestamp_to_wire};
+use springtide_proto::time::{duration_from_wire, duration_to_wire, timestamp_to_wire};
 use springtide_runtime::identity::{PeerIdentity, SystemRole};
 use springtide_runtime::leader::LeaderFinder;
 use springtide_runtime::tls::TlsMaterial;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,8 @@ pub struct Attachment {
     pub answering: Arc<Answering>,
     /// Obeys cordons.
     pub drain: Arc<Drain>,
+    /// Silence after which a conversation is parked.
+    pub idle_after: Duration,
     /// To prove who it is.
     pub tls: TlsMaterial,
     /// The operator's headless service.
@@ -179,7 +182,9 @@ impl Attachment {
 
     fn load(&self, session: &mut Session) -> Message {
         session.sequence += 1;
-        let load = *self.answering.conversations.load().borrow();
+        let conversations = &self.answering.conversations;
+        let load = *conversations.load().borrow();
+        let parked_in = conversations.parked_in(Instant::now(), self.idle_after);
         Message::Load(WorkerLoad {
             sequence: session.sequence,
             measured_at: Some(timestamp_to_wire(self.answering.clock.now())),
@@ -191,6 +196,8 @@ impl Attachment {
             conversations_ended: load.ended,
             turns_answered: self.answering.turns_answered.load(Ordering::Relaxed),
             not_accepting_because: self.not_accepting_because(load.draining),
+            ending: load.ending,
+            parked_in: parked_in.map(duration_to_wire),
         })
     }
 

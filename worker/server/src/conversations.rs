@@ -24,6 +24,8 @@ pub struct Load {
     pub accepting: bool,
     /// Cordoned or ending.
     pub draining: bool,
+    /// Will not take any again.
+    pub ending: bool,
     /// Conversations begun here since the process started.
     pub begun: u64,
     /// Conversations ended here since then.
@@ -39,6 +41,8 @@ pub enum Intake {
     Open,
     /// Takes none, goes on with those it has.
     Cordoned,
+    /// As cordoned, but it will not open again.
+    Ending,
     /// Gives up those it has, too.
     HandingOff,
 }
@@ -106,13 +110,13 @@ impl Conversations {
                 ));
             }
             Intake::HandingOff => return Err(draining()),
-            Intake::Open | Intake::Cordoned => {}
+            Intake::Open | Intake::Cordoned | Intake::Ending => {}
         }
         if let Some(active) = inner.active.get_mut(conversation) {
             active.last_turn = now;
             return Ok(active.slot.clone());
         }
-        if inner.intake == Intake::Cordoned {
+        if inner.intake != Intake::Open {
             return Err(draining());
         }
         if inner.active.len() >= usize::try_from(self.capacity).unwrap_or(usize::MAX) {
@@ -158,6 +162,13 @@ impl Conversations {
         }
     }
 
+    /// Until the last conversation is parked, if nobody says anything more; `None` without conversations.
+    pub fn parked_in(&self, now: Instant, idle_after: Duration) -> Option<Duration> {
+        let inner = self.inner.lock();
+        let last_turn = inner.active.values().map(|active| active.last_turn).max()?;
+        Some((last_turn + idle_after).saturating_duration_since(now))
+    }
+
     /// Changes the intake; giving up conversations ends them here.
     pub fn set_intake(&self, intake: Intake) {
         let mut inner = self.inner.lock();
@@ -183,7 +194,11 @@ impl Conversations {
         self.load.send_replace(Load {
             active: u32::try_from(inner.active.len()).unwrap_or(u32::MAX),
             accepting: inner.intake == Intake::Open,
-            draining: matches!(inner.intake, Intake::Cordoned | Intake::HandingOff),
+            draining: matches!(
+                inner.intake,
+                Intake::Cordoned | Intake::Ending | Intake::HandingOff
+            ),
+            ending: matches!(inner.intake, Intake::Ending | Intake::HandingOff),
             begun: inner.begun,
             ended: inner.ended,
         });
@@ -237,8 +252,10 @@ mod tests {
             worker.enter(&id("two"), now).unwrap_err().reason,
             Reason::WorkerDraining
         );
+        assert!(!worker.load().borrow().ending);
         worker.set_intake(Intake::HandingOff);
         assert_eq!(worker.active(), 0);
+        assert!(worker.load().borrow().ending);
         assert_eq!(
             worker.enter(&id("one"), now).unwrap_err().reason,
             Reason::WorkerDraining
@@ -258,5 +275,19 @@ mod tests {
         drop(held);
         worker.park_silent(now + idle, idle);
         assert_eq!(worker.active(), 0);
+    }
+    #[tokio::test]
+    async fn the_last_conversation_is_parked_the_idle_time_after_its_last_turn() {
+        let (worker, now) = (open(2), Instant::now());
+        let (idle, second) = (Duration::from_mins(3), Duration::from_secs(1));
+        assert_eq!(worker.parked_in(now, idle), None);
+        worker.enter(&id("first"), now).unwrap();
+        worker.enter(&id("last"), now + second * 10).unwrap();
+        let at = now + second * 30;
+        assert_eq!(worker.parked_in(at, idle), Some(second * 160));
+        worker.enter(&id("first"), at).unwrap();
+        assert_eq!(worker.parked_in(at, idle), Some(idle), "somebody spoke");
+        worker.park_silent(at + idle, idle);
+        assert_eq!(worker.parked_in(at + idle, idle), None, "exactly then");
     }
 }

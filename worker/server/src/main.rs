@@ -85,6 +85,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         hello: hello(&config, &pod),
         answering: answering.clone(),
         drain: drain.clone(),
+        idle_after: config.idle_after,
         tls: tls.clone(),
         fleet: config.fleet.clone(),
     };
@@ -104,7 +105,8 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(died) = died {
         died.context("the server panicked")?.context("the server ended")?;
     }
-    if !drain.end(&turns, &reporter, FLUSH).await {
+    let deadlines = (config.drain_deadline, FLUSH);
+    if !drain.end(&turns, &reporter, deadlines).await {
         tracing::warn!(
             spooled = answering.spool.depth(),
             "billing did not take all usage records; they stay in the spool"

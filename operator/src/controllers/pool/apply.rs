@@ -11,9 +11,11 @@ use crate::controllers::apply::{WriteError, apply_namespaced, create, delete, pa
 use crate::controllers::context::{Context, reference};
 use crate::controllers::metrics::BindingLabels;
 
+use super::budget;
 use super::build::Prepared;
 use super::dereference::Seen;
 use super::memory::PoolMemory;
+use super::moving::{self, Remark};
 
 /// What was done.
 #[derive(Debug)]
@@ -40,10 +42,13 @@ pub(super) async fn apply(
     let allowed = allowed(context, prepared, &mut applied);
     let created = create_pods(context, prepared, allowed, seen, memory, &mut applied.created).await;
     command(context, prepared, seen);
+    say(context, pool, &prepared.remarks);
     let steps = [
         created,
         delete_pods(context, pool, prepared, memory).await,
+        release_pods(context, pool, prepared, memory).await,
         apply_service(context, pool, prepared, memory).await,
+        apply_budget(context, pool, prepared, seen, memory).await,
         release_override(context, pool, prepared).await,
     ];
     // Each is tried, whatever became of the others; the first failure is told.
@@ -154,6 +159,54 @@ async fn delete_pods(
                 .events
                 .publish(&reference(pool), true, "WorkerReplaced", remark);
         }
+    }
+    Ok(())
+}
+
+async fn release_pods(
+    context: &Context,
+    pool: &BotPool,
+    prepared: &Prepared<'_>,
+    memory: &mut PoolMemory,
+) -> Result<(), WriteError> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
+    for release in &prepared.release {
+        let remark = moving::release(&pods, release).await?;
+        let now = context.fleet.now();
+        memory.moving.released.insert(release.pod.uid.clone(), now);
+        say(context, pool, remark.as_slice());
+    }
+    Ok(())
+}
+
+fn say(context: &Context, pool: &BotPool, remarks: &[Remark]) {
+    for Remark {
+        alarming,
+        reason,
+        note,
+    } in remarks
+    {
+        context.events.publish(&reference(pool), *alarming, reason, note);
+    }
+}
+
+async fn apply_budget(
+    context: &Context,
+    pool: &BotPool,
+    prepared: &Prepared<'_>,
+    seen: &Seen,
+    memory: &mut PoolMemory,
+) -> Result<(), WriteError> {
+    // What an earlier leader left is no reason to write for all pools at once.
+    if memory.budget.is_none() && pool.status.is_some() {
+        let age = context.fleet.with_book(|book| book.age(seen.now));
+        if age.is_none_or(|age| age < budget::taken_over_after(&pool.uid().unwrap_or_default())) {
+            return Ok(());
+        }
+    }
+    if let Some(workers) = budget::due(memory.budget.as_mut(), prepared.serving, seen.now) {
+        apply_namespaced(&context.client, &budget::budget(prepared.valid, workers)).await?;
+        memory.budget = Some(budget::Written::new(workers, prepared.serving, seen.now));
     }
     Ok(())
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, Service};
 
-use crate::autoscale::{Bounds, Candidate, Decision, Observation, choose_victims, decide, horizon};
+use crate::autoscale::{Bounds, Decision, Observation, choose_victims, decide, horizon};
 use crate::controllers::live::LivePool;
+use crate::controllers::pods::PodFacts;
 
 use super::dereference::Seen;
 use super::memory::{PEAK_SPAN, PoolMemory};
+use super::moving::{self, Moves, Release, Remark};
 use super::template;
 use super::validate::ValidPool;
 use super::workers::{Worker, Workers, free_ordinals, sort};
@@ -32,6 +34,10 @@ pub(super) struct Prepared<'a> {
     pub(super) uncordon: Vec<String>,
     pub(super) cordon: Vec<String>,
     pub(super) delete: Vec<Deletion>,
+    pub(super) release: Vec<Release>,
+    pub(super) remarks: Vec<Remark>,
+    /// Pods that the budget protects, with those that are created now.
+    pub(super) serving: u32,
     pub(super) service: Service,
     pub(super) drain_deadline: Duration,
     pub(super) manual_lapsed: bool,
@@ -46,12 +52,22 @@ pub(super) struct Deletion {
     pub(super) remark: Option<String>,
 }
 
+impl Deletion {
+    fn of(pod: &PodFacts, remark: Option<String>) -> Self {
+        Self {
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+            remark,
+        }
+    }
+}
+
 pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut PoolMemory) -> Prepared<'a> {
     let names: BTreeSet<_> = seen.pods.iter().map(|pod| pod.name.as_str()).collect();
     let uids: BTreeSet<_> = seen.pods.iter().map(|pod| pod.uid.as_str()).collect();
     memory.settle(seen.now, &names, &uids);
     measure_starts(seen, memory);
-    let workers = sort(&seen.pods, &seen.view, memory);
+    let workers = sort(&seen.pods, &seen.view, &seen.going, memory);
     let observation = observe(seen, &workers, memory);
     memory
         .learned
@@ -75,8 +91,7 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
     );
 
     let (spec, digest) = template::template(valid);
-    let target = with_surge(&decision, &workers, &digest, seen.tenant_share);
-    let have = observation.have();
+    let moves = moving::moves(valid, seen, &workers, (&decision, &digest), memory);
     let mut prepared = Prepared {
         valid,
         live: live(valid, seen, &workers, &decision, memory),
@@ -84,24 +99,55 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
         uncordon: Vec::new(),
         cordon: adopted(&workers),
         delete: finished(seen, &workers),
+        release: Vec::new(),
+        remarks: Vec::new(),
+        serving: 0,
         service: template::service(valid),
         drain_deadline: valid.pool.spec.drain.deadline.0,
         manual_lapsed: valid.manual.as_ref().is_some_and(|manual| manual.lapsed),
         workers,
         decision,
     };
-    if target > have {
-        grow(
-            &mut prepared,
-            seen,
-            memory,
-            (&spec, &digest),
-            to_usize(target - have),
-        );
-    } else if observation.silent == 0 || valid.policy.suspended {
-        shrink(&mut prepared, &digest, to_usize(have - target));
-    }
+    resize(&mut prepared, moves, seen, memory, (&spec, &digest));
+    let delete = std::mem::take(&mut prepared.delete);
+    (prepared.delete, prepared.release) =
+        moving::release_first(seen, &prepared.workers, delete, &memory.moving);
+    let protected = seen.pods.iter().filter(|pod| pod.serving && !pod.terminating);
+    prepared.serving = to_u32(protected.count() + memory.expected.len() + prepared.create.len());
     prepared
+}
+
+/// To what is desired, on nodes that stay.
+fn resize(
+    prepared: &mut Prepared<'_>,
+    moves: Moves,
+    seen: &Seen,
+    memory: &PoolMemory,
+    (spec, digest): (&PodSpec, &str),
+) {
+    let observation = &prepared.decision.observation;
+    let have = observation.have().saturating_sub(moves.count());
+    let target = with_surge(
+        (&prepared.decision, have),
+        &prepared.workers,
+        digest,
+        seen.tenant_share,
+    );
+    if target > have {
+        // What moves keeps its place within the tenant's limit until it leaves.
+        let room = match moves.stay {
+            0 => u32::MAX,
+            stay => seen.tenant_share.saturating_sub(have.saturating_add(stay)),
+        };
+        let missing = to_usize((target - have).min(room));
+        grow(prepared, seen, memory, (spec, digest), missing);
+    } else if observation.silent == 0 || prepared.valid.policy.suspended {
+        shrink(prepared, digest, to_usize(have - target));
+    }
+    prepared.remarks = moves.remarks;
+    for worker in moves.leave {
+        dismiss(prepared, &worker);
+    }
 }
 
 /// A new leader takes over what was decided, as far as it is there: a worker that takes another's place is beyond it.
@@ -149,9 +195,9 @@ fn observe(seen: &Seen, workers: &Workers, memory: &PoolMemory) -> Observation {
 }
 
 /// One more than desired while outdated workers are replaced one by one, each only when the one in its place answers.
-fn with_surge(decision: &Decision, workers: &Workers, digest: &str, tenant_share: u32) -> u32 {
-    let (desired, have) = (decision.desired, decision.observation.have());
-    let outdated = |worker: &&Worker| worker.pod.template != digest;
+fn with_surge((decision, have): (&Decision, u32), workers: &Workers, digest: &str, tenant_share: u32) -> u32 {
+    let desired = decision.desired;
+    let outdated = |worker: &&Worker| worker.pod.template != digest && !worker.moving;
     let any = workers
         .ready
         .iter()
@@ -171,10 +217,9 @@ fn with_surge(decision: &Decision, workers: &Workers, digest: &str, tenant_share
     }
 }
 
-/// Workers that an earlier leader told to leave are told again, by this one.
+/// Workers that leave without this leader's word (an earlier one told them to, or they end by themselves) have it, too.
 fn adopted(workers: &Workers) -> Vec<String> {
-    let told_by_another =
-        |view: &crate::fleet::WorkerView| view.draining && view.cordon.is_none() && !view.silent;
+    let told_by_another = |view: &crate::fleet::WorkerView| view.cordon.is_none() && !view.silent;
     let adopted = workers
         .draining
         .iter()
@@ -183,13 +228,14 @@ fn adopted(workers: &Workers) -> Vec<String> {
 }
 
 fn finished(seen: &Seen, workers: &Workers) -> Vec<Deletion> {
-    let ended = workers.ended.iter().map(|pod| Deletion {
-        name: pod.name.clone(),
-        uid: pod.uid.clone(),
-        remark: Some(format!("Pod {} ended and is replaced", pod.name)),
+    let ended = workers.ended.iter().map(|pod| {
+        let remark = format!("Pod {} ended and is replaced", pod.name);
+        Deletion::of(pod, Some(remark))
     });
     let drained = workers.draining.iter().filter_map(|worker| {
-        let view = worker.view.as_ref()?;
+        let Some(view) = &worker.view else {
+            return Some(Deletion::of(&worker.pod, None));
+        };
         let cordon = view.cordon?;
         let overdue = cordon.since + cordon.deadline <= seen.now;
         let remark = if view.silent {
@@ -204,11 +250,7 @@ fn finished(seen: &Seen, workers: &Workers) -> Vec<Deletion> {
         } else {
             ((cordon.settled && view.active == 0) || overdue).then_some(None)
         };
-        remark.map(|remark| Deletion {
-            name: worker.pod.name.clone(),
-            uid: worker.pod.uid.clone(),
-            remark,
-        })
+        remark.map(|remark| Deletion::of(&worker.pod, remark))
     });
     ended.chain(drained).collect()
 }
@@ -217,7 +259,7 @@ fn grow(
     prepared: &mut Prepared<'_>,
     seen: &Seen,
     memory: &PoolMemory,
-    (spec, digest): (&k8s_openapi::api::core::v1::PodSpec, &str),
+    (spec, digest): (&PodSpec, &str),
     missing: usize,
 ) {
     // A worker that was told to leave and has not gone is the fastest to have again: the fullest first.
@@ -231,6 +273,7 @@ fn grow(
         .draining
         .iter()
         .filter(|worker| can_stay(worker, digest, &going, seen))
+        .filter(|worker| !memory.moving.released.contains_key(&worker.pod.uid))
         .collect();
     staying.sort_by_key(|worker| std::cmp::Reverse(worker.active()));
     prepared.uncordon = staying
@@ -277,37 +320,35 @@ fn can_stay(worker: &Worker, digest: &str, going: &BTreeSet<String>, seen: &Seen
     let in_time = view
         .cordon
         .is_some_and(|cordon| cordon.since + cordon.deadline > seen.now);
-    in_time && worker.pod.template == digest && !going.contains(&worker.pod.uid)
+    let can = in_time && !view.ending && !worker.moving;
+    can && worker.pod.template == digest && !going.contains(&worker.pod.uid)
 }
 
 fn shrink(prepared: &mut Prepared<'_>, digest: &str, excess: usize) {
-    let counted = || prepared.workers.ready.iter().chain(&prepared.workers.starting);
+    let counted = prepared.workers.ready.iter().chain(&prepared.workers.starting);
+    let counted: Vec<_> = counted.filter(|worker| !worker.moving).cloned().collect();
     let heard = |worker: &&Worker| {
         worker
             .view
             .as_ref()
             .is_none_or(|view| !view.silent || !view.reported)
     };
-    let candidates = counted().filter(heard).map(|worker| Candidate {
-        pod: worker.pod.name.clone(),
-        active: worker.active(),
-        created: worker.pod.created,
-        outdated: worker.pod.template != digest,
-    });
-    let victims = choose_victims(candidates.collect(), excess);
-    for victim in victims {
-        let Some(worker) = counted().find(|worker| worker.pod.name == victim.pod).cloned() else {
-            continue;
-        };
-        match worker.view {
-            Some(_) => prepared.cordon.push(worker.pod.uid.clone()),
-            // Never attached, so no gateway was told of it.
-            None => prepared.delete.push(Deletion {
-                name: victim.pod,
-                uid: worker.pod.uid.clone(),
-                remark: None,
-            }),
+    let candidates = counted
+        .iter()
+        .filter(heard)
+        .map(|worker| worker.candidate(digest));
+    for victim in choose_victims(candidates.collect(), excess) {
+        if let Some(worker) = counted.iter().find(|worker| worker.pod.name == victim.pod) {
+            dismiss(prepared, worker);
         }
+    }
+}
+
+fn dismiss(prepared: &mut Prepared<'_>, worker: &Worker) {
+    match worker.view {
+        Some(_) => prepared.cordon.push(worker.pod.uid.clone()),
+        // Never attached, so no gateway was told of it.
+        None => prepared.delete.push(Deletion::of(&worker.pod, None)),
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Seen {
     pub(super) time: Timestamp,
     pub(super) tenant: Option<Arc<Tenant>>,
     pub(super) pods: Vec<Arc<PodFacts>>,
+    /// Nodes that go.
+    pub(super) going: Arc<BTreeSet<String>>,
     pub(super) view: PoolView,
     pub(super) silent_gateways: u32,
     pub(super) missing_knowledge: Vec<String>,
@@ -73,6 +75,7 @@ pub(super) async fn dereference(
         scarce: granted.is_some_and(|granted| granted < limit),
         tenant,
         pods,
+        going: context.stores.nodes.going(),
         view,
         silent_gateways,
         missing_knowledge,

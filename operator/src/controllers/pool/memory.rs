@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use crate::autoscale::{Checkpoint, History, Learned, Moment, Observation};
 use crate::controllers::checkpoint::Earlier;
 
+use super::budget;
 use super::dereference::Seen;
+use super::moving::MovingMemory;
 use super::validate::ValidPool;
 
 /// A Pod that was created and is not seen for this long is not coming.
@@ -33,8 +35,10 @@ pub struct PoolMemory {
     pub(super) created: BTreeMap<String, Moment>,
     /// UIDs of Pods deleted and still seen.
     pub(super) deleted: BTreeSet<String>,
-    /// UIDs that an Event was published about.
-    pub(super) told: BTreeSet<String>,
+    /// Of workers on nodes that go.
+    pub(super) moving: MovingMemory,
+    /// The budget that was written.
+    pub(super) budget: Option<budget::Written>,
     /// ConfigMaps that were missing when last looked for, and when that was.
     pub(super) knowledge: Option<(Moment, i64, Vec<String>)>,
     /// Generation for which the Service was applied.
@@ -99,7 +103,7 @@ impl PoolMemory {
         self.expected
             .retain(|name, since| !names.contains(name.as_str()) && *since + EXPECTED_FOR > now);
         self.deleted.retain(|uid| uids.contains(uid.as_str()));
-        self.told.retain(|uid| uids.contains(uid.as_str()));
+        self.moving.released.retain(|uid, _| uids.contains(uid.as_str()));
         let expected = &self.expected;
         self.created
             .retain(|name, _| names.contains(name.as_str()) || expected.contains_key(name));

@@ -5,13 +5,16 @@
 //!   never creates twice. Names are deterministic, so a second create of another leader fails.
 //! - *draining*: told to leave; deleted when it has no conversation and no usage record left, or its deadline has passed
 //!   and no usage record is left.
+//! - *moving*: on a node that goes; see [`moving`].
 
 mod apply;
+mod budget;
 mod build;
 mod dereference;
 mod findings;
 mod manual;
 mod memory;
+mod moving;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -16,9 +16,10 @@ use kube::api::ObjectMeta;
 use crate::autoscale::Binding;
 use crate::fleet::LoadRise;
 use crate::names::{
-    ADMIN_PORT, CONVERSATION_PORT, CREATED_FOR_ANNOTATION, LOAD_ROSE_AT_ANNOTATION, LOAD_ROSE_BY_ANNOTATION,
-    NAME_LABEL, POOL_LABEL, TEMPLATE_LABEL, TENANT_LABEL, TOKEN_KEYS_SECRET, WORKER, WORKER_TLS_SECRET,
-    pool_service, tenant_namespace, worker_pod,
+    ADMIN_PORT, CONVERSATION_PORT, CREATED_FOR_ANNOTATION, DO_NOT_DISRUPT_ANNOTATION,
+    LOAD_ROSE_AT_ANNOTATION, LOAD_ROSE_BY_ANNOTATION, NAME_LABEL, POOL_LABEL, SAFE_TO_EVICT_ANNOTATION,
+    SERVING_LABEL, TEMPLATE_LABEL, TENANT_LABEL, TOKEN_KEYS_SECRET, WORKER, WORKER_TLS_SECRET, pool_service,
+    tenant_namespace, worker_pod,
 };
 
 use super::validate::ValidPool;
@@ -28,7 +29,7 @@ const DIGEST_BYTES: usize = 5;
 /// The user that every part runs as.
 const USER: i64 = 65_532;
 /// SIGTERM until SIGKILL: the drain deadline, and this to flush the spool.
-const FLUSH_SECONDS: u64 = 30;
+pub(super) const FLUSH_SECONDS: u64 = 30;
 /// A worker leaves a node that is lost after this; another is started at once.
 const NODE_LOST_SECONDS: i64 = 15;
 
@@ -80,30 +81,38 @@ pub(super) fn pod(
 ) -> Pod {
     let mut labels = labels(valid);
     labels.insert(TEMPLATE_LABEL.to_owned(), digest.to_owned());
+    labels.insert(SERVING_LABEL.to_owned(), "true".to_owned());
+    // Once for its whole life: a worker without conversations is removed by its pool, not by whoever takes nodes away.
+    let mut annotations = creation;
+    annotations.insert(SAFE_TO_EVICT_ANNOTATION.to_owned(), "false".to_owned());
+    annotations.insert(DO_NOT_DISRUPT_ANNOTATION.to_owned(), "true".to_owned());
     Pod {
         metadata: ObjectMeta {
             name: Some(worker_pod(valid.key.pool.as_str(), ordinal)),
-            namespace: Some(tenant_namespace(valid.key.tenant.as_str())),
             labels: Some(labels),
-            annotations: Some(creation),
-            owner_references: valid.pool.controller_owner_ref(&()).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
+            annotations: Some(annotations),
+            ..owned(valid)
         },
         spec: Some(spec.clone()),
         status: None,
     }
 }
 
+/// Metadata of what a pool has once, and that goes with it.
+pub(super) fn owned(valid: &ValidPool<'_>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(pool_service(valid.key.pool.as_str())),
+        namespace: Some(tenant_namespace(valid.key.tenant.as_str())),
+        labels: Some(labels(valid)),
+        owner_references: valid.pool.controller_owner_ref(&()).map(|owner| vec![owner]),
+        ..ObjectMeta::default()
+    }
+}
+
 /// The headless Service by which gateways find workers while no operator answers.
 pub(super) fn service(valid: &ValidPool<'_>) -> Service {
     Service {
-        metadata: ObjectMeta {
-            name: Some(pool_service(valid.key.pool.as_str())),
-            namespace: Some(tenant_namespace(valid.key.tenant.as_str())),
-            labels: Some(labels(valid)),
-            owner_references: valid.pool.controller_owner_ref(&()).map(|owner| vec![owner]),
-            ..ObjectMeta::default()
-        },
+        metadata: owned(valid),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             publish_not_ready_addresses: Some(true),

@@ -1,3 +1,5 @@
+mod nodes;
+
 use http::Method;
 use serde_json::{Value, json};
 
@@ -166,7 +168,8 @@ async fn a_workers_pod_says_what_it_was_created_for() {
     reconciled(&scenario, &web(at_once(1))).await;
     let said = |call: &crate::controllers::testing::Call| call.body["metadata"]["annotations"].clone();
     let first = said(&scenario.api.calls(&Method::POST, PODS)[0]);
-    assert_eq!(first, json!({"springtide.dev/created-for": "Minimum"}));
+    assert_eq!(first["springtide.dev/created-for"], "Minimum");
+    assert_eq!(first["springtide.dev/load-rose-at"], Value::Null);
 }
 
 #[tokio::test]

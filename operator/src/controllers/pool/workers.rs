@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::autoscale::Candidate;
 use crate::controllers::pods::PodFacts;
 use crate::fleet::{PoolView, WorkerView};
 
@@ -28,15 +30,37 @@ pub(super) struct Workers {
 pub(super) struct Worker {
     pub(super) pod: Arc<PodFacts>,
     pub(super) view: Option<WorkerView>,
+    /// Its node goes.
+    pub(super) moving: bool,
 }
 
 impl Worker {
     pub(super) fn active(&self) -> u32 {
         self.view.as_ref().map_or(0, |view| view.active)
     }
+
+    pub(super) fn is_available(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.available)
+    }
+
+    /// As one that could leave, of a pool whose workers should run what has that digest.
+    pub(super) fn candidate(&self, digest: &str) -> Candidate {
+        Candidate {
+            pod: self.pod.name.clone(),
+            active: self.active(),
+            parked_in: self.view.as_ref().map_or(Duration::ZERO, |view| view.parked_in),
+            created: self.pod.created,
+            outdated: self.pod.template != digest,
+        }
+    }
 }
 
-pub(super) fn sort(pods: &[Arc<PodFacts>], view: &PoolView, memory: &PoolMemory) -> Workers {
+pub(super) fn sort(
+    pods: &[Arc<PodFacts>],
+    view: &PoolView,
+    going: &BTreeSet<String>,
+    memory: &PoolMemory,
+) -> Workers {
     let mut sorted = Workers::default();
     for pod in pods
         .iter()
@@ -45,11 +69,13 @@ pub(super) fn sort(pods: &[Arc<PodFacts>], view: &PoolView, memory: &PoolMemory)
         let worker = Worker {
             pod: pod.clone(),
             view: view.worker(&pod.uid).cloned(),
+            moving: pod.node.as_ref().is_some_and(|node| going.contains(node)),
         };
         let leaving = worker
             .view
             .as_ref()
             .is_some_and(|view| view.cordon.is_some() || view.draining);
+        let leaving = leaving || memory.moving.released.contains_key(&pod.uid);
         if pod.ended {
             sorted.ended.push(pod.clone());
         } else if leaving {

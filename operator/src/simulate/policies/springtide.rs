@@ -134,6 +134,8 @@ impl Autoscaler for Springtide {
             // Names in the order of their numbers.
             pod: format!("{:010}", one.worker),
             active: one.active,
+            // Simulated customers end their conversations; none falls silent.
+            parked_in: Duration::ZERO,
             created: i64::try_from(one.created / SECOND).unwrap_or(i64::MAX),
             outdated: false,
         });

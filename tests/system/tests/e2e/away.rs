@@ -1,12 +1,11 @@
 //! Parts that are away: conversations go on without the operator and without billing, and every turn is billed afterwards.
-use springtide_runtime::clock::{Clock as _, SystemClock};
 use springtide_tests::cluster::Cluster;
 use springtide_tests::course::{Database, SYSTEM};
 use springtide_tests::data::TenantData;
 use springtide_tests::load::{Client, Sent};
 use springtide_tests::manifests::{PoolManifest, TenantManifest, rate_plan};
 
-use crate::support::{LIMIT, cluster, database, wait_for_number};
+use crate::support::{LIMIT, cluster, database, exported, wait_for_number};
 
 const TENANT: &str = "aspen";
 const NAMESPACE: &str = "tenant-aspen";
@@ -82,29 +81,6 @@ async fn replicas(cluster: &Cluster, object: &str, name: &str, count: usize) {
         .unwrap();
 }
 
-/// Billed turns of the tenant, by billing's own export.
-async fn exported(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
-    let words = [
-        "exec",
-        "-n",
-        SYSTEM,
-        "springtide-billing-0",
-        "--",
-        "springtide-billing",
-        "export",
-        "--tenant",
-        TENANT,
-        "--period",
-    ];
-    let period = SystemClock
-        .now()
-        .in_tz("Asia/Shanghai")?
-        .strftime("%Y-%m")
-        .to_string();
-    let text = cluster.kubectl(&[&words[..], &[&period]].concat()).await?;
-    Ok(text.lines().map(str::to_owned).collect())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_billed_afterwards() {
     let Some(cluster) = cluster().await else { return };
@@ -178,7 +154,7 @@ async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_bill
     }
     let wanted = if keeps { 5 } else { 4 };
     let check = || async {
-        let lines = exported(&cluster).await?;
+        let lines = exported(&cluster, TENANT).await?;
         let witnessed = lines
             .iter()
             .filter(|line| line.contains("gateway") && line.contains("worker"))

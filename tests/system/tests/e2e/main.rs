@@ -5,6 +5,7 @@ mod away;
 mod course;
 mod disk;
 mod doors;
+mod drain;
 #[path = "../parts/mod.rs"]
 mod parts;
 mod resources;

@@ -91,6 +91,29 @@ pub(crate) async fn wait_for_number(
     cluster.wait_for(path, LIMIT, check).await.unwrap()
 }
 
+/// Billed turns of a tenant in this month, by billing's own export.
+pub(crate) async fn exported(cluster: &Cluster, tenant: &str) -> anyhow::Result<Vec<String>> {
+    let words = [
+        "exec",
+        "-n",
+        SYSTEM,
+        "springtide-billing-0",
+        "--",
+        "springtide-billing",
+        "export",
+        "--tenant",
+        tenant,
+        "--period",
+    ];
+    let period = SystemClock
+        .now()
+        .in_tz("Asia/Shanghai")?
+        .strftime("%Y-%m")
+        .to_string();
+    let text = cluster.kubectl(&[&words[..], &[&period]].concat()).await?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
 /// A value of a Secret.
 pub(crate) async fn secret(cluster: &Cluster, namespace: &str, name: &str, key: &str) -> String {
     let secret = cluster.get(&["secret", name, "-n", namespace]).await.unwrap();
