@@ -59,7 +59,7 @@ pub(super) struct Forecasts {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     made: Moment,
-    due: Moment,
+    ahead: Duration,
     unchanged: f64,
     trend: f64,
     usual: Option<f64>,
@@ -111,14 +111,14 @@ impl Forecasts {
         horizon: Duration,
     ) {
         if let Some(pending) = self.pending {
-            if now < pending.due {
+            if now < pending.made + pending.ahead {
                 return;
             }
             self.compare(&pending, now, load);
         }
         self.pending = Some(Pending {
             made: now,
-            due: now + horizon,
+            ahead: horizon,
             unchanged: load,
             trend: (load + trend(rates, horizon)).max(0.0),
             usual: usual.map(|usual| (load + usual.at_horizon - usual.now).max(0.0)),
@@ -131,8 +131,8 @@ impl Forecasts {
     }
 
     fn compare(&mut self, pending: &Pending, now: Moment, load: f64) {
-        let ahead = pending.due - pending.made;
-        if now - pending.due > ahead {
+        let ahead = pending.ahead;
+        if now > pending.made + ahead * 2 {
             // Nobody looked when it was due.
             return;
         }
@@ -187,7 +187,7 @@ fn trend(rates: Rates, horizon: Duration) -> f64 {
 mod tests {
     use super::*;
 
-    const AHEAD: Duration = Duration::from_secs(60);
+    const AHEAD: Duration = Duration::from_mins(1);
 
     /// Forecasts that were made and compared each minute of a load, by what is usual at that minute.
     fn after(minutes: u32, load: impl Fn(f64) -> f64, usual: impl Fn(f64) -> f64) -> (Forecasts, f64) {

@@ -164,6 +164,12 @@ impl LiveBoard {
         };
     }
 
+    /// What was decided for a pool last, and how many of its workers have conversations.
+    pub fn size(&self, key: &PoolKey) -> Option<(u32, u32)> {
+        let boards = self.0.lock();
+        boards.pools.get(key).map(|live| (live.desired, live.occupied))
+    }
+
     /// What was decided for a pool last.
     pub fn desired(&self, key: &PoolKey) -> u32 {
         self.0.lock().pools.get(key).map_or(0, |live| live.desired)

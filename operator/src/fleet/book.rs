@@ -116,6 +116,9 @@ impl Book {
             });
         }
         *pool.counts_changed |= known.active != report.active;
+        let refuses =
+            worker.answered.is_some() && worker.cordon.is_none() && !report.accepting && !report.draining;
+        worker.refusing = refuses.then(|| worker.refusing.unwrap_or(now));
         worker.report = Some(report);
         if doors {
             self.push(&facts.key);
@@ -437,6 +440,7 @@ fn worker_view(worker: &Worker, now: Moment) -> WorkerView {
         spooled: report.spooled,
         not_accepting_because: report.not_accepting_because,
         answered: worker.answered,
+        refusing: worker.refusing,
         cordon: worker.cordon.map(|cordon| CordonView {
             since: cordon.since,
             deadline: cordon.deadline,

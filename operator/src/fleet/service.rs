@@ -56,6 +56,8 @@ pub(super) struct Inner {
     pub(super) settings: FleetSettings,
     pub(super) metrics: FleetMetrics,
     origin: Instant,
+    #[cfg(test)]
+    skipped: Mutex<Duration>,
     book: Mutex<Option<Book>>,
     tenants: Mutex<HashMap<TenantId, String>>,
 }
@@ -96,6 +98,8 @@ impl Fleet {
             settings,
             metrics,
             origin: Instant::now(),
+            #[cfg(test)]
+            skipped: Mutex::default(),
             book: Mutex::new(None),
             tenants: Mutex::new(HashMap::new()),
         }))
@@ -114,6 +118,12 @@ impl Fleet {
     /// The moment now.
     pub fn now(&self) -> Moment {
         self.0.now()
+    }
+
+    /// Lets time pass.
+    #[cfg(test)]
+    pub(crate) fn skip(&self, time: Duration) {
+        *self.0.skipped.lock() += time;
     }
 
     /// Works on the book; `None` while we do not lead.
@@ -139,7 +149,10 @@ impl Fleet {
 
 impl Inner {
     pub(super) fn now(&self) -> Moment {
-        BEGINNING + self.origin.elapsed()
+        let now = BEGINNING + self.origin.elapsed();
+        #[cfg(test)]
+        let now = now + *self.skipped.lock();
+        now
     }
 
     pub(super) fn with_book<T>(&self, work: impl FnOnce(&mut Book) -> T) -> Option<T> {

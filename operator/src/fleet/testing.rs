@@ -65,6 +65,15 @@ impl TestWorker {
         self.say(fleet, report);
     }
 
+    /// It takes no conversations though nobody told it so, as where its disk is full.
+    pub(crate) fn refuse(&mut self, fleet: &Fleet, active: u32) {
+        let report = WorkerReport {
+            active,
+            ..WorkerReport::default()
+        };
+        self.say(fleet, report);
+    }
+
     /// SIGTERM: it finishes those conversations.
     pub(crate) fn report_end(&mut self, fleet: &Fleet, active: u32) {
         let report = WorkerReport {

@@ -66,6 +66,8 @@ pub struct WorkerView {
     pub not_accepting_because: String,
     /// When its synthetic conversation was answered.
     pub answered: Option<Moment>,
+    /// Since when it refuses conversations although it answered before and was not told to leave.
+    pub refusing: Option<Moment>,
     /// It was told to leave.
     pub cordon: Option<CordonView>,
 }

@@ -21,6 +21,8 @@ pub(super) struct Worker {
     pub(super) attachment: Option<(Attachment, mpsc::Sender<WorkerCommand>)>,
     pub(super) probing: bool,
     pub(super) answered: Option<Moment>,
+    /// Since when it refuses conversations although nobody told it to.
+    pub(super) refusing: Option<Moment>,
     pub(super) cordon: Option<CordonState>,
     pub(super) terminating: bool,
     pub(super) epoch: Epoch,
@@ -45,6 +47,7 @@ impl Worker {
             attachment: None,
             probing: false,
             answered: None,
+            refusing: None,
             cordon: None,
             terminating: false,
             epoch: Epoch {
@@ -65,7 +68,7 @@ impl Worker {
         if facts.boot_id != self.facts.boot_id {
             self.report = None;
             self.probing = false;
-            self.answered = None;
+            (self.answered, self.refusing) = (None, None);
         }
         self.facts = facts;
         self.heard = now;

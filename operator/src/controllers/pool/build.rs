@@ -67,7 +67,8 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
     let uids: BTreeSet<_> = seen.pods.iter().map(|pod| pod.uid.as_str()).collect();
     memory.settle(seen.now, &names, &uids);
     measure_starts(seen, memory);
-    let workers = sort(&seen.pods, &seen.view, &seen.going, memory);
+    let (spec, digest) = template::template(valid);
+    let workers = sort(seen, &digest, memory);
     let observation = observe(seen, &workers, memory);
     memory
         .learned
@@ -90,7 +91,6 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
         seen.now,
     );
 
-    let (spec, digest) = template::template(valid);
     let moves = moving::moves(valid, seen, &workers, (&decision, &digest), memory);
     let mut prepared = Prepared {
         valid,
@@ -145,7 +145,18 @@ fn resize(
         shrink(prepared, digest, to_usize(have - target));
     }
     prepared.remarks = moves.remarks;
-    for worker in moves.leave {
+    let mut leave = moves.leave;
+    leave.append(&mut prepared.workers.superseded.clone());
+    // One that refuses stays until another answers in its place: what it has, it may still serve.
+    let answering = prepared
+        .workers
+        .ready
+        .iter()
+        .filter(|worker| worker.is_available());
+    if answering.count() >= to_usize(prepared.decision.desired) {
+        leave.append(&mut prepared.workers.refusing.clone());
+    }
+    for worker in leave {
         dismiss(prepared, &worker);
     }
 }
@@ -288,7 +299,7 @@ fn grow(
     let unschedulable = seen
         .pods
         .iter()
-        .filter(|pod| pod.unschedulable.is_some() && !pod.terminating)
+        .filter(|pod| pod.unschedulable.is_some() && !pod.terminating && pod.template == digest)
         .count();
     let most = if unschedulable > 0 {
         MOST_UNSCHEDULABLE.saturating_sub(unschedulable)

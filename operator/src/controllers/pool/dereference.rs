@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
+use springtide_proto::ids::PoolId;
 
 use crate::api::{BotPool, Tenant};
 use crate::autoscale::{Claim, Moment, Plan, share};
@@ -42,12 +44,7 @@ pub(super) struct Seen {
     pub(super) scarce: bool,
 }
 
-pub(super) async fn dereference(
-    context: &Context,
-    pool: &BotPool,
-    key: &PoolKey,
-    memory: &mut PoolMemory,
-) -> Result<Seen, PoolError> {
+pub(super) fn dereference(context: &Context, key: &PoolKey, missing_knowledge: Vec<String>) -> Seen {
     let namespace = tenant_namespace(key.tenant.as_str());
     let tenant = context.stores.tenants.get(&ObjectRef::new(key.tenant.as_str()));
     if let Some(uid) = tenant.as_ref().and_then(|tenant| tenant.uid()) {
@@ -65,10 +62,9 @@ pub(super) async fn dereference(
         pod.ready && !pod.terminating && !view.heard_gateways.iter().any(|uid| uid.as_str() == pod.uid)
     };
     let silent_gateways = u32::try_from(gateways.iter().filter(unheard).count()).unwrap_or(u32::MAX);
-    let missing_knowledge = missing_knowledge(context, pool, &namespace, memory, now).await?;
     let granted = context.live.granted(&key.tenant);
     let limit = tenant.as_ref().map_or(0, |tenant| tenant.spec.capacity.limit);
-    Ok(Seen {
+    Seen {
         now,
         time: context.clock.now(),
         tenant_share: tenant_share(context, key, granted.map_or(limit, |granted| granted.min(limit))),
@@ -80,7 +76,7 @@ pub(super) async fn dereference(
         silent_gateways,
         missing_knowledge,
         plans: plans(context, key),
-    })
+    }
 }
 
 /// Tells the book which Pods there are, then reads it.
@@ -99,13 +95,16 @@ fn in_step_with_pods(
     let view = context.fleet.with_book(|book| {
         let before = book.view(key, now);
         let late = book.age(now) > GRACE;
-        let settled = |pod: &PodFacts| match before.worker(&pod.uid) {
-            Some(worker) => worker.answered.is_some() || worker.silent && late,
-            None => late,
+        let answered = |pod: &PodFacts| {
+            before
+                .worker(&pod.uid)
+                .is_some_and(|worker| worker.answered.is_some())
         };
-        let complete = pods
-            .iter()
-            .all(|pod| !pod.ready || pod.terminating || settled(pod));
+        // Who has not answered by then is not waited for: gateways must hear of the others.
+        let complete = late
+            || pods
+                .iter()
+                .all(|pod| !pod.ready || pod.terminating || answered(pod));
         book.sync_workers(key, &workers, complete);
         book.sync_gateways(&key.tenant, &gateways);
         let view = book.view(key, now);
@@ -115,13 +114,14 @@ fn in_step_with_pods(
     view.unwrap_or_default()
 }
 
-async fn missing_knowledge(
+/// ConfigMaps that the pool names and that do not exist.
+pub(super) async fn missing_knowledge(
     context: &Context,
     pool: &BotPool,
-    namespace: &str,
+    key: &PoolKey,
     memory: &mut PoolMemory,
-    now: Moment,
 ) -> Result<Vec<String>, PoolError> {
+    let (namespace, now) = (tenant_namespace(key.tenant.as_str()), context.fleet.now());
     let generation = pool.metadata.generation.unwrap_or_default();
     if let Some((at, of, missing)) = &memory.knowledge
         && missing.is_empty()
@@ -130,17 +130,15 @@ async fn missing_knowledge(
     {
         return Ok(Vec::new());
     }
-    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
-    let mut missing = Vec::new();
-    for name in &pool.spec.knowledge.config_maps {
-        let found = maps
-            .get_metadata_opt(name)
-            .await
-            .map_err(|source| PoolError::Read(Box::new(source)))?;
-        if found.is_none() {
-            missing.push(name.clone());
-        }
-    }
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
+    let looked = pool.spec.knowledge.config_maps.iter().map(async |name| {
+        let found = maps.get_metadata_opt(name).await;
+        found.map(|found| found.is_none().then(|| name.clone()))
+    });
+    let found = try_join_all(looked)
+        .await
+        .map_err(|source| PoolError::Read(Box::new(source)))?;
+    let missing: Vec<_> = found.into_iter().flatten().collect();
     memory.knowledge = Some((now, generation, missing.clone()));
     Ok(missing)
 }
@@ -159,33 +157,41 @@ fn plans(context: &Context, key: &PoolKey) -> Vec<Plan> {
 
 fn tenant_share(context: &Context, key: &PoolKey, limit: u32) -> u32 {
     let namespace = tenant_namespace(key.tenant.as_str());
-    let others = context.stores.pools.state_filter(|other| {
-        other.namespace().as_deref() == Some(&namespace) && other.name_any() != key.pool.as_str()
+    let mut all = context
+        .stores
+        .pools
+        .state_filter(|pool| pool.namespace().as_deref() == Some(&namespace));
+    all.sort_by_key(|pool| pool.name_any());
+    let own = all.iter().position(|pool| pool.name_any() == key.pool.as_str());
+    let mut claims: Vec<_> = all.iter().map(|pool| claim(context, key, pool)).collect();
+    let own = own.unwrap_or_else(|| {
+        claims.push(Claim::default());
+        claims.len() - 1
     });
-    let claims: Vec<_> = others
-        .iter()
-        .map(|other| {
-            let owner = PodOwner::Pool {
-                namespace: namespace.clone(),
-                pool: other.name_any(),
-            };
-            let pods = u32::try_from(context.stores.pods.count(&owner)).unwrap_or(u32::MAX);
-            let granted = springtide_proto::ids::PoolId::parse(other.name_any()).map_or(0, |pool| {
-                context.live.desired(&PoolKey {
-                    tenant: key.tenant.clone(),
-                    pool,
-                })
-            });
-            let min = if other.spec.suspend {
-                0
-            } else {
-                other.spec.scaling.min
-            };
-            Claim {
-                held: pods.max(granted),
-                min,
-            }
+    share(limit, &claims, own)
+}
+
+fn claim(context: &Context, key: &PoolKey, pool: &BotPool) -> Claim {
+    let owner = PodOwner::Pool {
+        namespace: tenant_namespace(key.tenant.as_str()),
+        pool: pool.name_any(),
+    };
+    let pods = u32::try_from(context.stores.pods.count(&owner)).unwrap_or(u32::MAX);
+    let id = PoolId::parse(pool.name_any()).ok();
+    let live = id.and_then(|pool| {
+        context.live.size(&PoolKey {
+            tenant: key.tenant.clone(),
+            pool,
         })
-        .collect();
-    share(limit, &claims)
+    });
+    let (desired, occupied) = live.unwrap_or_default();
+    Claim {
+        held: pods.max(desired),
+        occupied,
+        min: if pool.spec.suspend {
+            0
+        } else {
+            pool.spec.scaling.min
+        },
+    }
 }

@@ -160,5 +160,10 @@ fn capacity_granted(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
 }
 
 fn counted<'a>(prepared: &'a Prepared<'_>) -> impl Iterator<Item = &'a Worker> {
-    prepared.workers.starting.iter().chain(&prepared.workers.ready)
+    let workers = &prepared.workers;
+    workers
+        .refusing
+        .iter()
+        .chain(&workers.starting)
+        .chain(&workers.ready)
 }

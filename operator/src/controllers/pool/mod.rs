@@ -77,9 +77,11 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
         context.fleet.now(),
         context.clock.now(),
     );
+    // Asked before, so that no other pool of the tenant waits for the answer.
+    let missing_knowledge = dereference::missing_knowledge(&context, &pool, &key, &mut memory).await?;
     let grant = context.grant(&key.tenant);
     let granting = grant.lock().await;
-    let seen = dereference::dereference(&context, &pool, &key, &mut memory).await?;
+    let seen = dereference::dereference(&context, &key, missing_knowledge);
     let valid = validate::validate(&pool, &key, &seen, &context.installation)?;
     let prepared = build::build(&valid, &seen, &mut memory);
     log_change(&context, &prepared);

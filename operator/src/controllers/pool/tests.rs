@@ -326,6 +326,117 @@ async fn a_lost_worker_is_replaced_and_its_load_is_no_demand() {
 }
 
 #[tokio::test]
+async fn a_worker_that_refuses_for_long_is_replaced_and_leaves_when_another_answers() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let template = template_of(&pool).await;
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", true, &template);
+    let mut refuses = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    refuses.refuse(fleet, 3);
+    reconciled(&scenario, &pool).await;
+    assert!(created(&scenario).is_empty(), "that may pass");
+    for _ in 0..11 {
+        fleet.skip(Duration::from_secs(1));
+        refuses.refuse(fleet, 3);
+    }
+    reconciled(&scenario, &pool).await;
+    assert_eq!(created(&scenario), ["web-1"]);
+    assert_eq!(refuses.cordoned(), None, "it serves what it has");
+    scenario.show_worker("web-1", "u1", true, &template);
+    let mut answers = TestWorker::attach(fleet, &key(), "web-1", "u1");
+    answers.report(fleet, 0, 0, true);
+    refuses.refuse(fleet, 3);
+    reconciled(&scenario, &pool).await;
+    assert!(refuses.cordoned().is_some());
+    assert_eq!(created(&scenario).len(), 1);
+}
+
+#[tokio::test]
+async fn workers_of_an_older_template_that_cannot_start_make_way_for_the_new_one_at_once() {
+    let scenario = scenario();
+    let pool = web(at_once(3));
+    for (name, uid) in [("web-0", "u0"), ("web-1", "u1"), ("web-2", "u2")] {
+        scenario.show_worker(name, uid, false, "an image that does not exist");
+    }
+    reconciled(&scenario, &pool).await;
+    assert_eq!(scenario.api.calls(&Method::DELETE, PODS).len(), 3);
+    assert_eq!(created(&scenario), ["web-3", "web-4", "web-5"]);
+}
+
+#[tokio::test]
+async fn when_a_tenants_limit_falls_its_pools_share_it_and_none_gives_up_all() {
+    let mut tenant = acme();
+    tenant.spec.capacity.limit = 10;
+    let mut voice = web(at_once(1));
+    voice.metadata.name = Some("voice".to_owned());
+    let scenario = Scenario::new(Cached {
+        tenants: vec![tenant],
+        pools: vec![web(at_once(1)), voice],
+        ..Cached::default()
+    });
+    let template = template_of(&web(at_once(1))).await;
+    for ordinal in 0..8 {
+        let (name, uid) = (format!("web-{ordinal}"), format!("u{ordinal}"));
+        scenario.show_worker(&name, &uid, true, &template);
+        TestWorker::attach(&scenario.context.fleet, &key(), &name, &uid);
+    }
+    let eight = crate::controllers::live::LivePool {
+        desired: 8,
+        ..{
+            let other = self::scenario();
+            reconciled(&other, &web(at_once(1))).await;
+            other.context.live.pool(&key()).unwrap()
+        }
+    };
+    let voice = PoolKey {
+        pool: springtide_proto::ids::PoolId::parse("voice").unwrap(),
+        ..key()
+    };
+    scenario.context.live.put(&voice, eight);
+    reconciled(&scenario, &web(at_once(1))).await;
+    assert_eq!(
+        scenario.context.live.pool(&key()).unwrap().ceiling,
+        5,
+        "and not the two that the other leaves"
+    );
+}
+
+#[tokio::test]
+async fn gateways_hear_of_workers_that_answer_although_one_never_does() {
+    let scenario = scenario();
+    let pool = web(at_once(2));
+    let template = template_of(&pool).await;
+    let fleet = &scenario.context.fleet;
+    let mut told = gateway(fleet, &key(), "g1", 0);
+    scenario.show_worker("web-0", "u0", true, &template);
+    scenario.show_worker("web-1", "u1", true, &template);
+    let mut answers = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    answers.report(fleet, 0, 0, true);
+    let _never = TestWorker::attach_unanswered(fleet, &key(), "web-1", "u1");
+    let endpoints = |told: &mut tokio::sync::mpsc::Receiver<springtide_proto::fleet::GatewayCommand>| {
+        let mut known = 0;
+        while let Ok(command) = told.try_recv() {
+            if let Some(springtide_proto::fleet::gateway_command::Command::Endpoints(endpoints)) =
+                command.command
+            {
+                known = endpoints.endpoints.len();
+            }
+        }
+        known
+    };
+    reconciled(&scenario, &pool).await;
+    assert_eq!(
+        endpoints(&mut told),
+        0,
+        "a new leader waits for those that should be heard"
+    );
+    fleet.skip(Duration::from_secs(11));
+    reconciled(&scenario, &pool).await;
+    assert_eq!(endpoints(&mut told), 1);
+}
+
+#[tokio::test]
 async fn a_lapsed_override_is_set_back_to_zero_and_guarded() {
     let scenario = scenario();
     let mut pool = web(at_once(1));

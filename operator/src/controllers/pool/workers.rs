@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::autoscale::Candidate;
+use crate::autoscale::{Candidate, Moment};
 use crate::controllers::pods::PodFacts;
-use crate::fleet::{PoolView, WorkerView};
+use crate::fleet::WorkerView;
 
+use super::dereference::Seen;
 use super::memory::PoolMemory;
+
+/// What a worker refuses for less may pass: a disk that is full, knowledge that is being replaced.
+const REFUSING: Duration = Duration::from_secs(10);
 
 /// The Pods of a pool. Each is in one list, but those that are leaving already are in none.
 #[derive(Debug, Default)]
@@ -17,6 +21,10 @@ pub(super) struct Workers {
     pub(super) ready: Vec<Worker>,
     /// Do not yet.
     pub(super) starting: Vec<Worker>,
+    /// Took conversations, and refuse them for so long that another is needed.
+    pub(super) refusing: Vec<Worker>,
+    /// Of an older template, and nobody has heard of them: nothing is lost with them.
+    pub(super) superseded: Vec<Worker>,
     /// Were told to leave, or say that they do.
     pub(super) draining: Vec<Worker>,
     /// Ended, and will not start again.
@@ -55,14 +63,12 @@ impl Worker {
     }
 }
 
-pub(super) fn sort(
-    pods: &[Arc<PodFacts>],
-    view: &PoolView,
-    going: &BTreeSet<String>,
-    memory: &PoolMemory,
-) -> Workers {
+/// Of a pool whose workers should run what has that digest.
+pub(super) fn sort(seen: &Seen, digest: &str, memory: &PoolMemory) -> Workers {
+    let (view, going) = (&seen.view, &seen.going);
     let mut sorted = Workers::default();
-    for pod in pods
+    for pod in seen
+        .pods
         .iter()
         .filter(|pod| !pod.terminating && !memory.deleted.contains(&pod.uid))
     {
@@ -81,20 +87,22 @@ pub(super) fn sort(
         } else if leaving {
             sorted.draining.push(worker);
         } else {
-            place(&mut sorted, worker);
+            place(&mut sorted, worker, digest, seen.now);
         }
     }
     sorted
 }
 
-fn place(sorted: &mut Workers, worker: Worker) {
+fn place(sorted: &mut Workers, worker: Worker, digest: &str, now: Moment) {
     let Some(view) = &worker.view else {
         // Not heard since this leader leads: a Pod that is ready has a worker that should be.
         if worker.pod.ready {
             sorted.silent.push(worker.pod.name.clone());
             sorted.ready.push(worker);
-        } else {
+        } else if worker.pod.template == digest {
             sorted.starting.push(worker);
+        } else {
+            sorted.superseded.push(worker);
         }
         return;
     };
@@ -106,6 +114,8 @@ fn place(sorted: &mut Workers, worker: Worker) {
         if worker.pod.ready {
             sorted.ready.push(worker);
         }
+    } else if view.refusing.is_some_and(|since| since + REFUSING <= now) {
+        sorted.refusing.push(worker);
     } else {
         sorted.starting.push(worker);
     }
