@@ -2,6 +2,7 @@
 //! the others. The operator's own calls go by their FlowSchema.
 use serde_json::json;
 use springtide_tests::cluster::Cluster;
+use springtide_tests::data::TenantData;
 use springtide_tests::manifests::{PoolManifest, TenantManifest, rate_plan};
 
 use crate::support::{LIMIT, cluster, condition, wait_for_condition, wait_for_number};
@@ -10,6 +11,8 @@ const GUARANTEED: u32 = 3;
 
 /// A tenant whose pool has `min` workers that take `cpu` each.
 async fn take_on(cluster: &Cluster, name: &str, min: u32, cpu: &str, guaranteed: u32) {
+    let shipped = TenantData::shipped("arrivals_evening.csv").unwrap();
+    let knowledge = shipped.knowledge_parts().unwrap();
     let pool = PoolManifest {
         conversations: 4,
         min: 0,
@@ -22,7 +25,7 @@ async fn take_on(cluster: &Cluster, name: &str, min: u32, cpu: &str, guaranteed:
         display_name: name,
         rate_plan: "standard-2026",
         limit: 40,
-        knowledge: &[],
+        knowledge: &knowledge,
         pool,
     };
     cluster.apply(&manifest.to_yaml()).await.unwrap();
