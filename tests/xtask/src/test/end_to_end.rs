@@ -58,15 +58,15 @@ pub(super) fn programs(report: &mut Report) -> Option<PathBuf> {
     binaries
 }
 
-/// `programs` are the cluster's.
-pub(super) fn run(report: &mut Report, programs: Option<&Path>) {
+/// `programs` are the cluster's; `name` is what the names of the tests that are run have in them.
+pub(super) fn run(report: &mut Report, programs: Option<&Path>, name: Option<&str>) {
     match programs {
-        Some(programs) => on_cluster(report, programs),
+        Some(programs) => on_cluster(report, programs, name),
         None => not_run(report, 0, "there is no cluster on this machine"),
     }
 }
 
-fn on_cluster(report: &mut Report, binaries: &Path) {
+fn on_cluster(report: &mut Report, binaries: &Path, name: Option<&str>) {
     let folder = env::var_os(STATE_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_STATE), PathBuf::from);
     let state = match State::new(&folder) {
         Ok(state) => state,
@@ -88,7 +88,9 @@ fn on_cluster(report: &mut Report, binaries: &Path) {
     });
     match (up, &database) {
         (true, Some(database)) => {
-            report.step(STEPS[3], |step| tests(step, &state, database).map(|()| done()));
+            report.step(STEPS[3], |step| {
+                tests(step, &state, database, name).map(|()| done())
+            });
         }
         _ => not_run(
             report,
@@ -102,7 +104,7 @@ fn on_cluster(report: &mut Report, binaries: &Path) {
 }
 
 /// The tests run in a node's network namespace, where they reach pods and services.
-fn tests(step: &Step, state: &State, database: &Postgres) -> Result<()> {
+fn tests(step: &Step, state: &State, database: &Postgres, name: Option<&str>) -> Result<()> {
     let node = NODES.first().context("the cluster has no nodes")?;
     let inner = workspace::cargo()?;
     let mut test = Command::new("nsenter");
@@ -124,7 +126,7 @@ fn tests(step: &Step, state: &State, database: &Postgres) -> Result<()> {
         "--test",
         &format!("{END_TO_END}*"),
     ]);
-    test.args(["--", "--test-threads=1", "--nocapture"]);
+    test.args(["--", "--test-threads=1", "--nocapture"]).args(name);
     test.env(STATE_VARIABLE, state.folder())
         .env(DATABASE_VARIABLE, database.address());
     step.run(&mut test)

@@ -16,6 +16,9 @@ pub(crate) struct Options {
     /// Run only these parts, with commas; the build comes first where a part needs it.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Of the end-to-end tests, run only those whose name has this in it.
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
 }
 
 /// A part that can be run alone.
@@ -66,7 +69,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 checks::generated(&mut report);
             }
             (true, true, Part::Units) => units::run(&mut report, programs.as_deref()),
-            (true, true, Part::EndToEnd) => end_to_end::run(&mut report, programs.as_deref()),
+            (true, true, Part::EndToEnd) => {
+                end_to_end::run(&mut report, programs.as_deref(), options.name.as_deref())
+            }
         }
     }
     report.conclude()
