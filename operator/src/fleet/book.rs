@@ -30,6 +30,8 @@ struct Pool {
     workers: BTreeMap<PodUid, Worker>,
     turns_answered: u64,
     rise: Option<LoadRise>,
+    /// When the first step since the last decision was heard.
+    stepped: Option<Moment>,
     /// Counts changed since the gateways were last told.
     counts_changed: bool,
     /// All workers that should be heard were: what gateways are told is no less than what they know already.
@@ -115,7 +117,10 @@ impl Book {
                 by: facts.pod.clone(),
             });
         }
-        *pool.counts_changed |= known.active != report.active;
+        if report.active != known.active {
+            pool.stepped.get_or_insert(now);
+            *pool.counts_changed = true;
+        }
         worker.report = Some(report);
         if doors {
             self.push(&facts.key);
@@ -208,8 +213,10 @@ impl Book {
             pool: report.pool.clone(),
         };
         let waiting = gateway.report(report, now);
-        if let Some(rise) = waiting.rise {
-            self.pools.entry(key).or_default().rise.get_or_insert(rise);
+        if waiting.changed {
+            let pool = self.pools.entry(key).or_default();
+            pool.stepped.get_or_insert(now);
+            pool.rise = pool.rise.take().or(waiting.rise);
         }
         waiting.changed
     }
@@ -318,6 +325,7 @@ impl Book {
                 .collect();
             view.turns_answered = pool.turns_answered;
             view.rise.clone_from(&pool.rise);
+            view.stepped = pool.stepped;
         }
         view
     }
@@ -326,6 +334,7 @@ impl Book {
     pub fn decided(&mut self, key: &PoolKey) {
         if let Some(pool) = self.pools.get_mut(key) {
             pool.rise = None;
+            pool.stepped = None;
         }
     }
 
@@ -377,6 +386,7 @@ impl Book {
 struct PoolParts<'a> {
     turns_answered: &'a mut u64,
     rise: &'a mut Option<LoadRise>,
+    stepped: &'a mut Option<Moment>,
     counts_changed: &'a mut bool,
 }
 
@@ -389,6 +399,7 @@ fn attached<'a>(
         workers,
         turns_answered,
         rise,
+        stepped,
         counts_changed,
         complete: _,
     } = pools.get_mut(&facts.key)?;
@@ -401,6 +412,7 @@ fn attached<'a>(
         PoolParts {
             turns_answered,
             rise,
+            stepped,
             counts_changed,
         },
         worker,

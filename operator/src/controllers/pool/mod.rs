@@ -79,6 +79,10 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
     let seen = dereference::dereference(&context, &pool, &key, &mut memory).await?;
     let valid = validate::validate(&pool, &key, &seen, &context.installation)?;
     let prepared = build::build(&valid, &seen, &mut memory);
+    if let Some(stepped) = seen.view.stepped {
+        let waited = context.fleet.now().saturating_sub(stepped);
+        context.metrics.step_to_decision.observe(waited.as_secs_f64());
+    }
     log_change(&context, &prepared);
     context.live.put(&key, prepared.live.clone());
     drop(granting);
