@@ -196,7 +196,8 @@ pub fn compute(folder: &Path, phases: &[(String, f64)]) -> anyhow::Result<Report
     let interactions: Vec<Interaction> = read_lines(&folder.join(INTERACTIONS))?;
     let events: Vec<Event> = read_lines(&folder.join(EVENTS))?;
     let asked: Vec<AskedQuestion> = read_lines(&folder.join(QUESTIONS))?;
-    let pods = read_pod_events(&folder.join(AUDIT))?;
+    let mut pods = read_pod_events(&folder.join(AUDIT))?;
+    pods.retain(|pod| pod.by_operator);
     let invoices: Value = serde_json::from_str(&std::fs::read_to_string(folder.join(INVOICES))?)?;
 
     let answered: Vec<_> = ledger.iter().filter(|line| line.answered.is_some()).collect();
@@ -363,7 +364,7 @@ fn first_answers(events: &[Event], ledger: &[LedgerLine]) -> BTreeMap<String, f6
         .collect()
 }
 
-/// A Pod that the operator created or deleted.
+/// A Pod that was created or deleted.
 pub(crate) struct PodEvent {
     pub(crate) verb: String,
     pub(crate) namespace: String,
@@ -372,6 +373,8 @@ pub(crate) struct PodEvent {
     pub(crate) at: Timestamp,
     /// When it had answered.
     pub(crate) answered: Timestamp,
+    /// By the operator, not by another part of Kubernetes.
+    pub(crate) by_operator: bool,
     /// What it was created for.
     pub(crate) rise: Option<Rise>,
 }
@@ -384,7 +387,7 @@ pub(crate) struct Rise {
     pub(crate) at: Timestamp,
 }
 
-/// Pods that the operator created or deleted in tenants' namespaces, in order.
+/// Pods that were created or deleted in tenants' namespaces, in order.
 pub(crate) fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
     let lines: Vec<Value> = read_lines(file)?;
     let mut pods: Vec<_> = lines
@@ -403,8 +406,9 @@ pub(crate) fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
             let at = text("/requestReceivedTimestamp")?.parse().ok()?;
             let name = text("/objectRef/name").or_else(|| text("/requestObject/metadata/name"));
             let is_pod = text("/objectRef/resource") == Some("pods");
-            (done && by_operator && whole && is_pod).then(|| PodEvent {
+            (done && whole && is_pod).then(|| PodEvent {
                 verb: verb.to_owned(),
+                by_operator,
                 namespace: namespace.to_owned(),
                 name: name.unwrap_or_default().to_owned(),
                 rise: rise(line, tenant),
@@ -640,6 +644,7 @@ mod tests {
             name: "web-0".into(),
             at: at(time),
             answered: at(time),
+            by_operator: true,
             rise: rose.map(|rose| Rise {
                 tenant: "acme".into(),
                 by: "web-1".into(),

@@ -39,6 +39,8 @@ pub(super) struct Sample {
     pub(super) follower: Option<Account>,
     pub(super) metrics: String,
     pub(super) cpu_seconds: BTreeMap<String, f64>,
+    /// Requests that the API server answered so far, by verb and resource.
+    pub(super) requests: BTreeMap<String, f64>,
 }
 
 /// The figures.
@@ -111,6 +113,8 @@ pub struct ApiServer {
     pub created_per_s: f64,
     /// See there.
     pub deleted_per_s: f64,
+    /// Requests in a second of the window, by verb and resource; of those there was at least one in ten seconds.
+    pub requests_per_s: BTreeMap<String, f64>,
     /// From its receipt of a create until it had answered, in the window.
     pub create_ms: Spread,
 }
@@ -137,7 +141,11 @@ pub fn compute(folder: &Path) -> anyhow::Result<Figures> {
     let decided = decided(&begin.metrics, &end.metrics);
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let pool_writes = pool_writes(&folder.join(AUDIT))?;
-    let count = |verb: &str| pods.iter().filter(|pod| pod.verb == verb).count() as u64;
+    let count = |verb: &str| {
+        pods.iter()
+            .filter(|pod| pod.verb == verb && pod.by_operator)
+            .count() as u64
+    };
     Ok(Figures {
         workers_attached: metric(&begin.metrics, "springtide_attached_streams{peer=\"worker\"}"),
         window_s,
@@ -155,8 +163,11 @@ pub fn compute(folder: &Path) -> anyhow::Result<Figures> {
         opposing_writes: pool_writes.by_operator,
         overrides_given: pool_writes.by_others,
         leader_lost: failover(&pods, &decisions, size.pools, at("leader_killed")?, at("over")?),
-        api_server: api_server(&pods, &window, at("take_on")?..at("filled")?),
-        cores_by_program: cores(begin, end, window_s),
+        api_server: ApiServer {
+            requests_per_s: per_second(&begin.requests, &end.requests, window_s, 0.1),
+            ..api_server(&pods, &window, at("take_on")?..at("filled")?)
+        },
+        cores_by_program: per_second(&begin.cpu_seconds, &end.cpu_seconds, window_s, 0.01),
         size,
     })
 }
@@ -260,7 +271,7 @@ fn beyond_desired(pods: &[PodEvent], decisions: &[Decided], notes: &[Note]) -> u
                 if pod.verb == "delete" {
                     of.remove(pod.name.as_str());
                     leaving.remove(&(pod.namespace.as_str(), pod.name.as_str()));
-                } else {
+                } else if pod.by_operator {
                     of.insert(&pod.name);
                     let stay = of
                         .iter()
@@ -334,7 +345,7 @@ fn api_server(
     const BEST_MS: i64 = 10_000;
     let at = |verb: &'static str, time: std::ops::Range<Timestamp>| {
         pods.iter()
-            .filter(move |pod| pod.verb == verb && time.contains(&pod.at))
+            .filter(move |pod| pod.by_operator && pod.verb == verb && time.contains(&pod.at))
     };
     let per_s = |verb: &'static str| {
         at(verb, window.clone()).count() as f64 / window.end.duration_since(window.start).as_secs_f64()
@@ -356,17 +367,23 @@ fn api_server(
         filled_per_s_best: best as f64 * 1_000.0 / BEST_MS as f64,
         created_per_s: per_s("create"),
         deleted_per_s: per_s("delete"),
+        requests_per_s: BTreeMap::new(),
         create_ms: spread(at("create", window.clone()).map(|pod| after(pod.at, pod.answered))),
     }
 }
 
-/// Programs that took a hundredth of a core or more.
-fn cores(begin: &Sample, end: &Sample, window_s: f64) -> BTreeMap<String, f64> {
-    let cores = end.cpu_seconds.iter().map(|(program, seconds)| {
-        let before = begin.cpu_seconds.get(program).copied().unwrap_or(0.0);
-        (program.clone(), (seconds - before) / window_s)
+/// What sums gained in a second, where that is at least so much.
+fn per_second(
+    begin: &BTreeMap<String, f64>,
+    end: &BTreeMap<String, f64>,
+    window_s: f64,
+    least: f64,
+) -> BTreeMap<String, f64> {
+    let gains = end.iter().map(|(name, sum)| {
+        let before = begin.get(name).copied().unwrap_or(0.0);
+        (name.clone(), (sum - before) / window_s)
     });
-    cores.filter(|(_, cores)| *cores >= 0.01).collect()
+    gains.filter(|(_, gain)| *gain >= least).collect()
 }
 
 /// A counter or gauge, by its name and labels as they are written.
@@ -425,6 +442,7 @@ mod tests {
             name: name.to_owned(),
             at,
             answered: at,
+            by_operator: true,
             rise: None,
         }
     }

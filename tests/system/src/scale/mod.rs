@@ -20,6 +20,7 @@ mod steps;
 mod watch;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -129,16 +130,17 @@ impl Run {
         for tenant in &tenants {
             doors::conversations(&tenant.worker_tls, tenant.port, present.clone()).await?;
         }
+        let pools: Vec<_> = tenants.iter().flat_map(|tenant| tenant.pools.clone()).collect();
+        let steps = Steps::new(&pools, self.size.workers_per_pool, self.size.creations);
+        steps.begin();
         let parts = watch::Parts::new(&tenants, steps::CAPACITY, present, notes.clone());
         let parts = AbortOnDropHandle::new(tokio::spawn(parts.follow(client)));
         self.until_filled(&tenants).await?;
         notes.phase("filled", "");
-        let pools: Vec<_> = tenants.iter().flat_map(|tenant| tenant.pools.clone()).collect();
-        let steps = Steps::new(&pools, self.size.workers_per_pool, self.size.creations);
         notes.phase("steps", &format!("{} pools cross", steps.crossing()));
         let stepping = AbortOnDropHandle::new(tokio::spawn(steps.run()));
-        // All loads are there after the first steps; workers come and go in balance after the first round.
-        tokio::time::sleep(steps::round() + Duration::from_secs(15)).await;
+        // Workers come and go in balance after the first round.
+        tokio::time::sleep(steps::round() + Duration::from_secs(10)).await;
         self.window(&operators, notes, samples).await?;
         self.lose_leader(&mut operators, notes, samples).await?;
         ensure!(
@@ -196,7 +198,7 @@ impl Run {
     async fn window(&self, operators: &Operators, notes: &Notes, samples: &Samples) -> anyhow::Result<()> {
         let leads = leader(operators).await?;
         notes.phase("window", "");
-        samples.take("begin", operators, leads).await?;
+        samples.take("begin", &self.cluster, operators, leads).await?;
         let end = Instant::now() + Duration::from_secs(self.size.seconds);
         for (tenant, pools) in setup::names(&self.size).iter().take(OVERRIDES) {
             let (name, namespace) = (format!("botpool/{}", pools[0]), format!("tenant-{tenant}"));
@@ -206,7 +208,7 @@ impl Run {
                 .await?;
         }
         tokio::time::sleep_until(end).await;
-        samples.take("end", operators, leads).await?;
+        samples.take("end", &self.cluster, operators, leads).await?;
         ensure!(
             leader(operators).await? == leads,
             "the leader changed while it was measured"
@@ -230,7 +232,7 @@ impl Run {
         operators.start(lost, &figures::log(lost, 1))?;
         // A round in which workers come and go under the new leader.
         tokio::time::sleep(steps::round()).await;
-        samples.take("after", operators, leads).await?;
+        samples.take("after", &self.cluster, operators, leads).await?;
         notes.phase("over", "");
         Ok(())
     }
@@ -256,7 +258,14 @@ impl Samples {
         Ok(Self(parking_lot::Mutex::new(made)))
     }
 
-    async fn take(&self, what: &str, operators: &Operators, leads: usize) -> anyhow::Result<()> {
+    async fn take(
+        &self,
+        what: &str,
+        cluster: &Cluster,
+        operators: &Operators,
+        leads: usize,
+    ) -> anyhow::Result<()> {
+        let requests = requests(&cluster.kubectl(&["get", "--raw", "/metrics"]).await?);
         let sample = Sample {
             at: SystemClock.now(),
             what: what.to_owned(),
@@ -264,12 +273,35 @@ impl Samples {
             follower: operators.id(1 - leads).and_then(account).ok(),
             metrics: operators.metrics(leads).await?,
             cpu_seconds: all_cpu_seconds(),
+            requests,
         };
         writeln!(self.0.lock(), "{}", serde_json::to_string(&sample)?).context("cannot write the samples")
     }
 }
 
-/// Of the API server's audit log: what the operator did to Pods and pools, as far as the figures need it.
+/// Of the API server's metrics: requests by verb and resource.
+fn requests(metrics: &str) -> BTreeMap<String, f64> {
+    let mut sums = BTreeMap::new();
+    for line in metrics.lines() {
+        let Some((labels, count)) = line
+            .strip_prefix("apiserver_request_total{")
+            .and_then(|rest| rest.split_once("} "))
+        else {
+            continue;
+        };
+        let label = |name: &str| {
+            let value = labels
+                .split(',')
+                .find_map(|label| label.strip_prefix(name)?.strip_prefix("=\""));
+            value.map_or("", |value| value.trim_end_matches('"'))
+        };
+        let name = format!("{} {} {}", label("verb"), label("resource"), label("subresource"));
+        *sums.entry(name.trim().to_owned()).or_default() += count.parse().unwrap_or(0.0);
+    }
+    sums
+}
+
+/// Of the API server's audit log: what was done to tenants' Pods and to pools, as far as the figures need it.
 fn excerpt(from: &Path, to: &Path) -> anyhow::Result<()> {
     let lines =
         BufReader::new(File::open(from).with_context(|| format!("cannot read {}", from.display()))?).lines();
@@ -277,12 +309,9 @@ fn excerpt(from: &Path, to: &Path) -> anyhow::Result<()> {
     for line in lines {
         let line: Value = serde_json::from_str(&line?).context("the audit log is not understood")?;
         let text = |path: &str| line.pointer(path).cloned().unwrap_or_default();
-        let user = text("/user/username");
-        let pools = text("/objectRef/resource") == "botpools";
-        if !pools
-            && !user
-                .as_str()
-                .is_some_and(|user| user.ends_with(":springtide-operator"))
+        if !line["objectRef"]["namespace"]
+            .as_str()
+            .is_some_and(|namespace| namespace.starts_with("tenant-"))
         {
             continue;
         }
@@ -290,7 +319,7 @@ fn excerpt(from: &Path, to: &Path) -> anyhow::Result<()> {
         let kept = metadata
             .map(|metadata| json!({"name": metadata["name"], "annotations": metadata["annotations"]}));
         let short = json!({
-            "verb": text("/verb"), "user": {"username": user}, "objectRef": text("/objectRef"),
+            "verb": text("/verb"), "user": {"username": text("/user/username")}, "objectRef": text("/objectRef"),
             "requestReceivedTimestamp": text("/requestReceivedTimestamp"), "stageTimestamp": text("/stageTimestamp"),
             "responseStatus": {"code": text("/responseStatus/code")}, "requestObject": {"metadata": kept},
         });

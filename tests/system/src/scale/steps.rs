@@ -73,12 +73,19 @@ impl Steps {
         place * self.crossing / self.pools.len() != (place + 1) * self.crossing / self.pools.len()
     }
 
-    /// Steps for ever, from the lowest load on.
+    /// The load before the first step. It is there before the workers are, so that none of it counts as a rise.
+    pub(super) fn begin(&self) {
+        for (place, pool) in self.pools.iter().enumerate() {
+            pool.set_load(self.load(place, 0));
+        }
+    }
+
+    /// Steps for ever.
     pub(super) async fn run(self) {
         let begun = Instant::now();
         let apart = EVERY.div_f64(self.pools.len() as f64);
-        for step in 0.. {
-            let first = begun + EVERY * step;
+        for step in 1.. {
+            let first = begun + EVERY * (step - 1);
             for (place, pool) in self.pools.iter().enumerate() {
                 tokio::time::sleep_until(first + apart.mul_f64(place as f64)).await;
                 pool.set_load(self.load(place, step));

@@ -44,7 +44,7 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000], value_name = "COUNT")]
     peaks: Vec<u32>,
     #[command(flatten)]
-    scale: scale::Options,
+    scale: scale::ScaleOptions,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

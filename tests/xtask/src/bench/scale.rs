@@ -22,7 +22,7 @@ const NODES: u16 = 20;
 
 /// How much.
 #[derive(Args)]
-pub(super) struct Options {
+pub(super) struct ScaleOptions {
     /// Pools of the scale part.
     #[arg(long, default_value_t = 5_000, value_name = "COUNT")]
     pools: u32,
@@ -44,7 +44,7 @@ pub(super) struct Options {
 }
 
 /// Measures on a cluster of its own; what the run leaves is in `folder`.
-pub(super) fn run(options: &Options, folder: &Path) -> Result<Vec<Value>> {
+pub(super) fn run(options: &ScaleOptions, folder: &Path) -> Result<Vec<Value>> {
     cluster::possible()?;
     alone("packages", |step| packages::ensure(step, packages::CLUSTER))?;
     let binaries = alone("cluster programs", |step| cluster::ensure_binaries(step, true))?;
@@ -67,7 +67,7 @@ pub(super) fn run(options: &Options, folder: &Path) -> Result<Vec<Value>> {
     Ok(bars(&serde_json::from_str(&text)?))
 }
 
-fn program(options: &Options, state: &State, folder: &Path) -> Result<Command> {
+fn program(options: &ScaleOptions, state: &State, folder: &Path) -> Result<Command> {
     let release = workspace::target()?.join("release");
     // The run ends with this command, however that ends.
     let mut run = Command::new("setpriv");
@@ -77,7 +77,7 @@ fn program(options: &Options, state: &State, folder: &Path) -> Result<Command> {
     run.arg("--state").arg(state.folder()).arg("--report").arg(folder);
     run.arg("--charts").arg(workspace::root()?.join("charts"));
     run.arg("--operator").arg(release.join("springtide-operator"));
-    let Options {
+    let ScaleOptions {
         pools,
         tenants,
         workers_per_pool,

@@ -16,6 +16,10 @@ use crate::{packages, workspace};
 use super::layout::{API_PORT, CONTROL, CONTROL_IP, NODES, Node, PAUSE_IMAGE, State, write};
 use super::{binaries, control, down, fake, kubectl, network, node, process};
 
+/// Seconds until a node that is not heard is lost; a fake one that is late must not be.
+const NODE_GRACE: u32 = 10;
+const FAKE_NODE_GRACE: u32 = 120;
+
 /// Whether this machine can run the cluster; an error says what is missing.
 pub(crate) fn possible() -> Result<()> {
     if !cfg!(target_os = "linux") {
@@ -61,7 +65,12 @@ pub(crate) fn start(step: &Step, state: &State, folder: &Path, fake_nodes: Optio
         on_each_node(|node| node::start_runtime(state, node))?;
     }
     control::wait_api(state, folder)?;
-    control::start_rest(state, folder)?;
+    let grace = if fake_nodes.is_some() {
+        FAKE_NODE_GRACE
+    } else {
+        NODE_GRACE
+    };
+    control::start_rest(state, folder, grace)?;
     match fake_nodes {
         Some(count) => fake::start(state, folder, count)?,
         None => NODES
