@@ -1,20 +1,20 @@
-//! How fast workers are created over the whole cluster: a token bucket, so that a peak in every pool at once starves
-//! neither the API server nor the nodes that start them.
+//! How fast something is done over the whole cluster: a token bucket. A peak in every pool at once then starves neither the
+//! API server nor the nodes that start workers.
 
 use std::time::Duration;
 
 use super::Moment;
 
-/// Creations that are allowed over time.
+/// What is allowed over time, as creations of workers.
 #[derive(Clone, Debug)]
-pub struct CreationPace {
+pub struct Pace {
     per_second: f64,
     burst: f64,
     tokens: f64,
     filled: Moment,
 }
 
-impl CreationPace {
+impl Pace {
     /// `per_second` in the long run, `burst` at once.
     pub fn new(per_second: u32, burst: u32, now: Moment) -> Self {
         let burst = f64::from(burst.max(1));
@@ -26,7 +26,7 @@ impl CreationPace {
         }
     }
 
-    /// Takes tokens for as many of `wanted` creations as are allowed now, and says how many those are. What is not urgent
+    /// Takes tokens for as many of `wanted` as are allowed now, and says how many those are. What is not urgent
     /// leaves half of the burst to what is.
     pub fn take(&mut self, now: Moment, wanted: usize, urgent: bool) -> usize {
         let passed = now.saturating_sub(self.filled).as_secs_f64();
@@ -41,7 +41,7 @@ impl CreationPace {
         granted
     }
 
-    /// Until the next urgent creation is allowed.
+    /// Until the next urgent one is allowed.
     pub fn until_next(&self) -> Duration {
         Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / self.per_second)
     }
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_burst_is_allowed_at_once_and_then_so_many_a_second() {
         let seconds = Duration::from_secs;
-        let mut pace = CreationPace::new(2, 5, seconds(100));
+        let mut pace = Pace::new(2, 5, seconds(100));
         assert_eq!(pace.take(seconds(100), 8, true), 5);
         assert_eq!(pace.take(seconds(100), 8, true), 0);
         assert_eq!(pace.until_next(), Duration::from_millis(500));
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn what_is_not_urgent_leaves_room_for_what_is() {
-        let mut pace = CreationPace::new(2, 6, Duration::ZERO);
+        let mut pace = Pace::new(2, 6, Duration::ZERO);
         assert_eq!(pace.take(Duration::ZERO, 8, false), 3);
         assert_eq!(pace.take(Duration::ZERO, 8, false), 0);
         assert_eq!(pace.take(Duration::ZERO, 8, true), 3);
@@ -79,7 +79,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_span_sees_more_than_its_rate_and_one_burst(asked in prop::collection::vec((0_u64..2_000, 0_usize..40, any::<bool>()), 1..60)) {
-            let mut pace = CreationPace::new(7, 11, Duration::ZERO);
+            let mut pace = Pace::new(7, 11, Duration::ZERO);
             let (mut now, mut granted) = (Duration::ZERO, 0);
             for (wait, wanted, urgent) in asked {
                 now += Duration::from_millis(wait);

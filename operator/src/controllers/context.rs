@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::Clock;
 
-use crate::api::{BotPool, Promotion, RatePlan, Tenant};
-use crate::autoscale::CreationPace;
+use crate::api::{Promotion, RatePlan, Tenant};
+use crate::autoscale::{Moment, Pace};
 use crate::fleet::{Fleet, PoolKey};
 
 use super::billing::Billing;
@@ -22,6 +22,7 @@ use super::live::LiveBoard;
 use super::metrics::Metrics;
 use super::pods::PodIndex;
 use super::pool::PoolMemory;
+use super::pools::Pools;
 
 /// Fills with random bytes.
 pub type Random = Arc<dyn Fn(&mut [u8]) -> Result<(), ring::error::Unspecified> + Send + Sync>;
@@ -55,7 +56,7 @@ pub struct Stores {
     /// Tenants.
     pub tenants: Store<Tenant>,
     /// Pools.
-    pub pools: Store<BotPool>,
+    pub pools: Pools,
     /// Promotions.
     pub promotions: Store<Promotion>,
     /// Plans.
@@ -95,15 +96,31 @@ pub struct Context {
     /// One decision of a tenant's pools at a time: what one is granted, another sees.
     pub grants: Mutex<HashMap<springtide_proto::ids::TenantId, Arc<tokio::sync::Mutex<()>>>>,
     /// How fast workers are created, over all pools.
-    pub pace: Mutex<CreationPace>,
+    pub pace: Mutex<Pace>,
+    /// How fast all that only keeps things fresh is done, over all pools: it must not crowd out what a decision needs.
+    pub upkeep: Mutex<Pace>,
     /// Attempts that failed in a row, by kind and name.
     pub failures: Mutex<HashMap<(&'static str, String), u32>>,
 }
 
+/// Requests of upkeep in a second, and at once.
+const UPKEEP_PER_SECOND: u32 = 20;
+const UPKEEP_BURST: u32 = 20;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
 impl Context {
+    /// Whether the API server may be asked now for what only keeps things fresh. What is refused is asked for again later, so
+    /// the more pools there are the older it gets.
+    pub fn may_keep_up(&self) -> bool {
+        self.upkeep.lock().take(self.fleet.now(), 1, true) == 1
+    }
+
+    /// The upkeep of a new term.
+    pub fn upkeep(now: Moment) -> Mutex<Pace> {
+        Mutex::new(Pace::new(UPKEEP_PER_SECOND, UPKEEP_BURST, now))
+    }
+
     /// The memory of a pool.
     pub fn memory(&self, key: &PoolKey) -> Arc<tokio::sync::Mutex<PoolMemory>> {
         self.memories.lock().entry(key.clone()).or_default().clone()

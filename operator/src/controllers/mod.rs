@@ -15,6 +15,7 @@ pub mod live;
 pub mod metrics;
 pub mod pods;
 pub mod pool;
+pub mod pools;
 pub mod promotion;
 pub mod rateplan;
 pub mod scarcity;

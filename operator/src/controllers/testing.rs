@@ -20,7 +20,7 @@ use springtide_runtime::clock::ManualClock;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::{BotPool, Promotion, RatePlan, Tenant};
-use crate::autoscale::CreationPace;
+use crate::autoscale::Pace;
 use crate::election::LeaderHint;
 use crate::fleet::{Fleet, FleetMetrics, FleetSettings, PoolKey};
 
@@ -30,6 +30,7 @@ use super::events::EventSink;
 use super::live::LiveBoard;
 use super::metrics::Metrics;
 use super::pods::PodIndex;
+use super::pools::{PoolNames, Pools};
 
 pub(crate) use billing::FakeBilling;
 
@@ -240,8 +241,8 @@ impl Scenario {
         let context = Arc::new(Context {
             client: api.client(),
             stores: Stores {
-                tenants: store(cached.tenants),
-                pools: store(cached.pools),
+                tenants: store(cached.tenants.into_iter().map(provisioned).collect()),
+                pools: pools(cached.pools),
                 promotions: store(cached.promotions),
                 plans: store(cached.plans),
                 pods: PodIndex::default(),
@@ -271,7 +272,8 @@ impl Scenario {
             memories: Mutex::new(HashMap::new()),
             checkpoints: Checkpoints::default(),
             grants: Mutex::new(HashMap::new()),
-            pace: Mutex::new(CreationPace::new(50, 100, std::time::Duration::ZERO)),
+            upkeep: Context::upkeep(std::time::Duration::ZERO),
+            pace: Mutex::new(Pace::new(50, 100, std::time::Duration::ZERO)),
             failures: Mutex::new(HashMap::new()),
         });
         Self {
@@ -362,6 +364,24 @@ pub(crate) fn web(scaling: Value) -> BotPool {
         },
     });
     serde_json::from_value(pool).unwrap()
+}
+
+/// Unless a test says what is known of it, a tenant has its identities.
+fn provisioned(mut tenant: Tenant) -> Tenant {
+    let ready = json!({
+        "type": "IdentitiesReady", "status": "True", "reason": "Issued", "message": "", "lastTransitionTime": NOW,
+    });
+    let status = || serde_json::from_value(json!({"conditions": [ready]})).unwrap();
+    tenant.status.get_or_insert_with(status);
+    tenant
+}
+
+fn pools(objects: Vec<BotPool>) -> Pools {
+    let names = PoolNames::default();
+    for pool in &objects {
+        names.take(&watcher::Event::Apply(pool.clone()));
+    }
+    Pools::new(store(objects), names)
 }
 
 fn store<K>(objects: Vec<K>) -> Store<K>

@@ -31,6 +31,8 @@ const SAFETY: Duration = Duration::from_mins(5);
 /// One at which something is missing, after this.
 const UNREADY: Duration = Duration::from_secs(5);
 const KIND: &str = "tenant";
+/// Condition: all that workers and gateways run with is in the tenant's namespace.
+pub(super) const IDENTITIES_READY: &str = "IdentitiesReady";
 
 /// Why a tenant could not be reconciled.
 #[derive(Debug, thiserror::Error)]

@@ -198,11 +198,10 @@ async fn a_tenant_goes_in_order_workers_gateways_namespace_account() {
         "metadata": {"name": "web-0", "namespace": "tenant-acme", "labels": {"springtide.dev/tenant": "acme", "springtide.dev/pool": "web"}},
     }))
     .unwrap();
-    scenario
-        .context
-        .stores
-        .pods
-        .take(kube::runtime::watcher::Event::Delete(gone), &mut Vec::new());
+    scenario.context.stores.pods.take(
+        kube::runtime::watcher::Event::Delete(gone),
+        &mut crate::controllers::pods::Owned::new(),
+    );
     step().await;
     assert!(scenario.api.get(GATEWAYS).is_none() && scenario.api.get(NAMESPACE).is_none());
     scenario.billing.fail(Reason::Unavailable, "away");

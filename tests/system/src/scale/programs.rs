@@ -32,7 +32,10 @@ impl Operators {
     pub(super) fn start(&mut self, replica: usize, log: &str) -> anyhow::Result<()> {
         let file = File::create(self.folder.join(log)).context("cannot write the operator's log")?;
         let pod = format!("springtide-operator-{replica}");
-        let child = Command::new(&self.program)
+        // It ends with this process, however that ends.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
+            .arg(&self.program)
             .args(["run", "--listen", REPLICAS[replica], "--fleet", REPLICAS[0]])
             .args(["--billing", &format!("127.0.0.1:{BILLING_PORT}")])
             .args(["--gateway-replicas", "1", "--log-format", "json"])
