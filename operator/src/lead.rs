@@ -38,7 +38,7 @@ use crate::names::{TENANT_LABEL, tenant_namespace};
 /// Reconciles of one kind at once.
 const CONCURRENCY: u16 = 32;
 /// Tenants at once: each is some twenty writes, and after a change of leader all of them are looked at.
-const TENANTS_AT_ONCE: u16 = 4;
+const TENANTS_AT_ONCE: u16 = 8;
 /// Workers and gateways that fell silent are looked for this often.
 const SILENCE_PERIOD: Duration = Duration::from_millis(500);
 /// Gateways are told of changed counts this often.
@@ -136,6 +136,7 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         memories: Mutex::new(HashMap::new()),
         checkpoints: Checkpoints::default(),
         grants: Mutex::new(HashMap::new()),
+        tenants_done: Mutex::default(),
         upkeep: Context::upkeep(leader.fleet.now()),
         pace: Mutex::new(Pace::new(
             leader.installation.creations_per_second,
@@ -144,7 +145,7 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         )),
         failures: Mutex::new(HashMap::new()),
     });
-    // Each in a task of its own: what one of them is at holds up no other.
+    // In a task of its own: each worker that comes or goes is several events, which hold up nothing else.
     let pods = spawned(watch_pods(
         client.clone(),
         context.stores.pods.clone(),
@@ -160,20 +161,15 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         .with_config(kube::runtime::controller::Config::default().concurrency(TENANTS_AT_ONCE))
         .reconcile_on(UnboundedReceiverStream::new(tenant_queue))
         .run(tenant::reconcile, tenant::error_policy, context.clone());
-    let (promotions, plans, tenants) = (
-        spawned(drain(promotions)),
-        spawned(drain(plans)),
-        spawned(drain(tenants)),
-    );
-    let pools = spawned(run_pools(
+    let pools = run_pools(
         pools.reconcile_on(UnboundedReceiverStream::new(pool_queue)),
         context.clone(),
-    ));
+    );
+    // In one task, and who waits for a store with them: of several tasks that do, a store wakes only one. Reconciles are tasks
+    // of their own.
+    let controllers = join(join(drain(tenants), drain(promotions)), join(drain(plans), pools));
     tokio::select! {
-        _ = tenants => {}
-        _ = promotions => {}
-        _ = plans => {}
-        _ = pools => {}
+        _ = controllers => {}
         _ = pods => {}
         () = forward(steps, &pool_triggers) => {}
         () = housekeeping(leader, &context) => {}

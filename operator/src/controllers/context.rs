@@ -23,6 +23,7 @@ use super::metrics::Metrics;
 use super::pods::PodIndex;
 use super::pool::PoolMemory;
 use super::pools::Pools;
+use super::tenant::Done;
 
 /// Fills with random bytes.
 pub type Random = Arc<dyn Fn(&mut [u8]) -> Result<(), ring::error::Unspecified> + Send + Sync>;
@@ -99,6 +100,8 @@ pub struct Context {
     pub pace: Mutex<Pace>,
     /// How fast all that only keeps things fresh is done, over all pools: it must not crowd out what a decision needs.
     pub upkeep: Mutex<Pace>,
+    /// Tenants for which nothing is to be written now, by name.
+    pub tenants_done: Mutex<HashMap<String, Done>>,
     /// Attempts that failed in a row, by kind and name.
     pub failures: Mutex<HashMap<(&'static str, String), u32>>,
 }

@@ -87,6 +87,10 @@ impl FakeApi {
         }
     }
 
+    pub(crate) fn remove(&self, path: &str) {
+        self.0.lock().objects.remove(path);
+    }
+
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
         self.0.lock().objects.get(path).cloned()
     }
@@ -272,6 +276,7 @@ impl Scenario {
             memories: Mutex::new(HashMap::new()),
             checkpoints: Checkpoints::default(),
             grants: Mutex::new(HashMap::new()),
+            tenants_done: Mutex::default(),
             upkeep: Context::upkeep(std::time::Duration::ZERO),
             pace: Mutex::new(Pace::new(50, 100, std::time::Duration::ZERO)),
             failures: Mutex::new(HashMap::new()),

@@ -41,12 +41,8 @@ pub(super) struct Seen {
     pub(super) scarce: bool,
 }
 
-pub(super) async fn dereference(
-    context: &Context,
-    pool: &BotPool,
-    key: &PoolKey,
-    memory: &mut PoolMemory,
-) -> Result<Seen, PoolError> {
+/// Reads only what is in memory: the tenant's other pools wait for it.
+pub(super) fn dereference(context: &Context, key: &PoolKey, missing_knowledge: Vec<String>) -> Seen {
     let namespace = tenant_namespace(key.tenant.as_str());
     let tenant = context.stores.tenants.get(&ObjectRef::new(key.tenant.as_str()));
     if let Some(uid) = tenant.as_ref().and_then(|tenant| tenant.uid()) {
@@ -64,10 +60,9 @@ pub(super) async fn dereference(
         pod.ready && !pod.terminating && !view.heard_gateways.iter().any(|uid| uid.as_str() == pod.uid)
     };
     let silent_gateways = u32::try_from(gateways.iter().filter(unheard).count()).unwrap_or(u32::MAX);
-    let missing_knowledge = missing_knowledge(context, pool, &namespace, memory, now).await?;
     let granted = context.live.granted(&key.tenant);
     let limit = tenant.as_ref().map_or(0, |tenant| tenant.spec.capacity.limit);
-    Ok(Seen {
+    Seen {
         now,
         time: context.clock.now(),
         tenant_share: tenant_share(context, key, granted.map_or(limit, |granted| granted.min(limit))),
@@ -78,7 +73,7 @@ pub(super) async fn dereference(
         silent_gateways,
         missing_knowledge,
         plans: plans(context, key),
-    })
+    }
 }
 
 /// Tells the book which Pods there are, then reads it.
@@ -113,13 +108,13 @@ fn in_step_with_pods(
     view.unwrap_or_default()
 }
 
-async fn missing_knowledge(
+/// The ConfigMaps that the pool names and that are not there.
+pub(super) async fn missing_knowledge(
     context: &Context,
     pool: &BotPool,
-    namespace: &str,
     memory: &mut PoolMemory,
-    now: Moment,
 ) -> Result<Vec<String>, PoolError> {
+    let now = context.fleet.now();
     let generation = pool.metadata.generation.unwrap_or_default();
     let found = match &memory.knowledge {
         Some((at, of, missing)) => {
@@ -131,7 +126,7 @@ async fn missing_knowledge(
     if found.is_some_and(|again| again > now || !context.may_keep_up()) {
         return Ok(Vec::new());
     }
-    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
+    let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
     let mut missing = Vec::new();
     for name in &pool.spec.knowledge.config_maps {
         let found = maps

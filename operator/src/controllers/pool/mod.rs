@@ -76,9 +76,11 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
         context.fleet.now(),
         context.clock.now(),
     );
+    // Asked before the tenant's other pools have to wait.
+    let missing_knowledge = dereference::missing_knowledge(&context, &pool, &mut memory).await?;
     let grant = context.grant(&key.tenant);
     let granting = grant.lock().await;
-    let seen = dereference::dereference(&context, &pool, &key, &mut memory).await?;
+    let seen = dereference::dereference(&context, &key, missing_knowledge);
     let valid = validate::validate(&pool, &key, &seen, &context.installation)?;
     let prepared = build::build(&valid, &seen, &mut memory);
     if let Some(stepped) = seen.view.stepped {

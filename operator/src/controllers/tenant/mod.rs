@@ -14,6 +14,8 @@ mod policies;
 mod tests;
 mod update_status;
 
+pub use apply::Done;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +65,7 @@ pub async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>) -> Result<Act
     finalize::protect(&context, &tenant).await?;
     let seen = dereference::dereference(&context, &tenant).await?;
     let prepared = build::build(&tenant, &seen, &context.installation)?;
-    let applied = apply::apply(&context, &tenant, &prepared, &seen).await?;
+    let applied = apply::unless_done(&context, &tenant, &prepared, &seen).await?;
     let ready = update_status::update_status(&context, &tenant, &seen, &applied).await?;
     context.succeeded(KIND, &tenant.name_any());
     Ok(Action::requeue(if ready { SAFETY } else { UNREADY }))

@@ -82,9 +82,27 @@ async fn a_tenant_is_provisioned_into_a_namespace_of_its_own_and_registered() {
 }
 
 #[tokio::test]
+async fn what_was_written_of_late_is_not_written_again_unless_gateways_are_gone() {
+    let scenario = scenario();
+    let writes = || {
+        let calls = scenario.api.calls(&Method::PATCH, "/namespaces/tenant-acme");
+        calls.len() + scenario.billing.registered.lock().len()
+    };
+    reconciled(&scenario).await;
+    let once = writes();
+    reconciled(&scenario).await;
+    assert_eq!(writes(), once);
+    scenario.api.remove(GATEWAYS);
+    reconciled(&scenario).await;
+    assert_eq!(writes(), once * 2);
+    assert!(scenario.api.get(GATEWAYS).is_some());
+}
+
+#[tokio::test]
 async fn keys_and_tokens_are_made_once() {
     let scenario = scenario();
     for _ in 0..2 {
+        scenario.context.tenants_done.lock().clear();
         reconciled(&scenario).await;
     }
     for name in ["springtide-token-keys", "springtide-portal-token"] {
