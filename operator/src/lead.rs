@@ -4,19 +4,20 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _, future::join};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, future::join};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::controller::{Action, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{WatchStreamExt as _, predicates};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::Clock;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::{BotPool, Promotion, RatePlan, Tenant};
 use crate::autoscale::CreationPace;
@@ -28,7 +29,8 @@ use crate::controllers::gone::forget_gone;
 use crate::controllers::live::LiveBoard;
 use crate::controllers::metrics::{Metrics, StreamLabels};
 use crate::controllers::nodes::NodeIndex;
-use crate::controllers::pods::{PodIndex, PodOwner};
+use crate::controllers::pods::{Owned, PodIndex, PodOwner};
+use crate::controllers::pools::{PoolNames, Pools};
 use crate::controllers::scarcity::{self, Scarcity};
 use crate::controllers::{identities, pool, promotion, rateplan, tenant};
 use crate::election::Standing;
@@ -37,6 +39,10 @@ use crate::names::{TENANT_LABEL, tenant_namespace};
 
 /// Reconciles of one kind at once.
 const CONCURRENCY: u16 = 32;
+/// Tenants at once: each is some twenty writes, and after a change of leader all of them are looked at.
+const TENANTS_AT_ONCE: u16 = 8;
+/// Workers and gateways that fell silent are looked for this often.
+const SILENCE_PERIOD: Duration = Duration::from_millis(500);
 /// Gateways are told of changed counts this often.
 const COUNTS_PERIOD: Duration = Duration::from_secs(1);
 /// What is gone is forgotten this often.
@@ -101,17 +107,25 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
     let (client, watching) = (&leader.client, &leader.watching);
     let (pool_triggers, pool_queue) = mpsc::unbounded_channel();
     let (tenant_triggers, tenant_queue) = mpsc::unbounded_channel();
-    let (tenants, tenant_store) = controller::<Tenant>(Api::all(watching.clone()));
-    let (pools, pool_store) = controller::<BotPool>(Api::all(watching.clone()));
-    let (promotions, promotion_store) = controller::<Promotion>(Api::all(watching.clone()));
-    let (plans, plan_store) = controller::<RatePlan>(Api::all(watching.clone()));
+    let pool_names = PoolNames::default();
+    let (names, triggers) = (pool_names.clone(), pool_triggers.clone());
+    let (tenants, tenant_store) = controller::<Tenant>(Api::all(watching.clone()), move |event| {
+        if let watcher::Event::Apply(tenant) = event {
+            decide_pools(&tenant.name_any(), &names, &triggers);
+        }
+    });
+    let (names, seen_names) = (pool_names.clone(), pool_names.clone());
+    let (pools, pool_store) =
+        controller::<BotPool>(Api::all(watching.clone()), move |event| seen_names.take(event));
+    let (promotions, promotion_store) = controller::<Promotion>(Api::all(watching.clone()), |_| {});
+    let (plans, plan_store) = controller::<RatePlan>(Api::all(watching.clone()), |_| {});
     let (events, publisher) = EventSink::new(client.clone(), leader.instance.clone());
-    let publisher = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(publisher));
+    let publisher = spawned(publisher);
     let context = Arc::new(Context {
         client: client.clone(),
         stores: Stores {
             tenants: tenant_store,
-            pools: pool_store,
+            pools: Pools::new(pool_store, pool_names),
             promotions: promotion_store,
             plans: plan_store,
             pods: PodIndex::default(),
@@ -129,6 +143,8 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         memories: Mutex::new(HashMap::new()),
         checkpoints: Checkpoints::default(),
         grants: Mutex::new(HashMap::new()),
+        tenants_done: Mutex::default(),
+        upkeep: Context::upkeep(leader.fleet.now()),
         pace: Mutex::new(CreationPace::new(
             leader.installation.creations_per_second,
             leader.installation.creations_burst,
@@ -136,29 +152,33 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         )),
         failures: Mutex::new(HashMap::new()),
     });
-    let pods = watch_pods(
+    // In a task of its own: each worker that comes or goes is several events, which hold up nothing else.
+    let pods = spawned(watch_pods(
         watching.clone(),
         context.stores.pods.clone(),
-        pool_triggers.clone(),
-        tenant_triggers,
-    );
-    let nodes = watch_nodes(watching.clone(), &context.stores, &pool_triggers);
+        Triggers {
+            pools: pool_triggers.clone(),
+            tenants: tenant_triggers,
+            names,
+        },
+    ));
     let promotions = promotions.run(promotion::reconcile, promotion::error_policy, context.clone());
     let plans = plans.run(rateplan::reconcile, rateplan::error_policy, context.clone());
     let tenants = tenants
+        .with_config(kube::runtime::controller::Config::default().concurrency(TENANTS_AT_ONCE))
         .reconcile_on(UnboundedReceiverStream::new(tenant_queue))
         .run(tenant::reconcile, tenant::error_policy, context.clone());
-    let pools = pools.reconcile_on(UnboundedReceiverStream::new(pool_queue));
-    // A pool is decided only when all that it is decided from has been listed, and what was learned of it is known.
-    let ready = join(until_listed(&context), checkpoint::read_all(&context));
-    let pools = async {
-        ready.await;
-        drain(pools.run(pool::reconcile, pool::error_policy, context.clone())).await;
-    };
+    let nodes = watch_nodes(watching.clone(), &context.stores, &pool_triggers);
+    let pools = run_pools(
+        pools.reconcile_on(UnboundedReceiverStream::new(pool_queue)),
+        context.clone(),
+    );
+    // In one task, and who waits for a store with them: of several tasks that do, a store wakes only one. Reconciles are tasks
+    // of their own.
     let controllers = join(join(drain(tenants), drain(promotions)), join(drain(plans), pools));
     tokio::select! {
         _ = controllers => {}
-        () = pods => {}
+        _ = pods => {}
         () = nodes => {}
         () = forward(steps, &pool_triggers) => {}
         () = housekeeping(leader, &context) => {}
@@ -167,13 +187,37 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
     }
 }
 
-fn controller<K>(api: Api<K>) -> (Controller<K>, Store<K>)
+/// Ends with the term.
+fn spawned(work: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(work))
+}
+
+/// A pool is decided only when all that it is decided from has been listed, and what was learned of it is known.
+async fn run_pools(pools: Controller<BotPool>, context: Arc<Context>) {
+    join(until_listed(&context), checkpoint::read_all(&context)).await;
+    drain(pools.run(pool::reconcile, pool::error_policy, context)).await;
+}
+
+/// Of who wrote which field, only who wrote an override is asked for; the rest is most of an object's memory.
+fn keep_authors_of_overrides<K: kube::Resource>(object: &mut K) {
+    if let Some(entries) = object.meta_mut().managed_fields.as_mut() {
+        entries.retain(pool::owns_replicas);
+    }
+}
+
+/// A controller of all objects of a kind, which `see` is shown before the store has them.
+fn controller<K>(
+    api: Api<K>,
+    see: impl FnMut(&watcher::Event<K>) + Send + 'static,
+) -> (Controller<K>, Store<K>)
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (reader, writer) = reflector::store();
     let changes = watcher(api, watcher::Config::default())
         .default_backoff()
+        .modify(keep_authors_of_overrides)
+        .inspect_ok(see)
         .reflect(writer)
         .applied_objects()
         .predicate_filter(
@@ -210,15 +254,26 @@ async fn until_listed(context: &Context) {
     drop(context.stores.promotions.wait_until_ready().await);
 }
 
-async fn watch_pods(
-    client: Client,
-    index: PodIndex,
+/// What Pods' events are told to.
+struct Triggers {
     pools: mpsc::UnboundedSender<ObjectRef<BotPool>>,
     tenants: mpsc::UnboundedSender<ObjectRef<Tenant>>,
-) {
+    names: PoolNames,
+}
+
+/// What a tenant's pools may have, and whether its gateways should be heard, has changed.
+fn decide_pools(tenant: &str, names: &PoolNames, pools: &mpsc::UnboundedSender<ObjectRef<BotPool>>) {
+    let namespace = tenant_namespace(tenant);
+    for pool in names.of(&namespace) {
+        // A closed channel means that the term ends.
+        drop(pools.send(ObjectRef::new(&pool).within(&namespace)));
+    }
+}
+
+async fn watch_pods(client: Client, index: PodIndex, triggers: Triggers) {
     let config = watcher::Config::default().labels(TENANT_LABEL);
     let mut events = std::pin::pin!(watcher(Api::<Pod>::all(client), config).default_backoff());
-    let mut fresh = Vec::new();
+    let mut fresh = Owned::new();
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => event,
@@ -231,9 +286,12 @@ async fn watch_pods(
             // Closed channels mean that the term ends.
             match owner {
                 PodOwner::Pool { namespace, pool } => {
-                    drop(pools.send(ObjectRef::new(&pool).within(&namespace)));
+                    drop(triggers.pools.send(ObjectRef::new(&pool).within(&namespace)));
                 }
-                PodOwner::Tenant(tenant) => drop(tenants.send(ObjectRef::new(&tenant))),
+                PodOwner::Tenant(tenant) => {
+                    decide_pools(&tenant, &triggers.names, &triggers.pools);
+                    drop(triggers.tenants.send(ObjectRef::new(&tenant)));
+                }
             }
         }
     }
@@ -277,10 +335,17 @@ async fn forward(
 async fn housekeeping(leader: &Leader, context: &Context) {
     let mut counts = tokio::time::interval(COUNTS_PERIOD);
     let mut certificates = tokio::time::interval(IDENTITY_PERIOD);
+    let mut silence = tokio::time::interval(SILENCE_PERIOD);
     let mut gone = tokio::time::interval(GONE_PERIOD);
     let mut scarcity = Scarcity::default();
     loop {
         tokio::select! {
+            _ = silence.tick() => {
+                let now = leader.fleet.now();
+                for key in leader.fleet.with_book(|book| book.fell_silent(now)).unwrap_or_default() {
+                    leader.fleet.request_decision(&key);
+                }
+            }
             _ = counts.tick() => {
                 scarcity::share_out(context, &mut scarcity);
                 if let Some((workers, gateways)) = leader.fleet.with_book(|book| {

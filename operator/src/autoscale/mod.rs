@@ -34,7 +34,7 @@ pub use history::{History, WindowMaximum};
 pub use manual::{Override, OverrideMode};
 pub use observation::{Bounds, Observation, Policy};
 pub use occurrence::{Around, Occurrence, Recurrence, Schedule, ScheduleError};
-pub use pace::CreationPace;
+pub use pace::{CreationPace, TokenBucket};
 pub use plan::{
     BoostSize, Boosted, Course, Creations, DEFAULT_HOLD_TIME, Missing, Phase, Plan, STARTING_AT_ONCE,
     Staffing, Timing, VERIFICATION, lead, lead_of,

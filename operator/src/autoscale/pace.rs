@@ -15,33 +15,45 @@ const REST: f64 = 0.25;
 /// Who was put off looks again after no less.
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 
-/// Creations that are allowed over time.
-#[derive(Clone, Debug)]
-pub struct CreationPace {
-    urgent: Lane,
-    rest: Lane,
-    filled: Moment,
-}
-
+/// So many in a second, and so many at once that were saved up.
 #[derive(Clone, Copy, Debug)]
-struct Lane {
+pub struct TokenBucket {
     per_second: f64,
     most: f64,
     tokens: f64,
+    filled: Moment,
 }
 
-impl Lane {
-    fn new(part: f64, per_second: f64, burst: f64) -> Self {
-        let most = (burst * part).max(1.0);
+impl TokenBucket {
+    /// A full one.
+    pub fn new(per_second: f64, most: f64, now: Moment) -> Self {
+        let most = most.max(1.0);
         Self {
-            per_second: per_second * part,
+            per_second,
             most,
             tokens: most,
+            filled: now,
         }
     }
 
-    /// Adds tokens; what it cannot hold.
-    fn fill(&mut self, tokens: f64) -> f64 {
+    /// Takes one, if there is one now.
+    pub fn take(&mut self, now: Moment) -> bool {
+        self.fill(now);
+        let there = self.tokens >= 1.0;
+        if there {
+            self.tokens -= 1.0;
+        }
+        there
+    }
+
+    /// Adds what came since; what it cannot hold.
+    fn fill(&mut self, now: Moment) -> f64 {
+        let passed = now.saturating_sub(self.filled).as_secs_f64();
+        self.filled = self.filled.max(now);
+        self.add(passed * self.per_second)
+    }
+
+    fn add(&mut self, tokens: f64) -> f64 {
         let filled = self.tokens + tokens;
         self.tokens = filled.min(self.most);
         filled - self.tokens
@@ -50,6 +62,13 @@ impl Lane {
     fn surplus(&self) -> f64 {
         (self.tokens - self.most / 2.0).max(0.0).floor()
     }
+}
+
+/// Creations that are allowed over time.
+#[derive(Clone, Debug)]
+pub struct CreationPace {
+    urgent: TokenBucket,
+    rest: TokenBucket,
 }
 
 impl CreationPace {
@@ -62,9 +81,8 @@ impl CreationPace {
     pub fn new(per_second: u32, burst: u32, now: Moment) -> Self {
         let (per_second, burst) = (f64::from(per_second.max(1)), f64::from(burst.max(2)));
         Self {
-            urgent: Lane::new(1.0 - REST, per_second, burst),
-            rest: Lane::new(REST, per_second, burst),
-            filled: now,
+            urgent: TokenBucket::new(per_second * (1.0 - REST), burst * (1.0 - REST), now),
+            rest: TokenBucket::new(per_second * REST, burst * REST, now),
         }
     }
 
@@ -94,7 +112,7 @@ impl CreationPace {
         Duration::from_secs_f64(missing / own.per_second).max(SHORTEST_WAIT)
     }
 
-    fn lanes(&mut self, urgent: bool) -> (&mut Lane, &mut Lane) {
+    fn lanes(&mut self, urgent: bool) -> (&mut TokenBucket, &mut TokenBucket) {
         if urgent {
             (&mut self.urgent, &mut self.rest)
         } else {
@@ -103,12 +121,9 @@ impl CreationPace {
     }
 
     fn fill(&mut self, now: Moment) {
-        let passed = now.saturating_sub(self.filled).as_secs_f64();
-        self.filled = self.filled.max(now);
-        let from_urgent = self.urgent.fill(passed * self.urgent.per_second);
-        let from_rest = self.rest.fill(passed * self.rest.per_second);
-        self.rest.fill(from_urgent);
-        self.urgent.fill(from_rest);
+        let (from_urgent, from_rest) = (self.urgent.fill(now), self.rest.fill(now));
+        self.rest.add(from_urgent);
+        self.urgent.add(from_rest);
     }
 }
 

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::Clock;
 
-use crate::api::{BotPool, Promotion, RatePlan, Tenant};
-use crate::autoscale::CreationPace;
+use crate::api::{Promotion, RatePlan, Tenant};
+use crate::autoscale::{CreationPace, Moment, TokenBucket};
 use crate::fleet::{Fleet, PoolKey};
 
 use super::billing::Billing;
@@ -23,6 +23,8 @@ use super::metrics::Metrics;
 use super::nodes::NodeIndex;
 use super::pods::PodIndex;
 use super::pool::PoolMemory;
+use super::pools::Pools;
+use super::tenant::Done;
 
 /// Fills with random bytes.
 pub type Random = Arc<dyn Fn(&mut [u8]) -> Result<(), ring::error::Unspecified> + Send + Sync>;
@@ -56,7 +58,7 @@ pub struct Stores {
     /// Tenants.
     pub tenants: Store<Tenant>,
     /// Pools.
-    pub pools: Store<BotPool>,
+    pub pools: Pools,
     /// Promotions.
     pub promotions: Store<Promotion>,
     /// Plans.
@@ -99,14 +101,32 @@ pub struct Context {
     pub grants: Mutex<HashMap<springtide_proto::ids::TenantId, Arc<tokio::sync::Mutex<()>>>>,
     /// How fast workers are created, over all pools.
     pub pace: Mutex<CreationPace>,
+    /// How fast all that only keeps things fresh is done, over all pools: it must not crowd out what a decision needs.
+    pub upkeep: Mutex<TokenBucket>,
+    /// Tenants for which nothing is to be written now, by name.
+    pub tenants_done: Mutex<HashMap<String, Done>>,
     /// Attempts that failed in a row, by kind and name.
     pub failures: Mutex<HashMap<(&'static str, String), u32>>,
 }
 
+/// Requests of upkeep in a second, and at once.
+const UPKEEP_PER_SECOND: f64 = 20.0;
+const UPKEEP_BURST: f64 = 20.0;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
 impl Context {
+    /// Whether the API server may be asked now for what only keeps things fresh. What is refused is asked for again later, so
+    /// the more pools there are the older it gets.
+    pub fn may_keep_up(&self) -> bool {
+        self.upkeep.lock().take(self.fleet.now())
+    }
+
+    /// The upkeep of a new term.
+    pub fn upkeep(now: Moment) -> Mutex<TokenBucket> {
+        Mutex::new(TokenBucket::new(UPKEEP_PER_SECOND, UPKEEP_BURST, now))
+    }
+
     /// The memory of a pool.
     pub fn memory(&self, key: &PoolKey) -> Arc<tokio::sync::Mutex<PoolMemory>> {
         self.memories.lock().entry(key.clone()).or_default().clone()

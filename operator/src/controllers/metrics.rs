@@ -4,8 +4,13 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+/// Bounds by which delays are counted, in seconds.
+const DELAYS: [f64; 14] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// The term or bound that decided.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -46,6 +51,8 @@ pub struct Metrics {
     pub creations_lost: Counter,
     /// Workers deleted.
     pub deletions: Counter,
+    /// From a step in load until its pool is decided.
+    pub step_to_decision: Histogram,
     /// From a step in load to the call that creates a Pod.
     pub step_to_create: Histogram,
     /// Reconciles that failed.
@@ -65,7 +72,8 @@ impl Default for Metrics {
             creations: Counter::default(),
             creations_lost: Counter::default(),
             deletions: Counter::default(),
-            step_to_create: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            step_to_decision: Histogram::new(DELAYS),
+            step_to_create: Histogram::new(DELAYS),
             failures: Family::default(),
             checkpoints: Family::default(),
             streams: Family::default(),
@@ -82,6 +90,7 @@ impl Metrics {
             creations,
             creations_lost,
             deletions,
+            step_to_decision,
             step_to_create,
             failures,
             checkpoints,
@@ -107,6 +116,11 @@ impl Metrics {
             "springtide_workers_deleted",
             "Worker Pods deleted",
             deletions.clone(),
+        );
+        registry.register(
+            "springtide_step_to_decision_seconds",
+            "From a step in load until its pool is decided",
+            step_to_decision.clone(),
         );
         registry.register(
             "springtide_step_to_create_seconds",

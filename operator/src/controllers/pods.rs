@@ -85,7 +85,8 @@ pub struct PodIndex {
     complete: Arc<watch::Sender<bool>>,
 }
 
-type Owned = HashMap<PodOwner, BTreeMap<String, Arc<PodFacts>>>;
+/// By owner, then by name.
+pub type Owned = HashMap<PodOwner, BTreeMap<String, Arc<PodFacts>>>;
 
 impl Default for PodIndex {
     fn default() -> Self {
@@ -163,14 +164,14 @@ impl PodIndex {
     }
 
     /// Takes an event of the watch into account; the owners it touches. `fresh` collects a list under way.
-    pub fn take(&self, event: watcher::Event<Pod>, fresh: &mut Vec<Pod>) -> Vec<PodOwner> {
+    pub fn take(&self, event: watcher::Event<Pod>, fresh: &mut Owned) -> Vec<PodOwner> {
         match event {
             watcher::Event::Init => {
                 fresh.clear();
                 Vec::new()
             }
             watcher::Event::InitApply(pod) => {
-                fresh.push(pod);
+                take_in(fresh, &pod);
                 Vec::new()
             }
             watcher::Event::InitDone => self.replace(std::mem::take(fresh)),
@@ -187,17 +188,7 @@ impl PodIndex {
         }
     }
 
-    fn replace(&self, pods: Vec<Pod>) -> Vec<PodOwner> {
-        let mut owned = Owned::new();
-        for pod in pods {
-            if let Some(owner) = owner_of(&pod) {
-                let facts = facts_of(&pod);
-                owned
-                    .entry(owner)
-                    .or_default()
-                    .insert(facts.name.clone(), Arc::new(facts));
-            }
-        }
+    fn replace(&self, owned: Owned) -> Vec<PodOwner> {
         let before = std::mem::replace(&mut *self.pods.write(), owned);
         self.complete.send_replace(true);
         let mut touched: Vec<_> = before
@@ -211,15 +202,16 @@ impl PodIndex {
 
     /// Takes a Pod in; its owner.
     pub fn insert(&self, pod: &Pod) -> Option<PodOwner> {
-        let owner = owner_of(pod)?;
-        let facts = facts_of(pod);
-        self.pods
-            .write()
-            .entry(owner.clone())
-            .or_default()
-            .insert(facts.name.clone(), Arc::new(facts));
-        Some(owner)
+        take_in(&mut self.pods.write(), pod)
     }
+}
+
+fn take_in(owned: &mut Owned, pod: &Pod) -> Option<PodOwner> {
+    let owner = owner_of(pod)?;
+    let facts = facts_of(pod);
+    let pods = owned.entry(owner.clone()).or_default();
+    pods.insert(facts.name.clone(), Arc::new(facts));
+    Some(owner)
 }
 
 fn owner_of(pod: &Pod) -> Option<PodOwner> {

@@ -31,6 +31,7 @@ use super::live::LiveBoard;
 use super::metrics::Metrics;
 use super::nodes::NodeIndex;
 use super::pods::PodIndex;
+use super::pools::{PoolNames, Pools};
 
 pub(crate) use billing::FakeBilling;
 
@@ -85,6 +86,10 @@ impl FakeApi {
         if !version.is_null() {
             state.objects.get_mut(path).unwrap()["metadata"]["resourceVersion"] = version;
         }
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        self.0.lock().objects.remove(path);
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
@@ -245,8 +250,8 @@ impl Scenario {
         let context = Arc::new(Context {
             client: api.client(),
             stores: Stores {
-                tenants: store(cached.tenants),
-                pools: store(cached.pools),
+                tenants: store(cached.tenants.into_iter().map(provisioned).collect()),
+                pools: pools(cached.pools),
                 promotions: store(cached.promotions),
                 plans: store(cached.plans),
                 pods: PodIndex::default(),
@@ -277,6 +282,8 @@ impl Scenario {
             memories: Mutex::new(HashMap::new()),
             checkpoints: Checkpoints::default(),
             grants: Mutex::new(HashMap::new()),
+            tenants_done: Mutex::default(),
+            upkeep: Context::upkeep(std::time::Duration::ZERO),
             pace: Mutex::new(CreationPace::new(50, 100, std::time::Duration::ZERO)),
             failures: Mutex::new(HashMap::new()),
         });
@@ -383,6 +390,24 @@ pub(crate) fn web(scaling: Value) -> BotPool {
         },
     });
     serde_json::from_value(pool).unwrap()
+}
+
+/// Unless a test says what is known of it, a tenant has its identities.
+fn provisioned(mut tenant: Tenant) -> Tenant {
+    let ready = json!({
+        "type": "IdentitiesReady", "status": "True", "reason": "Issued", "message": "", "lastTransitionTime": NOW,
+    });
+    let status = || serde_json::from_value(json!({"conditions": [ready]})).unwrap();
+    tenant.status.get_or_insert_with(status);
+    tenant
+}
+
+fn pools(objects: Vec<BotPool>) -> Pools {
+    let names = PoolNames::default();
+    for pool in &objects {
+        names.take(&watcher::Event::Apply(pool.clone()));
+    }
+    Pools::new(store(objects), names)
 }
 
 fn store<K>(objects: Vec<K>) -> Store<K>

@@ -22,7 +22,8 @@ pub struct Book {
     begun: Moment,
     attachments: Attachment,
     pools: BTreeMap<PoolKey, Pool>,
-    gateways: HashMap<PodUid, Gateway>,
+    /// By tenant, since all that is asked of them is about the pools of one.
+    gateways: HashMap<TenantId, BTreeMap<PodUid, Gateway>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ struct Pool {
     workers: BTreeMap<PodUid, Worker>,
     turns_answered: u64,
     rise: Option<LoadRise>,
+    /// When the first step since the last decision was heard.
+    stepped: Option<Moment>,
     /// Counts changed since the gateways were last told.
     counts_changed: bool,
     /// All workers that should be heard were: what gateways are told is no less than what they know already.
@@ -91,6 +94,7 @@ impl Book {
             return Consequences::default();
         };
         worker.heard = now;
+        let heard_again = std::mem::take(&mut worker.told_silent);
         let known = worker.report.clone().unwrap_or_default();
         if report.sequence <= known.sequence {
             return Consequences::default();
@@ -101,7 +105,11 @@ impl Book {
         *pool.turns_answered += report.turns_answered.saturating_sub(known.turns_answered);
         let doors = (known.accepting, known.draining) != (report.accepting, report.draining);
         // While it drains, every report may be the one after which it can go.
-        let step = doors || known.active != report.active || known.sequence == 0 || worker.cordon.is_some();
+        let step = doors
+            || known.active != report.active
+            || known.sequence == 0
+            || worker.cordon.is_some()
+            || heard_again;
         // It has answered customers, so no probe could prove more: a new leader takes over what works.
         if report.turns_answered > 0 {
             worker.answered.get_or_insert(now);
@@ -115,7 +123,10 @@ impl Book {
                 by: facts.pod.clone(),
             });
         }
-        *pool.counts_changed |= known.active != report.active;
+        if report.active != known.active {
+            pool.stepped.get_or_insert(now);
+            *pool.counts_changed = true;
+        }
         let refuses =
             worker.answered.is_some() && worker.cordon.is_none() && !report.accepting && !report.draining;
         worker.refusing = refuses.then(|| worker.refusing.unwrap_or(now));
@@ -172,8 +183,8 @@ impl Book {
         self.attachments += 1;
         let (attachment, term) = (self.attachments, self.term);
         let (uid, tenant, pools) = (facts.pod_uid.clone(), facts.tenant.clone(), facts.pools.clone());
-        let gateway = self
-            .gateways
+        let gateways = self.gateways.entry(tenant.clone()).or_default();
+        let gateway = gateways
             .entry(uid.clone())
             .or_insert_with(|| Gateway::new(facts.clone(), term, now));
         gateway.attach(facts, attachment, sender, now);
@@ -184,7 +195,8 @@ impl Book {
             };
             let endpoints = self.endpoints(&key);
             let complete = self.pools.get(&key).is_some_and(|pool| pool.complete);
-            if let Some(gateway) = self.gateways.get_mut(&uid).filter(|_| complete) {
+            let gateway = self.gateways.get_mut(&tenant).and_then(|of| of.get_mut(&uid));
+            if let Some(gateway) = gateway.filter(|_| complete) {
                 gateway.send_endpoints(&pool, endpoints);
             }
         }
@@ -194,36 +206,30 @@ impl Book {
     /// Takes note of a gateway's report; `true` if it is a step.
     pub(super) fn gateway_report(
         &mut self,
-        uid: &PodUid,
+        facts: &GatewayFacts,
         attachment: Attachment,
         report: GatewayReport,
         now: Moment,
     ) -> bool {
-        let Some(gateway) = self
-            .gateways
-            .get_mut(uid)
-            .filter(|gateway| holds(gateway, attachment))
-        else {
+        let Some(gateway) = self.gateway(facts, attachment) else {
             return false;
         };
         let key = PoolKey {
-            tenant: gateway.facts.tenant.clone(),
+            tenant: facts.tenant.clone(),
             pool: report.pool.clone(),
         };
         let waiting = gateway.report(report, now);
-        if let Some(rise) = waiting.rise {
-            self.pools.entry(key).or_default().rise.get_or_insert(rise);
+        if waiting.changed {
+            let pool = self.pools.entry(key).or_default();
+            pool.stepped.get_or_insert(now);
+            pool.rise = pool.rise.take().or(waiting.rise);
         }
-        waiting.changed
+        waiting.changed || waiting.heard_again
     }
 
     /// The stream ended.
-    pub(super) fn detach_gateway(&mut self, uid: &PodUid, attachment: Attachment) {
-        if let Some(gateway) = self
-            .gateways
-            .get_mut(uid)
-            .filter(|gateway| holds(gateway, attachment))
-        {
+    pub(super) fn detach_gateway(&mut self, facts: &GatewayFacts, attachment: Attachment) {
+        if let Some(gateway) = self.gateway(facts, attachment) {
             gateway.attachment = None;
         }
     }
@@ -273,9 +279,9 @@ impl Book {
 
     /// Which gateway Pods of the tenant exist: others are forgotten unless they are attached.
     pub fn sync_gateways(&mut self, tenant: &TenantId, pods: &BTreeSet<String>) {
-        self.gateways.retain(|uid, gateway| {
-            gateway.facts.tenant != *tenant || gateway.attachment.is_some() || pods.contains(uid.as_str())
-        });
+        if let Some(gateways) = self.gateways.get_mut(tenant) {
+            gateways.retain(|uid, gateway| gateway.attachment.is_some() || pods.contains(uid.as_str()));
+        }
     }
 
     /// Tells gateways what changed only in counts since they were last told.
@@ -291,6 +297,27 @@ impl Book {
         }
     }
 
+    /// Pools of which a worker or gateway fell silent since this was asked last.
+    pub fn fell_silent(&mut self, now: Moment) -> BTreeSet<PoolKey> {
+        let mut pools = BTreeSet::new();
+        for (key, pool) in &mut self.pools {
+            for worker in pool.workers.values_mut() {
+                if worker.is_silent(now) && !std::mem::replace(&mut worker.told_silent, true) {
+                    pools.insert(key.clone());
+                }
+            }
+        }
+        for gateway in self.gateways.values_mut().flat_map(BTreeMap::values_mut) {
+            if gateway.is_silent(now) && !std::mem::replace(&mut gateway.told_silent, true) {
+                pools.extend(gateway.facts.pools.iter().map(|pool| PoolKey {
+                    tenant: gateway.facts.tenant.clone(),
+                    pool: pool.clone(),
+                }));
+            }
+        }
+        pools
+    }
+
     /// Streams that are held: of workers, of gateways.
     pub fn attached(&self) -> (usize, usize) {
         let workers = self
@@ -302,6 +329,7 @@ impl Book {
             workers.count(),
             self.gateways
                 .values()
+                .flat_map(BTreeMap::values)
                 .filter(|gateway| gateway.attachment.is_some())
                 .count(),
         )
@@ -310,11 +338,12 @@ impl Book {
     /// The pool as it is seen now.
     pub fn view(&self, key: &PoolKey, now: Moment) -> PoolView {
         let mut view = PoolView::default();
-        for gateway in self
+        let gateways = self
             .gateways
-            .values()
-            .filter(|gateway| gateway.facts.tenant == key.tenant && !gateway.is_silent(now))
-        {
+            .get(&key.tenant)
+            .into_iter()
+            .flat_map(BTreeMap::values);
+        for gateway in gateways.filter(|gateway| !gateway.is_silent(now)) {
             view.heard_gateways.push(gateway.facts.pod_uid.clone());
             if let Some(pool) = gateway.pools.get(&key.pool) {
                 view.waiting = view.waiting.saturating_add(pool.waiting);
@@ -329,6 +358,7 @@ impl Book {
                 .collect();
             view.turns_answered = pool.turns_answered;
             view.rise.clone_from(&pool.rise);
+            view.stepped = pool.stepped;
         }
         view
     }
@@ -337,7 +367,18 @@ impl Book {
     pub fn decided(&mut self, key: &PoolKey) {
         if let Some(pool) = self.pools.get_mut(key) {
             pool.rise = None;
+            pool.stepped = None;
         }
+    }
+
+    /// The gateway, if that is its stream.
+    fn gateway(&mut self, facts: &GatewayFacts, attachment: Attachment) -> Option<&mut Gateway> {
+        let gateway = self.gateways.get_mut(&facts.tenant)?.get_mut(&facts.pod_uid)?;
+        let current = gateway
+            .attachment
+            .as_ref()
+            .is_some_and(|(known, _)| *known == attachment);
+        current.then_some(gateway)
     }
 
     fn worker(&mut self, key: &PoolKey, uid: &str) -> Option<&mut Worker> {
@@ -354,10 +395,12 @@ impl Book {
             return;
         };
         pool.counts_changed = false;
-        let told = self.gateways.values_mut();
-        for gateway in told
-            .filter(|gateway| gateway.facts.tenant == key.tenant && gateway.facts.pools.contains(&key.pool))
-        {
+        let told = self
+            .gateways
+            .get_mut(&key.tenant)
+            .into_iter()
+            .flat_map(BTreeMap::values_mut);
+        for gateway in told.filter(|gateway| gateway.facts.pools.contains(&key.pool)) {
             gateway.send_endpoints(&key.pool, endpoints.clone());
         }
     }
@@ -388,6 +431,7 @@ impl Book {
 struct PoolParts<'a> {
     turns_answered: &'a mut u64,
     rise: &'a mut Option<LoadRise>,
+    stepped: &'a mut Option<Moment>,
     counts_changed: &'a mut bool,
 }
 
@@ -400,6 +444,7 @@ fn attached<'a>(
         workers,
         turns_answered,
         rise,
+        stepped,
         counts_changed,
         complete: _,
     } = pools.get_mut(&facts.key)?;
@@ -412,17 +457,11 @@ fn attached<'a>(
         PoolParts {
             turns_answered,
             rise,
+            stepped,
             counts_changed,
         },
         worker,
     ))
-}
-
-fn holds(gateway: &Gateway, attachment: Attachment) -> bool {
-    gateway
-        .attachment
-        .as_ref()
-        .is_some_and(|(known, _)| *known == attachment)
 }
 
 fn worker_view(worker: &Worker, now: Moment) -> WorkerView {

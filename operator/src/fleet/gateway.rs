@@ -18,6 +18,8 @@ use super::{GatewayFacts, GatewayReport, SILENCE};
 pub(super) struct Gateway {
     pub(super) facts: GatewayFacts,
     pub(super) heard: Moment,
+    /// Its pools were told that it fell silent, and it was not heard since.
+    pub(super) told_silent: bool,
     pub(super) attachment: Option<(Attachment, mpsc::Sender<GatewayCommand>)>,
     pub(super) pools: BTreeMap<PoolId, GatewayPool>,
     epoch: Epoch,
@@ -26,6 +28,8 @@ pub(super) struct Gateway {
 /// What a report says of the waiting room.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
+    /// The gateway had fallen silent.
+    pub(super) heard_again: bool,
     /// More or fewer wait than before.
     pub(super) changed: bool,
     /// More do.
@@ -48,6 +52,7 @@ impl Gateway {
         Self {
             facts,
             heard: now,
+            told_silent: false,
             attachment: None,
             pools: BTreeMap::new(),
             epoch,
@@ -86,15 +91,20 @@ impl Gateway {
             spooled: _,
         } = report;
         self.heard = now;
+        let heard_again = std::mem::take(&mut self.told_silent);
         let known = self.pools.entry(pool).or_default();
         if sequence <= known.sequence {
-            return Waiting::default();
+            return Waiting {
+                heard_again,
+                ..Waiting::default()
+            };
         }
         known.sequence = sequence;
         known.counters.push(now, arrived, ended);
         let before = std::mem::replace(&mut known.waiting, waiting);
         Waiting {
             changed: before != waiting,
+            heard_again,
             rise: (waiting > before).then(|| LoadRise {
                 heard: now,
                 measured,

@@ -64,7 +64,7 @@ pub(super) async fn serve(
         }
     }
     tracing::info!(tenant = %facts.tenant, pod = %facts.pod, "gateway's stream ended");
-    fleet.with_book(|book| book.detach_gateway(&facts.pod_uid, attachment));
+    fleet.with_book(|book| book.detach_gateway(&facts, attachment));
     for pool in &facts.pools {
         fleet.step(&PoolKey {
             tenant: facts.tenant.clone(),
@@ -126,7 +126,7 @@ fn report(fleet: &Arc<Inner>, facts: &GatewayFacts, attachment: u64, load: Gatew
         pool: report.pool.clone(),
     };
     let now = fleet.now();
-    let step = fleet.with_book(|book| book.gateway_report(&facts.pod_uid, attachment, report, now));
+    let step = fleet.with_book(|book| book.gateway_report(facts, attachment, report, now));
     if step == Some(true) {
         fleet.step(&key);
     }

@@ -149,7 +149,7 @@ pub(crate) fn gateway(
     let now = fleet.now();
     on(fleet, |book| {
         let attachment = book.attach_gateway(facts.clone(), sender, now);
-        book.gateway_report(&facts.pod_uid, attachment, report, now)
+        book.gateway_report(&facts, attachment, report, now)
     });
     commands
 }

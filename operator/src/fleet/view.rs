@@ -22,6 +22,8 @@ pub struct PoolView {
     pub turns_answered: u64,
     /// The first rise in load that was not decided upon yet.
     pub rise: Option<LoadRise>,
+    /// When the first step since the last decision was heard.
+    pub stepped: Option<Moment>,
 }
 
 /// A worker or gateway reported more load than before.

@@ -18,6 +18,8 @@ pub(super) struct Worker {
     pub(super) facts: WorkerFacts,
     pub(super) report: Option<WorkerReport>,
     pub(super) heard: Moment,
+    /// Its pool was told that it fell silent, and it was not heard since.
+    pub(super) told_silent: bool,
     pub(super) attachment: Option<(Attachment, mpsc::Sender<WorkerCommand>)>,
     pub(super) probing: bool,
     pub(super) answered: Option<Moment>,
@@ -44,6 +46,7 @@ impl Worker {
             facts,
             report: None,
             heard: now,
+            told_silent: false,
             attachment: None,
             probing: false,
             answered: None,

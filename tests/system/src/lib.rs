@@ -6,6 +6,7 @@
 //! - [`cluster`]: kubectl and helm of the running cluster.
 //! - [`manifests`]: tenants, pools, plans and promotions to apply.
 //! - [`course`]: the demo: its load, its faults, its promotion, its bills.
+//! - [`scale`]: thousands of pools on a real API server, with simulated workers.
 //! - [`report`]: every figure of a course, computed from the files that it left.
 
 pub mod cluster;
@@ -14,4 +15,5 @@ pub mod data;
 pub mod load;
 pub mod manifests;
 pub mod report;
+pub mod scale;
 pub mod trace;

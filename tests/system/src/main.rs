@@ -8,6 +8,7 @@ use springtide_runtime::telemetry::{self, TelemetryArgs};
 use springtide_tests::cluster::Cluster;
 use springtide_tests::course::{Course, Database, Scale};
 use springtide_tests::data::DataArgs;
+use springtide_tests::scale;
 
 /// Plays the demo on a running cluster: two client firms, customers, faults, a promotion, and the bills.
 ///
@@ -30,6 +31,31 @@ enum Command {
         /// Folder of the course
         folder: PathBuf,
     },
+    /// Run the operator for thousands of pools on a cluster of fake nodes, with simulated workers
+    Scale(Box<ScaleArgs>),
+    /// Compute the figures of such a run again, from the files it left
+    ScaleReport {
+        /// Folder of the run
+        folder: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+struct ScaleArgs {
+    /// State folder of the running cluster
+    #[arg(long, value_name = "FOLDER")]
+    state: PathBuf,
+    /// Where the run leaves its files
+    #[arg(long, value_name = "FOLDER")]
+    report: PathBuf,
+    /// Folder of the Helm charts
+    #[arg(long, value_name = "FOLDER")]
+    charts: PathBuf,
+    /// The operator's program
+    #[arg(long, value_name = "FILE")]
+    operator: PathBuf,
+    #[command(flatten)]
+    size: scale::Size,
 }
 
 #[derive(Args, Debug)]
@@ -81,6 +107,19 @@ async fn main() -> anyhow::Result<()> {
                 "the course broke its promises: {}",
                 broken.join("; ")
             );
+        }
+        Command::Scale(run) => {
+            let figures = scale::Run {
+                cluster: Cluster::read(&run.state)?,
+                folder: run.report,
+                charts: run.charts,
+                operator: run.operator,
+                size: run.size,
+            };
+            println!("{}", serde_json::to_string_pretty(&figures.play().await?)?);
+        }
+        Command::ScaleReport { folder } => {
+            println!("{}", serde_json::to_string_pretty(&scale::compute(&folder)?)?);
         }
         Command::Report { folder } => {
             let before: serde_json::Value = serde_json::from_str(

@@ -179,7 +179,7 @@ pub fn read_ledger(folder: &Path) -> anyhow::Result<Vec<LedgerLine>> {
     read_lines(&folder.join(LEDGER))
 }
 
-fn read_lines<T: DeserializeOwned>(file: &Path) -> anyhow::Result<Vec<T>> {
+pub(crate) fn read_lines<T: DeserializeOwned>(file: &Path) -> anyhow::Result<Vec<T>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     text.lines()
         .enumerate()
@@ -196,7 +196,8 @@ pub fn compute(folder: &Path, phases: &[(String, f64)]) -> anyhow::Result<Report
     let interactions: Vec<Interaction> = read_lines(&folder.join(INTERACTIONS))?;
     let events: Vec<Event> = read_lines(&folder.join(EVENTS))?;
     let asked: Vec<AskedQuestion> = read_lines(&folder.join(QUESTIONS))?;
-    let pods = read_pod_events(&folder.join(AUDIT))?;
+    let mut pods = read_pod_events(&folder.join(AUDIT))?;
+    pods.retain(|pod| pod.by_operator);
     let invoices: Value = serde_json::from_str(&std::fs::read_to_string(folder.join(INVOICES))?)?;
 
     let answered: Vec<_> = ledger.iter().filter(|line| line.answered.is_some()).collect();
@@ -363,22 +364,31 @@ fn first_answers(events: &[Event], ledger: &[LedgerLine]) -> BTreeMap<String, f6
         .collect()
 }
 
-struct PodEvent {
-    verb: String,
-    at: Timestamp,
-    rise: Option<Rise>,
+/// A Pod that was created or deleted.
+pub(crate) struct PodEvent {
+    pub(crate) verb: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// When the API server had the request.
+    pub(crate) at: Timestamp,
+    /// When it had answered.
+    pub(crate) answered: Timestamp,
+    /// By the operator, not by another part of Kubernetes.
+    pub(crate) by_operator: bool,
+    /// What it was created for.
+    pub(crate) rise: Option<Rise>,
 }
 
 /// Which report of load a pod is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Rise {
-    tenant: String,
-    by: String,
-    at: Timestamp,
+pub(crate) struct Rise {
+    pub(crate) tenant: String,
+    pub(crate) by: String,
+    pub(crate) at: Timestamp,
 }
 
-/// Pods that the operator created or deleted in tenants' namespaces, in order.
-fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
+/// Pods that were created or deleted in tenants' namespaces, in order.
+pub(crate) fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
     let lines: Vec<Value> = read_lines(file)?;
     let mut pods: Vec<_> = lines
         .iter()
@@ -391,11 +401,20 @@ fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
             let by_operator = text("/user/username")?.contains("springtide-system:springtide-operator");
             let whole = text("/objectRef/subresource").is_none();
             let verb = text("/verb").filter(|verb| matches!(*verb, "create" | "delete"))?;
-            let tenant = text("/objectRef/namespace")?.strip_prefix("tenant-")?.to_owned();
+            let namespace = text("/objectRef/namespace")?;
+            let tenant = namespace.strip_prefix("tenant-")?;
             let at = text("/requestReceivedTimestamp")?.parse().ok()?;
-            (done && by_operator && whole).then(|| PodEvent {
+            let name = text("/objectRef/name").or_else(|| text("/requestObject/metadata/name"));
+            let is_pod = text("/objectRef/resource") == Some("pods");
+            (done && whole && is_pod).then(|| PodEvent {
                 verb: verb.to_owned(),
-                rise: rise(line, &tenant),
+                by_operator,
+                namespace: namespace.to_owned(),
+                name: name.unwrap_or_default().to_owned(),
+                rise: rise(line, tenant),
+                answered: text("/stageTimestamp")
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or(at),
                 at,
             })
         })
@@ -419,12 +438,7 @@ fn leader_killed(events: &[Event]) -> Option<Timestamp> {
 
 fn steps(pods: &[PodEvent], ledger: &[LedgerLine], leader_killed: Option<Timestamp>) -> Steps {
     let created: Vec<_> = pods.iter().filter(|pod| pod.verb == "create").collect();
-    let mut first: BTreeMap<&Rise, Timestamp> = BTreeMap::new();
-    for pod in &created {
-        if let Some(rise) = &pod.rise {
-            first.entry(rise).or_insert(pod.at);
-        }
-    }
+    let first = first_pods(pods);
     let begins = begins(ledger);
     let in_failover =
         |rise: &Rise| leader_killed.is_some_and(|at| (0..=FAILOVER_MS).contains(&after(at, rise.at)));
@@ -452,6 +466,17 @@ fn steps(pods: &[PodEvent], ledger: &[LedgerLine], leader_killed: Option<Timesta
     }
 }
 
+/// When the API server was asked for the first Pod for each rise.
+pub(crate) fn first_pods(pods: &[PodEvent]) -> BTreeMap<&Rise, Timestamp> {
+    let mut first = BTreeMap::new();
+    for pod in pods.iter().filter(|pod| pod.verb == "create") {
+        if let Some(rise) = &pod.rise {
+            first.entry(rise).or_insert(pod.at);
+        }
+    }
+    first
+}
+
 /// When conversations of each tenant began.
 fn begins(ledger: &[LedgerLine]) -> HashMap<&str, BTreeSet<Timestamp>> {
     let mut first: HashMap<_, Timestamp> = HashMap::new();
@@ -469,7 +494,7 @@ fn begins(ledger: &[LedgerLine]) -> HashMap<&str, BTreeSet<Timestamp>> {
 }
 
 /// Nearest rank, of sorted values.
-fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
+pub(crate) fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.checked_sub(1)?).copied()
 }
@@ -531,7 +556,7 @@ fn pause_after_gateway_kill(events: &[Event], ledger: &[LedgerLine]) -> Option<i
     percentile(&pauses, 99)
 }
 
-fn after(earlier: Timestamp, later: Timestamp) -> i64 {
+pub(crate) fn after(earlier: Timestamp, later: Timestamp) -> i64 {
     later
         .duration_since(earlier)
         .as_millis()
@@ -615,7 +640,11 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let pod = |time: &str, rose: Option<&str>| PodEvent {
             verb: "create".into(),
+            namespace: "tenant-acme".into(),
+            name: "web-0".into(),
             at: at(time),
+            answered: at(time),
+            by_operator: true,
             rise: rose.map(|rose| Rise {
                 tenant: "acme".into(),
                 by: "web-1".into(),

@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     })?;
     let state = State::new(&options.state)?;
     let guard = down_guard(&state)?;
-    phases.time("cluster up", |step| cluster::start(step, &state, &binaries))?;
+    phases.time("cluster up", |step| cluster::start(step, &state, &binaries, None))?;
     phases.time("images", |step| {
         let images = images::pack_all(step)?;
         images::load(step, &state, &images)
@@ -210,7 +210,7 @@ fn stay(state: &State, binaries: &std::path::Path) -> Result<()> {
 }
 
 /// Takes the cluster down if this process is interrupted or killed.
-fn down_guard(state: &State) -> Result<Guard> {
+pub(crate) fn down_guard(state: &State) -> Result<Guard> {
     let this = workspace::this_program()?.display().to_string();
     let folder = state.folder().display().to_string();
     Guard::new(&[this.as_str(), "cluster", "--state", &folder, "down"])

@@ -59,7 +59,7 @@ pub(super) async fn write(context: &Context, shard: u8) -> Result<(), ShardError
 /// What is known of the pools of a shard that exist.
 async fn entries(context: &Context, shard: u8) -> Entries {
     let mut entries = Entries::new();
-    for pool in context.stores.pools.state() {
+    for pool in context.stores.pools.all() {
         let Some(uid) = pool.uid().filter(|uid| shard_of(uid) == shard) else {
             continue;
         };

@@ -220,6 +220,10 @@ async fn apply_service(
     if memory.service == pool.metadata.generation && memory.service.is_some() {
         return Ok(());
     }
+    // An earlier leader saw to it, if not for this generation then for one before: whether it is as it should be can wait.
+    if memory.service.is_none() && pool.status.is_some() && !context.may_keep_up() {
+        return Ok(());
+    }
     apply_namespaced(&context.client, &prepared.service).await?;
     memory.service = pool.metadata.generation;
     Ok(())

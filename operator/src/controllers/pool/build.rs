@@ -293,7 +293,7 @@ fn grow(
         .map(|worker| worker.pod.uid.clone())
         .collect();
     prepared.cordon.retain(|uid| !prepared.uncordon.contains(uid));
-    if !seen.missing_knowledge.is_empty() || prepared.valid.tenant_uid.is_none() {
+    if !seen.missing_knowledge.is_empty() || !prepared.valid.provisioned {
         return;
     }
     let unschedulable = seen

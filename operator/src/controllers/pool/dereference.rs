@@ -19,9 +19,10 @@ use crate::fleet::{PoolKey, PoolView};
 use crate::names::tenant_namespace;
 
 use super::PoolError;
+use super::findings::{KNOWLEDGE_FOUND, KNOWLEDGE_READY};
 use super::memory::PoolMemory;
 
-/// Knowledge that was found is looked for again after this; that which was missing, at each reconcile.
+/// Knowledge that was found is looked for again after this, as upkeep; that which was missing, at each reconcile.
 const KNOWLEDGE_PERIOD: Duration = Duration::from_secs(30);
 /// A new leader waits this long for workers that should be heard, before it tells gateways of those that are.
 const GRACE: Duration = Duration::from_secs(10);
@@ -44,6 +45,7 @@ pub(super) struct Seen {
     pub(super) scarce: bool,
 }
 
+/// Reads only what is in memory: the tenant's other pools wait for it.
 pub(super) fn dereference(context: &Context, key: &PoolKey, missing_knowledge: Vec<String>) -> Seen {
     let namespace = tenant_namespace(key.tenant.as_str());
     let tenant = context.stores.tenants.get(&ObjectRef::new(key.tenant.as_str()));
@@ -123,11 +125,14 @@ pub(super) async fn missing_knowledge(
 ) -> Result<Vec<String>, PoolError> {
     let (namespace, now) = (tenant_namespace(key.tenant.as_str()), context.fleet.now());
     let generation = pool.metadata.generation.unwrap_or_default();
-    if let Some((at, of, missing)) = &memory.knowledge
-        && missing.is_empty()
-        && *of == generation
-        && *at + KNOWLEDGE_PERIOD > now
-    {
+    let found = match &memory.knowledge {
+        Some((at, of, missing)) => {
+            (missing.is_empty() && *of == generation).then_some(*at + KNOWLEDGE_PERIOD)
+        }
+        // An earlier leader found it: that is believed until there is time to look.
+        None => was_found(pool, generation).then_some(now),
+    };
+    if found.is_some_and(|again| again > now || !context.may_keep_up()) {
         return Ok(Vec::new());
     }
     let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
@@ -141,6 +146,15 @@ pub(super) async fn missing_knowledge(
     let missing: Vec<_> = found.into_iter().flatten().collect();
     memory.knowledge = Some((now, generation, missing.clone()));
     Ok(missing)
+}
+
+fn was_found(pool: &BotPool, generation: i64) -> bool {
+    let conditions = pool.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|known| {
+        known.type_ == KNOWLEDGE_READY
+            && known.reason == KNOWLEDGE_FOUND
+            && known.observed_generation == Some(generation)
+    })
 }
 
 /// Promotions that hold and still exist.
@@ -157,11 +171,7 @@ fn plans(context: &Context, key: &PoolKey) -> Vec<Plan> {
 
 fn tenant_share(context: &Context, key: &PoolKey, limit: u32) -> u32 {
     let namespace = tenant_namespace(key.tenant.as_str());
-    let mut all = context
-        .stores
-        .pools
-        .state_filter(|pool| pool.namespace().as_deref() == Some(&namespace));
-    all.sort_by_key(|pool| pool.name_any());
+    let all = context.stores.pools.of(&namespace);
     let own = all.iter().position(|pool| pool.name_any() == key.pool.as_str());
     let mut claims: Vec<_> = all.iter().map(|pool| claim(context, key, pool)).collect();
     let own = own.unwrap_or_else(|| {

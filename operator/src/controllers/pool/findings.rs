@@ -6,6 +6,11 @@ use super::build::Prepared;
 use super::dereference::Seen;
 use super::workers::Worker;
 
+/// Whether all knowledge is there.
+pub(super) const KNOWLEDGE_READY: &str = "KnowledgeReady";
+/// Reason: it is.
+pub(super) const KNOWLEDGE_FOUND: &str = "Found";
+
 pub(super) fn findings(prepared: &Prepared<'_>, seen: &Seen) -> Vec<Finding> {
     vec![
         available(prepared, seen),
@@ -25,6 +30,13 @@ fn available(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
             prepared.valid.key.tenant
         );
         return Finding::good("Available", false, "TenantMissing", message);
+    }
+    if !prepared.valid.provisioned {
+        let message = format!(
+            "workers start when Tenant {} has its identities; see its conditions",
+            prepared.valid.key.tenant
+        );
+        return Finding::good("Available", false, "TenantNotReady", message);
     }
     let message = format!("{ready} of {desired} workers answer");
     if prepared.valid.policy.suspended {
@@ -80,15 +92,15 @@ fn knowledge_ready(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
     if !seen.missing_knowledge.is_empty() {
         let names = seen.missing_knowledge.join(", ");
         let message = format!("ConfigMap {names} is missing in this namespace; create it, and workers start");
-        return Finding::good("KnowledgeReady", false, "ConfigMapMissing", message);
+        return Finding::good(KNOWLEDGE_READY, false, "ConfigMapMissing", message);
     }
     let refused = counted(prepared).find_map(|worker| {
         let because = &worker.view.as_ref()?.not_accepting_because;
         (!because.is_empty()).then(|| format!("worker {} takes no conversations: {because}", worker.pod.name))
     });
     match refused {
-        Some(message) => Finding::good("KnowledgeReady", false, "WorkerRefuses", message),
-        None => Finding::good("KnowledgeReady", true, "Found", "all knowledge is there"),
+        Some(message) => Finding::good(KNOWLEDGE_READY, false, "WorkerRefuses", message),
+        None => Finding::good(KNOWLEDGE_READY, true, KNOWLEDGE_FOUND, "all knowledge is there"),
     }
 }
 

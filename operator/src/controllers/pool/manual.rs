@@ -70,7 +70,8 @@ fn author(pool: &BotPool) -> Option<(String, Option<Timestamp>)> {
     ))
 }
 
-fn owns_replicas(entry: &ManagedFieldsEntry) -> bool {
+/// Whether that manager wrote `spec.replicas`.
+pub fn owns_replicas(entry: &ManagedFieldsEntry) -> bool {
     entry
         .fields_v1
         .as_ref()

@@ -34,13 +34,15 @@ use super::apply::WriteError;
 use super::checkpoint;
 use super::context::{Context, reference};
 
+pub use manual::owns_replicas;
 pub(super) use memory::PEAK_SPAN;
 pub use memory::PoolMemory;
 pub(super) use template::{container_security, downward, pod_security, readiness, variable};
 pub(super) use validate::key;
 
-/// Every pool is looked at again after this, whether or not anything happened.
+/// Every pool is looked at again after this, whether or not anything happened; one that is settled, after this much longer.
 const SAFETY: Duration = Duration::from_secs(2);
+const SETTLED: Duration = Duration::from_secs(10);
 /// A status that was held back is written after this.
 const STATUS_PERIOD: Duration = Duration::from_millis(500);
 const KIND: &str = "botpool";
@@ -84,6 +86,10 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
     let seen = dereference::dereference(&context, &key, missing_knowledge);
     let valid = validate::validate(&pool, &key, &seen, &context.installation)?;
     let prepared = build::build(&valid, &seen, &mut memory);
+    if let Some(stepped) = seen.view.stepped {
+        let waited = context.fleet.now().saturating_sub(stepped);
+        context.metrics.step_to_decision.observe(waited.as_secs_f64());
+    }
     log_change(&context, &prepared);
     context.live.put(&key, prepared.live.clone());
     drop(granting);
@@ -92,8 +98,31 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
         update_status::update_status(&context, &pool, &prepared, &applied, &seen, &mut memory).await?;
     applied.result?;
     context.succeeded(KIND, &key.to_string());
-    let again = if written { SAFETY } else { STATUS_PERIOD };
+    let again = match (written, is_settled(&prepared, &seen)) {
+        (false, _) => STATUS_PERIOD,
+        (true, false) => SAFETY,
+        (true, true) => SETTLED,
+    };
     Ok(Action::requeue(applied.put_off.unwrap_or(again).min(again)))
+}
+
+/// Nothing is under way, and time alone changes nothing: whatever does is told at once.
+fn is_settled(prepared: &build::Prepared<'_>, seen: &dereference::Seen) -> bool {
+    let (decision, workers) = (&prepared.decision, &prepared.workers);
+    let observation = &decision.observation;
+    let all_there = workers.draining.is_empty()
+        && workers.ended.is_empty()
+        && workers.refusing.is_empty()
+        && workers.superseded.is_empty()
+        && workers.ready.iter().all(|worker| !worker.moving)
+        && seen.missing_knowledge.is_empty()
+        && observation.silent == 0
+        && (observation.ready, observation.starting) == (decision.desired, 0);
+    // Growth fades, windows pass, and overrides and promotions end.
+    let stays =
+        decision.desired == decision.floor || decision.growth <= 0.0 && decision.desired == decision.react();
+    let granted = decision.demand <= decision.desired;
+    all_there && stays && granted && prepared.valid.manual.is_none() && seen.plans.is_empty()
 }
 
 fn log_change(context: &Context, prepared: &build::Prepared<'_>) {
@@ -138,7 +167,9 @@ pub fn error_policy(pool: Arc<BotPool>, error: &PoolError, context: Arc<Context>
                 .publish(&reference(&*pool), true, "Invalid", message);
             Action::await_change()
         }
-        PoolError::Read(_) | PoolError::Write(_) => Action::requeue(context.backoff(KIND, &name).min(SAFETY)),
+        PoolError::Read(_) | PoolError::Write(_) => {
+            Action::requeue(context.backoff(KIND, &name).min(SETTLED))
+        }
     }
 }
 

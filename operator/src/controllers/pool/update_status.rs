@@ -17,7 +17,7 @@ use super::findings::findings;
 use super::memory::PoolMemory;
 use super::{PoolError, STATUS_PERIOD, template};
 
-/// Counts of conversations alone are written this often.
+/// Counts of conversations alone are written no more often than this.
 const COUNTS_PERIOD: Duration = Duration::from_secs(5);
 
 /// `false` if there is more to write, soon.
@@ -54,7 +54,8 @@ pub(super) async fn update_status(
         waiting: known.waiting,
         ..status.clone()
     } == known;
-    if counts_only && since.is_some_and(|since| since < COUNTS_PERIOD) {
+    let early = since.is_some_and(|since| since < COUNTS_PERIOD);
+    if counts_only && (early || !context.may_keep_up()) {
         return Ok(true);
     }
     let pools: Api<BotPool> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());

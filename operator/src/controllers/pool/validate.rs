@@ -5,7 +5,9 @@ use springtide_proto::ids::{PoolId, TenantId};
 
 use crate::api::BotPool;
 use crate::autoscale::Policy;
+use crate::controllers::conditions::is_true;
 use crate::controllers::context::Installation;
+use crate::controllers::tenant::IDENTITIES_READY;
 use crate::fleet::PoolKey;
 use crate::names::tenant_of_namespace;
 
@@ -21,6 +23,8 @@ pub(super) struct ValidPool<'a> {
     pub(super) policy: Policy,
     pub(super) manual: Option<ManualState>,
     pub(super) tenant_uid: Option<String>,
+    /// The tenant's namespace has all that a worker's Pod names.
+    pub(super) provisioned: bool,
     pub(super) idle_after: u64,
     pub(super) installation: &'a Installation,
 }
@@ -57,6 +61,9 @@ pub(super) fn validate<'a>(
         },
         manual: manual(pool, seen.time),
         tenant_uid: tenant.and_then(ResourceExt::uid),
+        provisioned: tenant
+            .and_then(|tenant| tenant.status.as_ref())
+            .is_some_and(|status| is_true(&status.conditions, IDENTITIES_READY)),
         idle_after: tenant.map_or(180, |tenant| tenant.spec.idle_after.0.as_secs()),
         installation,
     })

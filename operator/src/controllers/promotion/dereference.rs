@@ -85,7 +85,7 @@ pub(super) fn dereference(context: &Context, promotion: &Promotion, valid: &Vali
     let listed = context.stores.pools.wait_until_ready().now_or_never();
     listed?.ok()?;
     let now = context.clock.now();
-    let all = context.stores.pools.state();
+    let all = context.stores.pools.all();
     let (keys, too_many) = match &valid.pools {
         Pools::Named(keys) => (keys.clone(), 0),
         Pools::Labelled(labels) => labelled(&all, labels),

@@ -8,6 +8,7 @@ use springtide_proto::tenancy::RegisterTenantRequest;
 use springtide_runtime::identity::{PeerIdentity, TenantRole};
 
 use crate::api::Tenant;
+use crate::autoscale::Moment;
 use crate::controllers::apply::{apply as write, apply_namespaced, create};
 use crate::controllers::context::Context;
 use crate::controllers::identities;
@@ -20,7 +21,7 @@ use super::build::{Prepared, owned};
 use super::dereference::{NamespaceState, Seen};
 
 /// What was done.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Applied {
     /// The namespace and all that is in it were written.
     pub(super) provisioned: bool,
@@ -28,7 +29,54 @@ pub(super) struct Applied {
     pub(super) registered: Option<Result<bool, ApiError>>,
 }
 
-pub(super) async fn apply(
+/// A tenant that was provisioned and registered.
+#[derive(Debug)]
+pub struct Done {
+    uid: String,
+    generation: Option<i64>,
+    at: Moment,
+    applied: Applied,
+}
+
+/// What was done for this generation of the tenant of late is not done again: its gateways' Pods come and go often, and all
+/// that is in its namespace is some twenty writes.
+pub(super) async fn unless_done(
+    context: &Context,
+    tenant: &Tenant,
+    prepared: &Prepared,
+    seen: &Seen,
+) -> Result<Applied, TenantError> {
+    let (name, now) = (tenant.name_any(), context.fleet.now());
+    let done = {
+        let mut tenants = context.tenants_done.lock();
+        let gateways = i32::try_from(context.installation.gateway_replicas);
+        let stands = seen.namespace == NamespaceState::Ours && gateways == Ok(seen.gateways_wanted);
+        let holds = |done: &Done| {
+            let same = done.uid == prepared.uid && done.generation == tenant.metadata.generation;
+            same && stands && done.at + super::SAFETY > now
+        };
+        if !tenants.get(&name).is_some_and(holds) {
+            tenants.remove(&name);
+        }
+        tenants.get(&name).map(|done| done.applied.clone())
+    };
+    if let Some(applied) = done {
+        return Ok(applied);
+    }
+    let applied = apply(context, tenant, prepared, seen).await?;
+    if applied.provisioned && matches!(applied.registered, Some(Ok(true))) {
+        let done = Done {
+            uid: prepared.uid.clone(),
+            generation: tenant.metadata.generation,
+            at: now,
+            applied: applied.clone(),
+        };
+        context.tenants_done.lock().insert(name, done);
+    }
+    Ok(applied)
+}
+
+async fn apply(
     context: &Context,
     tenant: &Tenant,
     prepared: &Prepared,

@@ -64,11 +64,7 @@ pub(super) async fn finalize(context: &Context, tenant: &Tenant) -> Result<Actio
 }
 
 fn workers_left(context: &Context, namespace: &str) -> bool {
-    let pools = context
-        .stores
-        .pools
-        .state_filter(|pool| pool.namespace().as_deref() == Some(namespace));
-    pools.iter().any(|pool| {
+    context.stores.pools.of(namespace).iter().any(|pool| {
         let owner = PodOwner::Pool {
             namespace: namespace.to_owned(),
             pool: pool.name_any(),

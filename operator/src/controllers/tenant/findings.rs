@@ -6,6 +6,7 @@ use crate::api::Tenant;
 use crate::controllers::conditions::{Finding, Holds};
 use crate::names::{TENANT_LABEL, tenant_namespace};
 
+use super::IDENTITIES_READY;
 use super::apply::Applied;
 use super::dereference::{NamespaceState, Seen};
 
@@ -60,14 +61,14 @@ fn namespace_ready(tenant: &Tenant, seen: &Seen) -> Finding {
 fn identities_ready(applied: &Applied) -> Finding {
     if applied.provisioned {
         Finding::good(
-            "IdentitiesReady",
+            IDENTITIES_READY,
             true,
             "Issued",
             "workers and gateways have their certificates and keys",
         )
     } else {
         Finding::good(
-            "IdentitiesReady",
+            IDENTITIES_READY,
             Holds::Unknown,
             "NoNamespace",
             "there is no namespace for them",

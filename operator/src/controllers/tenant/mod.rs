@@ -14,6 +14,8 @@ mod policies;
 mod tests;
 mod update_status;
 
+pub use apply::Done;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +33,8 @@ const SAFETY: Duration = Duration::from_mins(5);
 /// One at which something is missing, after this.
 const UNREADY: Duration = Duration::from_secs(5);
 const KIND: &str = "tenant";
+/// Condition: all that workers and gateways run with is in the tenant's namespace.
+pub(super) const IDENTITIES_READY: &str = "IdentitiesReady";
 
 /// Why a tenant could not be reconciled.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +65,7 @@ pub async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>) -> Result<Act
     finalize::protect(&context, &tenant).await?;
     let seen = dereference::dereference(&context, &tenant).await?;
     let prepared = build::build(&tenant, &seen, &context.installation)?;
-    let applied = apply::apply(&context, &tenant, &prepared, &seen).await?;
+    let applied = apply::unless_done(&context, &tenant, &prepared, &seen).await?;
     let ready = update_status::update_status(&context, &tenant, &seen, &applied).await?;
     context.succeeded(KIND, &tenant.name_any());
     Ok(Action::requeue(if ready { SAFETY } else { UNREADY }))

@@ -82,9 +82,27 @@ async fn a_tenant_is_provisioned_into_a_namespace_of_its_own_and_registered() {
 }
 
 #[tokio::test]
+async fn what_was_written_of_late_is_not_written_again_unless_gateways_are_gone() {
+    let scenario = scenario();
+    let writes = || {
+        let calls = scenario.api.calls(&Method::PATCH, "/namespaces/tenant-acme");
+        calls.len() + scenario.billing.registered.lock().len()
+    };
+    reconciled(&scenario).await;
+    let once = writes();
+    reconciled(&scenario).await;
+    assert_eq!(writes(), once);
+    scenario.api.remove(GATEWAYS);
+    reconciled(&scenario).await;
+    assert!(writes() > once);
+    assert!(scenario.api.get(GATEWAYS).is_some());
+}
+
+#[tokio::test]
 async fn keys_and_tokens_are_made_once() {
     let scenario = scenario();
     for _ in 0..2 {
+        scenario.context.tenants_done.lock().clear();
         reconciled(&scenario).await;
     }
     for name in ["springtide-token-keys", "springtide-portal-token"] {
@@ -123,10 +141,13 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
             .calls(&Method::PATCH, "/secrets/springtide-worker-tls")
             .len()
     };
+    let look_anew = || scenario.context.tenants_done.lock().clear();
     days(264);
+    look_anew();
     reconciled(&scenario).await;
     assert_eq!(issued(), 1);
     days(265);
+    look_anew();
     reconciled(&scenario).await;
     assert_eq!(issued(), 2);
 }
@@ -198,11 +219,10 @@ async fn a_tenant_goes_in_order_workers_gateways_namespace_account() {
         "metadata": {"name": "web-0", "namespace": "tenant-acme", "labels": {"springtide.dev/tenant": "acme", "springtide.dev/pool": "web"}},
     }))
     .unwrap();
-    scenario
-        .context
-        .stores
-        .pods
-        .take(kube::runtime::watcher::Event::Delete(gone), &mut Vec::new());
+    scenario.context.stores.pods.take(
+        kube::runtime::watcher::Event::Delete(gone),
+        &mut crate::controllers::pods::Owned::new(),
+    );
     step().await;
     assert!(scenario.api.get(GATEWAYS).is_none() && scenario.api.get(NAMESPACE).is_none());
     scenario.billing.fail(Reason::Unavailable, "away");

@@ -237,10 +237,10 @@ fn waiting_and_rates_are_summed_over_gateways_that_are_heard() {
         ended: 0,
         spooled: 0,
     };
-    let uid = gateway().pod_uid;
-    assert!(book.gateway_report(&uid, attachment, waiting(1, 3, 0), at(0)));
+    let facts = gateway();
+    assert!(book.gateway_report(&facts, attachment, waiting(1, 3, 0), at(0)));
     assert!(
-        !book.gateway_report(&uid, attachment, waiting(2, 3, 8), at(2_000)),
+        !book.gateway_report(&facts, attachment, waiting(2, 3, 8), at(2_000)),
         "no step without a change"
     );
     let view = book.view(&key(), at(2_000));
@@ -272,4 +272,50 @@ proptest! {
         prop_assert_eq!(one.turns_answered, other.turns_answered);
         prop_assert_eq!(one.turns_answered, (highest - 1) * 10);
     }
+}
+
+#[test]
+fn a_pool_is_told_once_that_a_peer_fell_silent_and_at_once_when_it_is_heard_again() {
+    let (mut book, attachment, _commands) = with_worker();
+    let (sender, _endpoints) = mpsc::channel(64);
+    let gateways = book.attach_gateway(gateway(), sender, at(0));
+    assert!(book.fell_silent(at(2_500)).is_empty());
+    assert_eq!(Vec::from_iter(book.fell_silent(at(2_600))), [key()]);
+    assert!(book.fell_silent(at(5_000)).is_empty(), "it is known");
+    let heard = |book: &mut Book, sequence, now| {
+        book.report(&facts("u1", "b1"), attachment, report(sequence, 0), now)
+            .step
+    };
+    assert!(heard(&mut book, 2, at(6_000)), "though nothing else has changed");
+    assert!(!heard(&mut book, 3, at(7_000)));
+    let waiting = |sequence| GatewayReport {
+        sequence,
+        measured: None,
+        pool: key().pool,
+        waiting: 0,
+        oldest_wait: Duration::ZERO,
+        arrived: 0,
+        ended: 0,
+        spooled: 0,
+    };
+    assert!(book.gateway_report(&gateway(), gateways, waiting(1), at(7_000)));
+    assert!(!book.gateway_report(&gateway(), gateways, waiting(2), at(7_500)));
+    assert_eq!(Vec::from_iter(book.fell_silent(at(9_800))), [key()]);
+}
+
+#[test]
+fn the_first_step_since_the_last_decision_is_remembered_until_the_next() {
+    let (mut book, attachment, _commands) = with_worker();
+    book.decided(&key());
+    book.report(&facts("u1", "b1"), attachment, report(2, 0), at(1_000));
+    assert_eq!(
+        book.view(&key(), at(1_000)).stepped,
+        None,
+        "a heartbeat is no step"
+    );
+    book.report(&facts("u1", "b1"), attachment, report(3, 2), at(1_500));
+    book.report(&facts("u1", "b1"), attachment, report(4, 1), at(1_600));
+    assert_eq!(book.view(&key(), at(1_600)).stepped, Some(at(1_500)));
+    book.decided(&key());
+    assert_eq!(book.view(&key(), at(1_600)).stepped, None);
 }

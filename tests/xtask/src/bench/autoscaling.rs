@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::progress::alone;
 use crate::{demo, workspace};
 
+use super::scale;
 use super::simulation::{Outcome, Scene, TRACES};
 
 /// The pool of the bars: 20 conversations a worker, no headroom.
@@ -42,6 +43,8 @@ pub(crate) struct Options {
     /// Highest loads that each trace is scaled to, in conversations.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000], value_name = "COUNT")]
     peaks: Vec<u32>,
+    #[command(flatten)]
+    scale: scale::ScaleOptions,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,6 +53,8 @@ enum Part {
     Simulation,
     /// The demo's course on a real cluster.
     Cluster,
+    /// Thousands of pools on a real API server, with simulated workers.
+    Scale,
 }
 
 /// Measures, and writes the report; a bar that is missed is said and is no error.
@@ -64,6 +69,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if wanted(Part::Cluster) {
         bars.extend(on_cluster(&options.report.with_extension("course"))?);
+    }
+    if wanted(Part::Scale) {
+        bars.extend(scale::run(
+            &options.scale,
+            &options.report.with_extension("scale"),
+        )?);
     }
     if bars.is_empty() {
         bail!("nothing was measured");
@@ -83,7 +94,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::write(&options.report, text).with_context(|| format!("cannot write {}", options.report.display()))
 }
 
-fn bar(what: &str, measured: f64, most: f64, n: u64, reference: &str) -> Value {
+pub(super) fn bar(what: &str, measured: f64, most: f64, n: u64, reference: &str) -> Value {
     json!({"what": what, "measured": measured, "bar": most, "met": measured <= most, "n": n, "reference": reference})
 }
 

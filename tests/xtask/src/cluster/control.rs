@@ -53,8 +53,8 @@ pub(crate) fn wait_api(state: &State, binaries: &Path) -> Result<()> {
     })
 }
 
-/// Starts what works on the API server.
-pub(crate) fn start_rest(state: &State, binaries: &Path) -> Result<()> {
+/// Starts what works on the API server. A node that is not heard for `node_grace_seconds` is lost.
+pub(crate) fn start_rest(state: &State, binaries: &Path, node_grace_seconds: u32) -> Result<()> {
     settings::scheduler(state)?;
     settings::dns(state)?;
     settings::dns_access(state)?;
@@ -62,7 +62,7 @@ pub(crate) fn start_rest(state: &State, binaries: &Path) -> Result<()> {
         state,
         binaries,
         "kube-controller-manager",
-        &controller_manager(state),
+        &controller_manager(state, node_grace_seconds),
     )?;
     start(
         state,
@@ -143,7 +143,7 @@ fn api_server(state: &State) -> Vec<String> {
     ]
 }
 
-fn controller_manager(state: &State) -> Vec<String> {
+fn controller_manager(state: &State, node_grace_seconds: u32) -> Vec<String> {
     let pki = |name: &str| state.text(&format!("pki/{name}"));
     vec![
         format!("--kubeconfig={}", pki("kube-controller-manager.kubeconfig")),
@@ -164,7 +164,7 @@ fn controller_manager(state: &State) -> Vec<String> {
         format!("--service-cluster-ip-range={SERVICE_RANGE}"),
         "--use-service-account-credentials=true".into(),
         "--leader-elect=false".into(),
-        "--node-monitor-grace-period=10s".into(),
+        format!("--node-monitor-grace-period={node_grace_seconds}s"),
         "--node-monitor-period=2s".into(),
         "--kube-api-qps=500".into(),
         "--kube-api-burst=1000".into(),

@@ -5,6 +5,7 @@ mod binaries;
 mod cgroup;
 mod control;
 mod down;
+mod fake;
 pub(crate) mod layout;
 mod network;
 mod node;
@@ -24,7 +25,9 @@ use clap::{Args, Subcommand};
 use crate::command::{attached, output};
 use crate::progress::alone;
 
-use layout::{CONTROL, NODES, Node, State};
+use layout::{NODES, Node, State};
+
+pub(crate) use layout::CONTROL;
 
 pub(crate) use binaries::ensure as ensure_binaries;
 pub(crate) use node::{images as node_images, load_image};
@@ -51,9 +54,9 @@ pub(crate) struct Options {
 enum Action {
     /// Build what is missing, clean what an earlier run left, and start both nodes.
     Up {
-        /// Also build kwok, which serves fake nodes for tests of scale.
-        #[arg(long)]
-        with_kwok: bool,
+        /// Instead of the two nodes, so many fake ones: kwok answers for them and for the pods on them.
+        #[arg(long, value_name = "COUNT")]
+        fake_nodes: Option<u16>,
     },
     /// Stop everything and remove what the cluster wrote.
     Down,
@@ -109,7 +112,7 @@ enum Action {
 pub(crate) fn run(options: Options) -> Result<()> {
     let state = State::new(&options.state)?;
     match options.action {
-        Action::Up { with_kwok } => up::run(&state, with_kwok).and_then(|()| status::show(&state)),
+        Action::Up { fake_nodes } => up::run(&state, fake_nodes).and_then(|()| status::show(&state)),
         Action::Down => alone("cluster down", |_| stop(&state)),
         Action::Status => status::show(&state),
         Action::Kubectl { arguments } => attached(kubectl(&state, &state.binaries()?).args(arguments)),

@@ -14,7 +14,11 @@ use crate::progress::{Step, alone};
 use crate::{packages, workspace};
 
 use super::layout::{API_PORT, CONTROL, CONTROL_IP, NODES, Node, PAUSE_IMAGE, State, write};
-use super::{binaries, control, down, kubectl, network, node, process};
+use super::{binaries, control, down, fake, kubectl, network, node, process};
+
+/// Seconds until a node that is not heard is lost; a fake one that is late must not be.
+const NODE_GRACE: u32 = 10;
+const FAKE_NODE_GRACE: u32 = 120;
 
 /// Whether this machine can run the cluster; an error says what is missing.
 pub(crate) fn possible() -> Result<()> {
@@ -28,15 +32,17 @@ pub(crate) fn possible() -> Result<()> {
 }
 
 /// Packages, programs, and the cluster itself, each shown as a step.
-pub(crate) fn run(state: &State, with_kwok: bool) -> Result<()> {
+pub(crate) fn run(state: &State, fake_nodes: Option<u16>) -> Result<()> {
     possible()?;
     alone("packages", |step| packages::ensure(step, packages::CLUSTER))?;
-    let folder = alone("cluster programs", |step| binaries::ensure(step, with_kwok))?;
-    alone("cluster up", |step| start(step, state, &folder))
+    let folder = alone("cluster programs", |step| {
+        binaries::ensure(step, fake_nodes.is_some())
+    })?;
+    alone("cluster up", |step| start(step, state, &folder, fake_nodes))
 }
 
-/// Starts the cluster after cleaning what an earlier run left.
-pub(crate) fn start(step: &Step, state: &State, folder: &Path) -> Result<()> {
+/// Starts the cluster after cleaning what an earlier run left; with `fake_nodes`, so many of kwok's instead of the two.
+pub(crate) fn start(step: &Step, state: &State, folder: &Path, fake_nodes: Option<u16>) -> Result<()> {
     step.note("cleaning what an earlier run left");
     down::clean(state, Duration::ZERO)?;
     if network::exists() {
@@ -55,15 +61,25 @@ pub(crate) fn start(step: &Step, state: &State, folder: &Path) -> Result<()> {
     pause_image(state, folder)?;
     step.note("control plane and container runtimes");
     control::start_api(state, folder)?;
-    on_each_node(|node| node::start_runtime(state, node))?;
+    if fake_nodes.is_none() {
+        on_each_node(|node| node::start_runtime(state, node))?;
+    }
     control::wait_api(state, folder)?;
-    control::start_rest(state, folder)?;
-    NODES
-        .into_iter()
-        .try_for_each(|node| node::start_agents(state, folder, node))?;
+    let grace = if fake_nodes.is_some() {
+        FAKE_NODE_GRACE
+    } else {
+        NODE_GRACE
+    };
+    control::start_rest(state, folder, grace)?;
+    match fake_nodes {
+        Some(count) => fake::start(state, folder, count)?,
+        None => NODES
+            .into_iter()
+            .try_for_each(|node| node::start_agents(state, folder, node))?,
+    }
     start_forwarder(state, port)?;
     step.note("waiting for the nodes");
-    wait_ready(state, folder)?;
+    wait_ready(state, folder, fake_nodes.map_or(NODES.len(), usize::from))?;
     state.describe(folder, port)
 }
 
@@ -131,8 +147,8 @@ fn start_forwarder(state: &State, port: u16) -> Result<()> {
     process::start(state, "forward-api", None, &words)
 }
 
-fn wait_ready(state: &State, folder: &Path) -> Result<()> {
-    let wanted = NODES.map(|_| "True").join(" ");
+fn wait_ready(state: &State, folder: &Path, nodes: usize) -> Result<()> {
+    let wanted = vec!["True"; nodes].join(" ");
     wait_until("all nodes to be ready", Duration::from_secs(90), || {
         for name in process::recorded(state)? {
             process::check_alive(state, &name.name)?;

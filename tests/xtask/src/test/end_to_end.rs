@@ -75,7 +75,7 @@ fn on_cluster(report: &mut Report, binaries: &Path, name: Option<&str>) {
     let guard = down_guard(&state);
     let mut database = None;
     let up = report.step(STEPS[0], |step| {
-        cluster::start(step, &state, binaries).map(|()| done())
+        cluster::start(step, &state, binaries, None).map(|()| done())
     }) && report.step(STEPS[1], |step| {
         let images = images::pack_all(step)?;
         images::load(step, &state, &images).map(|()| done())

@@ -1,0 +1,85 @@
+//! Connections to the leading operator. Those who share one attach over it with a stream each.
+
+use std::time::Duration;
+
+use springtide_runtime::identity::{PeerIdentity, SystemRole};
+use springtide_runtime::tls::TlsMaterial;
+use tokio::sync::Mutex;
+use tonic::transport::Channel;
+
+/// As workers and gateways wait before they try again.
+pub(super) const RETRY: Duration = Duration::from_millis(250);
+/// As long as they wait for a connection, and for a stream.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
+/// Addresses of the operator's replicas.
+pub(super) const REPLICAS: [&str; 2] = ["127.0.0.1:7444", "127.0.0.1:7454"];
+
+/// One connection, made again when it is lost.
+pub(super) struct Link {
+    tls: TlsMaterial,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    generation: u64,
+    channel: Option<Channel>,
+    /// A follower named it.
+    leader: Option<String>,
+    next: usize,
+}
+
+/// Why a stream ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// That replica does not lead; this one does, if it is known.
+    NotLeader(String),
+    /// Anything else.
+    Lost,
+}
+
+impl Link {
+    pub(super) fn new(tls: TlsMaterial) -> Self {
+        Self {
+            tls,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The connection and its number; `None` if there is none now.
+    pub(super) async fn channel(&self) -> Option<(u64, Channel)> {
+        let mut state = self.state.lock().await;
+        if state.channel.is_none() {
+            let in_turn = REPLICAS[state.next % REPLICAS.len()].to_owned();
+            let address = match state.leader.take() {
+                Some(leader) => leader,
+                None => {
+                    state.next += 1;
+                    in_turn
+                }
+            };
+            let operator = PeerIdentity::System(SystemRole::Operator);
+            let connecting = self.tls.connect(&address, &operator);
+            state.channel = tokio::time::timeout(TIMEOUT, connecting).await.ok()?.ok();
+            state.generation += 1;
+        }
+        Some((state.generation, state.channel.clone()?))
+    }
+
+    /// A stream over that connection ended; waits as its peer would before it tries again.
+    pub(super) async fn ended(&self, generation: u64, end: End) {
+        let redirected = {
+            let mut state = self.state.lock().await;
+            if state.generation == generation {
+                state.channel = None;
+                if let End::NotLeader(leader) = &end {
+                    state.leader = Some(leader.clone()).filter(|leader| !leader.is_empty());
+                }
+            }
+            state.leader.is_some() || state.generation != generation
+        };
+        if !redirected {
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
