@@ -469,7 +469,7 @@ fn begins(ledger: &[LedgerLine]) -> HashMap<&str, BTreeSet<Timestamp>> {
 }
 
 /// Nearest rank, of sorted values.
-fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
+pub(crate) fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.checked_sub(1)?).copied()
 }

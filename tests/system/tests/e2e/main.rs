@@ -5,7 +5,5 @@ mod away;
 mod course;
 mod disk;
 mod doors;
-#[path = "../parts/mod.rs"]
-mod parts;
 mod resources;
 mod support;
