@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use springtide_proto::ids::ConversationId;
 use springtide_proto::metering::Delivery;
-use springtide_tests::load::{Client, Sent};
+use springtide_tests::load::{Client, Sent, worker_of};
 use springtide_tests::parts::{Gateway, INVOICE, REFUND, Tenant};
 use springtide_worker::conversations::Intake;
 use tokio::time::Instant;
@@ -155,6 +155,23 @@ async fn another_gateway_goes_on_from_the_clients_token() {
     assert_eq!(
         next.turn_sequence, 2,
         "the worker that has it is found by the token's hint, though it is full"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_moved_through_another_gateway_stays_where_it_is_when_it_comes_back() {
+    let tenant = Tenant::new().unwrap();
+    let one = tenant.worker("one", 1).await.unwrap();
+    let two = tenant.worker("two", 1).await.unwrap();
+    let first = tenant.gateway(&[&one]).await.unwrap();
+    let second = tenant.gateway(&[&two]).await.unwrap();
+    let reply = ask(&client(&first), "c1", "t1", REFUND, "").await;
+    let moved = ask(&client(&second), "c1", "t2", INVOICE, &reply.resume_token).await;
+    first.know(&[&one, &two]);
+    let back = ask(&client(&first), "c1", "t3", REFUND, &moved.resume_token).await;
+    assert_eq!(
+        (back.turn_sequence, worker_of(&back.resume_token)),
+        (3, Some("pod-two".into()))
     );
 }
 

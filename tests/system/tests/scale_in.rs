@@ -28,7 +28,11 @@ async fn scale_in_loses_no_conversation_and_no_turn_is_answered_twice() {
     assert!(figures.scaled_in > 5 && figures.moved > 0, "{figures:#?}");
     assert_eq!((figures.lost, figures.answered_twice), (0, 0), "{figures:#?}");
     assert_eq!(
-        (figures.wrongly_counted, figures.left_in_spools, figures.one_witness),
+        (
+            figures.wrongly_counted,
+            figures.left_in_spools,
+            figures.one_witness
+        ),
         (0, 0, 0),
         "{figures:#?}"
     );
@@ -47,7 +51,11 @@ async fn killed_workers_lose_no_conversation_and_every_answer_counts_once() {
     assert!(figures.killed > 2, "{figures:#?}");
     assert_eq!((figures.lost, figures.answered), (0, 6_000), "{figures:#?}");
     assert_eq!(
-        (figures.answered_twice, figures.wrongly_counted, figures.left_in_spools),
+        (
+            figures.answered_twice,
+            figures.wrongly_counted,
+            figures.left_in_spools
+        ),
         (0, 0, 0),
         "{figures:#?}"
     );
@@ -69,7 +77,11 @@ async fn a_new_conversation_is_assigned_to_one_worker() {
     let figures = assignment::run(size, folder.path().to_owned()).await.unwrap();
     assert_eq!(figures.conversations, 300);
     assert_eq!(
-        (figures.not_answered, figures.assigned_twice, figures.wrongly_counted),
+        (
+            figures.not_answered,
+            figures.assigned_twice,
+            figures.wrongly_counted
+        ),
         (0, 0, 0),
         "{figures:#?}"
     );

@@ -47,10 +47,10 @@ pub struct Size {
     #[arg(long, default_value_t = 2, value_name = "COUNT")]
     pub turns: usize,
     /// Customers at once
-    #[arg(long, default_value_t = 600, value_name = "COUNT")]
+    #[arg(long, default_value_t = 1_500, value_name = "COUNT")]
     pub customers: u32,
     /// Longest pause between an answer and the next message, in milliseconds
-    #[arg(long, default_value_t = 300, value_name = "MILLISECONDS")]
+    #[arg(long, default_value_t = 1_000, value_name = "MILLISECONDS")]
     pub think: u64,
     /// Workers at least; all customers fit on so many
     #[arg(long, default_value_t = 6, value_name = "COUNT")]
@@ -62,7 +62,7 @@ pub struct Size {
     #[arg(long, default_value_t = 500, value_name = "MILLISECONDS")]
     pub every: u64,
     /// A drained worker's longest deadline, in milliseconds
-    #[arg(long, default_value_t = 300, value_name = "MILLISECONDS")]
+    #[arg(long, default_value_t = 200, value_name = "MILLISECONDS")]
     pub deadline: u64,
     /// Pause between two kills, in seconds; 0 for none
     #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::progress::alone;
 use crate::{demo, workspace};
 
+use super::in_process;
 use super::simulation::{Outcome, Scene, TRACES};
 
 /// The pool of the bars: 20 conversations a worker, no headroom.
@@ -42,6 +43,8 @@ pub(crate) struct Options {
     /// Highest loads that each trace is scaled to, in conversations.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000], value_name = "COUNT")]
     peaks: Vec<u32>,
+    #[command(flatten)]
+    in_process: in_process::InProcessOptions,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -50,6 +53,10 @@ enum Part {
     Simulation,
     /// The demo's course on a real cluster.
     Cluster,
+    /// New conversations to warm workers.
+    Assignment,
+    /// Workers that come and go under load.
+    Chaos,
 }
 
 /// Measures, and writes the report; a bar that is missed is said and is no error.
@@ -64,6 +71,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     if wanted(Part::Cluster) {
         bars.extend(on_cluster(&options.report.with_extension("course"))?);
+    }
+    if wanted(Part::Assignment) {
+        let folder = options.report.with_extension("assignment");
+        bars.extend(in_process::assignment(&options.in_process, &folder)?);
+    }
+    if wanted(Part::Chaos) {
+        let folder = options.report.with_extension("chaos");
+        bars.extend(in_process::chaos(&options.in_process, &folder)?);
     }
     if bars.is_empty() {
         bail!("nothing was measured");
@@ -83,7 +98,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::write(&options.report, text).with_context(|| format!("cannot write {}", options.report.display()))
 }
 
-fn bar(what: &str, measured: f64, most: f64, n: u64, reference: &str) -> Value {
+pub(super) fn bar(what: &str, measured: f64, most: f64, n: u64, reference: &str) -> Value {
     json!({"what": what, "measured": measured, "bar": most, "met": measured <= most, "n": n, "reference": reference})
 }
 
