@@ -7,13 +7,23 @@
 //! - [`manifests`]: tenants, pools, plans and promotions to apply.
 //! - [`course`]: the demo: its load, its faults, its promotion, its bills.
 //! - [`scale`]: thousands of pools on a real API server, with simulated workers.
+//! - [`parts`]: workers and gateways in this process.
+//! - [`turns`]: the ledger of a run with those: customers' side and witnesses' side of each turn.
+//! - [`chaos`]: scale-in under load with those.
+//! - [`assignment`]: how long a new conversation takes to a warm worker, with those.
+//! - [`resources`]: what this process used.
 //! - [`report`]: every figure of a course, computed from the files that it left.
 
+pub mod assignment;
+pub mod chaos;
 pub mod cluster;
 pub mod course;
 pub mod data;
 pub mod load;
 pub mod manifests;
+pub mod parts;
 pub mod report;
+pub mod resources;
 pub mod scale;
 pub mod trace;
+pub mod turns;

@@ -8,7 +8,7 @@ use springtide_runtime::telemetry::{self, TelemetryArgs};
 use springtide_tests::cluster::Cluster;
 use springtide_tests::course::{Course, Database, Scale};
 use springtide_tests::data::DataArgs;
-use springtide_tests::scale;
+use springtide_tests::{assignment, chaos, scale};
 
 /// Plays the demo on a running cluster: two client firms, customers, faults, a promotion, and the bills.
 ///
@@ -35,6 +35,32 @@ enum Command {
     Scale(Box<ScaleArgs>),
     /// Compute the figures of such a run again, from the files it left
     ScaleReport {
+        /// Folder of the run
+        folder: PathBuf,
+    },
+    /// Measure how long new conversations take to warm workers, in this process
+    Assignment {
+        /// Where the run leaves its files
+        #[arg(long, value_name = "FOLDER")]
+        report: PathBuf,
+        #[command(flatten)]
+        size: assignment::Size,
+    },
+    /// Talk to workers that come and go, in this process, and count what was lost
+    Chaos {
+        /// Where the run leaves its files
+        #[arg(long, value_name = "FOLDER")]
+        report: PathBuf,
+        #[command(flatten)]
+        size: chaos::Size,
+    },
+    /// Compute the figures of an assignment run again, from the files it left
+    AssignmentReport {
+        /// Folder of the run
+        folder: PathBuf,
+    },
+    /// Compute the figures of a chaos run again, from the files it left
+    ChaosReport {
         /// Folder of the run
         folder: PathBuf,
     },
@@ -84,6 +110,11 @@ fn phase(text: &str) -> Result<(String, f64), String> {
     ))
 }
 
+fn show(figures: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(figures)?);
+    Ok(())
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
@@ -116,11 +147,13 @@ async fn main() -> anyhow::Result<()> {
                 operator: run.operator,
                 size: run.size,
             };
-            println!("{}", serde_json::to_string_pretty(&figures.play().await?)?);
+            show(&figures.play().await?)?;
         }
-        Command::ScaleReport { folder } => {
-            println!("{}", serde_json::to_string_pretty(&scale::compute(&folder)?)?);
-        }
+        Command::ScaleReport { folder } => show(&scale::compute(&folder)?)?,
+        Command::Assignment { report, size } => show(&assignment::run(size, report).await?)?,
+        Command::Chaos { report, size } => show(&chaos::run(size, report).await?)?,
+        Command::AssignmentReport { folder } => show(&assignment::compute(&folder)?)?,
+        Command::ChaosReport { folder } => show(&chaos::compute(&folder)?)?,
         Command::Report { folder } => {
             let before: serde_json::Value = serde_json::from_str(
                 &std::fs::read_to_string(folder.join(springtide_tests::report::REPORT))

@@ -4,23 +4,19 @@
     clippy::panic,
     reason = "a test ends where it cannot go on"
 )]
-mod parts;
 
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use http::{Method, StatusCode};
-use parts::{Gateway, Tenant};
 use serde_json::{Value, json};
 use springtide_proto::ids::ConversationId;
 use springtide_proto::metering::Delivery;
-use springtide_tests::load::{Client, Sent};
+use springtide_tests::load::{Client, Sent, worker_of};
+use springtide_tests::parts::{Gateway, INVOICE, REFUND, Tenant};
 use springtide_worker::conversations::Intake;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
-
-const REFUND: &str = "退款多久到账";
-const INVOICE: &str = "怎么开发票";
 
 fn client(gateway: &Gateway) -> Client {
     Client::new(&gateway.url).unwrap()
@@ -54,9 +50,9 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_witnesses_hold_the_same_bytes_and_a_repeated_turn_is_one_event() {
-    let tenant = Tenant::new();
-    let worker = tenant.worker("one", 1).await;
-    let gateway = tenant.gateway(&[&worker]).await;
+    let tenant = Tenant::new().unwrap();
+    let worker = tenant.worker("one", 1).await.unwrap();
+    let gateway = tenant.gateway(&[&worker]).await.unwrap();
     let client = client(&gateway);
     let first = ask(&client, "c1", "t1", REFUND, "").await;
     let again = ask(&client, "c1", "t1", REFUND, "").await;
@@ -84,12 +80,12 @@ async fn both_witnesses_hold_the_same_bytes_and_a_repeated_turn_is_one_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_goes_on_at_another_worker_when_its_own_is_killed() {
-    let tenant = Tenant::new();
-    let one = tenant.worker("one", 1).await;
-    let gateway = tenant.gateway(&[&one]).await;
+    let tenant = Tenant::new().unwrap();
+    let one = tenant.worker("one", 1).await.unwrap();
+    let gateway = tenant.gateway(&[&one]).await.unwrap();
     let client = client(&gateway);
     let first = ask(&client, "c1", "t1", REFUND, "").await;
-    let two = tenant.worker("two", 1).await;
+    let two = tenant.worker("two", 1).await.unwrap();
     gateway.know(&[&one, &two]);
     one.kill();
     let second = ask(&client, "c1", "t2", INVOICE, &first.resume_token).await;
@@ -102,9 +98,12 @@ async fn a_conversation_goes_on_at_another_worker_when_its_own_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_goes_on_at_another_worker_when_its_own_hands_off() {
-    let tenant = Tenant::new();
-    let (one, two) = (tenant.worker("one", 1).await, tenant.worker("two", 1).await);
-    let gateway = tenant.gateway(&[&one]).await;
+    let tenant = Tenant::new().unwrap();
+    let (one, two) = (
+        tenant.worker("one", 1).await.unwrap(),
+        tenant.worker("two", 1).await.unwrap(),
+    );
+    let gateway = tenant.gateway(&[&one]).await.unwrap();
     let client = client(&gateway);
     let first = ask(&client, "c1", "t1", REFUND, "").await;
     one.answering.conversations.set_intake(Intake::HandingOff);
@@ -116,9 +115,12 @@ async fn a_conversation_goes_on_at_another_worker_when_its_own_hands_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_was_too_slow_keeps_no_place_for_a_conversation_that_went_on_elsewhere() {
-    let tenant = Tenant::new();
-    let (one, two) = (tenant.worker("one", 2).await, tenant.worker("two", 1).await);
-    let gateway = tenant.gateway(&[&one]).await;
+    let tenant = Tenant::new().unwrap();
+    let (one, two) = (
+        tenant.worker("one", 2).await.unwrap(),
+        tenant.worker("two", 1).await.unwrap(),
+    );
+    let gateway = tenant.gateway(&[&one]).await.unwrap();
     // Its turns wait for this lock, as those of a worker that gets no processor.
     let conversation = ConversationId::parse("c1").unwrap();
     let slot = one
@@ -142,9 +144,12 @@ async fn a_worker_that_was_too_slow_keeps_no_place_for_a_conversation_that_went_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_gateway_goes_on_from_the_clients_token() {
-    let tenant = Tenant::new();
-    let worker = tenant.worker("one", 1).await;
-    let (first, second) = (tenant.gateway(&[&worker]).await, tenant.gateway(&[&worker]).await);
+    let tenant = Tenant::new().unwrap();
+    let worker = tenant.worker("one", 1).await.unwrap();
+    let (first, second) = (
+        tenant.gateway(&[&worker]).await.unwrap(),
+        tenant.gateway(&[&worker]).await.unwrap(),
+    );
     let reply = ask(&client(&first), "c1", "t1", REFUND, "").await;
     let next = ask(&client(&second), "c1", "t2", INVOICE, &reply.resume_token).await;
     assert_eq!(
@@ -154,10 +159,27 @@ async fn another_gateway_goes_on_from_the_clients_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_moved_through_another_gateway_stays_where_it_is_when_it_comes_back() {
+    let tenant = Tenant::new().unwrap();
+    let one = tenant.worker("one", 1).await.unwrap();
+    let two = tenant.worker("two", 1).await.unwrap();
+    let first = tenant.gateway(&[&one]).await.unwrap();
+    let second = tenant.gateway(&[&two]).await.unwrap();
+    let reply = ask(&client(&first), "c1", "t1", REFUND, "").await;
+    let moved = ask(&client(&second), "c1", "t2", INVOICE, &reply.resume_token).await;
+    first.know(&[&one, &two]);
+    let back = ask(&client(&first), "c1", "t3", REFUND, &moved.resume_token).await;
+    assert_eq!(
+        (back.turn_sequence, worker_of(&back.resume_token)),
+        (3, Some("pod-two".into()))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_finds_no_room_waits_with_a_position_and_is_served_when_there_is() {
-    let tenant = Tenant::new();
-    let worker = tenant.worker("one", 1).await;
-    let gateway = tenant.gateway(&[&worker]).await;
+    let tenant = Tenant::new().unwrap();
+    let worker = tenant.worker("one", 1).await.unwrap();
+    let gateway = tenant.gateway(&[&worker]).await.unwrap();
     let client = client(&gateway);
     let first = ask(&client, "c1", "t1", REFUND, "").await;
     let body =
@@ -190,9 +212,9 @@ async fn who_finds_no_room_waits_with_a_position_and_is_served_when_there_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_refused_by_name() {
-    let tenant = Tenant::new();
-    let worker = tenant.worker("one", 1).await;
-    let gateway = tenant.gateway(&[&worker]).await;
+    let tenant = Tenant::new().unwrap();
+    let worker = tenant.worker("one", 1).await.unwrap();
+    let gateway = tenant.gateway(&[&worker]).await.unwrap();
     let client = client(&gateway);
     let turns = "/v1/conversations/c1/turns";
     for (path, body, status, reason, field) in [
@@ -272,9 +294,9 @@ async fn what_is_wrong_is_refused_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socket_gets_replies_places_and_errors_and_lives_on() {
-    let tenant = Tenant::new();
-    let worker = tenant.worker("one", 1).await;
-    let gateway = tenant.gateway(&[&worker]).await;
+    let tenant = Tenant::new().unwrap();
+    let worker = tenant.worker("one", 1).await.unwrap();
+    let gateway = tenant.gateway(&[&worker]).await.unwrap();
     let client = client(&gateway);
     let first = ask(&client, "c1", "t1", REFUND, "").await;
     let url = format!("{}/v1/conversations/c2/ws", gateway.url.replace("http", "ws"));
@@ -310,9 +332,9 @@ async fn a_socket_gets_replies_places_and_errors_and_lives_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reply_whose_customer_has_gone_is_reported_as_undelivered() {
-    let tenant = Tenant::new();
-    let worker = tenant.worker("one", 1).await;
-    let gateway = tenant.gateway(&[&worker]).await;
+    let tenant = Tenant::new().unwrap();
+    let worker = tenant.worker("one", 1).await.unwrap();
+    let gateway = tenant.gateway(&[&worker]).await.unwrap();
     let turn = springtide_gateway::relay::CustomerTurn {
         conversation: springtide_proto::ids::ConversationId::parse("c1").unwrap(),
         turn: springtide_proto::ids::TurnId::parse("t1").unwrap(),
@@ -332,9 +354,9 @@ async fn a_reply_whose_customer_has_gone_is_reported_as_undelivered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chat_page_and_its_parts_come_from_the_gateway_alone() {
-    let tenant = Tenant::new();
-    let worker = tenant.worker("one", 1).await;
-    let gateway = tenant.gateway(&[&worker]).await;
+    let tenant = Tenant::new().unwrap();
+    let worker = tenant.worker("one", 1).await.unwrap();
+    let gateway = tenant.gateway(&[&worker]).await.unwrap();
     for path in ["/", "/chat.js", "/chat.css"] {
         let (status, body) = client(&gateway)
             .request(Method::GET, path, String::new())

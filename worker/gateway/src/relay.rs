@@ -25,7 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::Channels;
 use crate::metrics::Metrics;
 use crate::pool::{Assignment, Pool, Worker};
-use crate::resume::{ResumeToken, newer};
+use crate::resume::ResumeToken;
 use crate::sessions::{Session, Sessions};
 use crate::workers::{WorkerAnswer, Workers};
 
@@ -273,7 +273,7 @@ impl Relay {
         let pool = self.pools.get(pool_id).ok_or_else(unknown)?;
         let shared = self.sessions.enter(&turn.conversation, pool_id, Instant::now());
         let mut session = shared.lock().await;
-        session.token = newer(session.token.take(), turn.token.clone());
+        session.take_token(turn.token.clone());
         let mut tried = Tried::default();
         let result = self
             .relay_in_session(&turn, pool, &mut session, place, done, &mut tried)

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use springtide_proto::ids::{ConversationId, PodUid, PoolId};
 use tokio::time::Instant;
 
-use crate::resume::ResumeToken;
+use crate::resume::{ResumeToken, newer};
 
 /// One conversation; its lock serialises its turns.
 #[derive(Debug, Default)]
@@ -17,6 +17,19 @@ pub struct Session {
     pub worker: Option<PodUid>,
     /// The newest token seen.
     pub token: Option<ResumeToken>,
+}
+
+impl Session {
+    /// Takes the token that a client sent. One that is newer than ours says that the conversation went on through another
+    /// gateway: then it is where that token was sealed.
+    pub fn take_token(&mut self, clients: Option<ResumeToken>) {
+        let own = self.token.take();
+        let before = own.as_ref().map(|own| own.sequence);
+        self.token = newer(own, clients);
+        if before.is_some() && before < self.token.as_ref().map(|newest| newest.sequence) {
+            self.worker = None;
+        }
+    }
 }
 
 /// A shared session.

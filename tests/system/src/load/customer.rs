@@ -78,34 +78,19 @@ impl Customer {
     /// Sends one message until it is answered; whether it was.
     async fn ask(&mut self, turn: &str, question: &Question, token: &mut String) -> bool {
         self.counts.sent.fetch_add(1, Ordering::Relaxed);
-        let (sent, begun) = (self.ledger.now(), Instant::now());
-        let (mut attempts, mut pause) = (0, RETRY.0);
-        let reply = loop {
-            attempts += 1;
-            match self
-                .client
-                .turn(&self.conversation, turn, &question.text, token)
-                .await
-            {
-                Sent::Reply(reply) => break Some(reply),
-                Sent::Waiting => {
-                    self.counts.waiting.fetch_add(1, Ordering::Relaxed);
-                }
-                Sent::Again(why) => {
-                    tracing::debug!(conversation = self.conversation, turn, why, "sent again");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(RETRY.1);
-                }
-                Sent::Refused(status, why) => {
-                    tracing::error!(conversation = self.conversation, turn, %status, why, "refused");
-                    break None;
-                }
-            }
-            if begun.elapsed() >= PATIENCE {
-                tracing::error!(conversation = self.conversation, turn, attempts, "not answered");
-                break None;
-            }
+        let sent = self.ledger.now();
+        let waiting = || {
+            self.counts.waiting.fetch_add(1, Ordering::Relaxed);
         };
+        let Asked { reply, attempts } = send_until_answered(
+            &self.client,
+            &self.conversation,
+            turn,
+            &question.text,
+            token,
+            waiting,
+        )
+        .await;
         let counter = if reply.is_some() {
             &self.counts.answered
         } else {
@@ -144,8 +129,51 @@ impl Customer {
     }
 }
 
+/// What came of a message.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The answer; none if it was refused for good, or patience ended.
+    pub reply: Option<Reply>,
+    /// Requests that were sent for it.
+    pub attempts: u32,
+}
+
+/// Sends one message until it is answered; `waiting` hears each time that it waits for a worker.
+pub async fn send_until_answered(
+    client: &Client,
+    conversation: &str,
+    turn: &str,
+    text: &str,
+    token: &str,
+    waiting: impl Fn(),
+) -> Asked {
+    let begun = Instant::now();
+    let (mut attempts, mut pause) = (0, RETRY.0);
+    let reply = loop {
+        attempts += 1;
+        match client.turn(conversation, turn, text, token).await {
+            Sent::Reply(reply) => break Some(reply),
+            Sent::Waiting => waiting(),
+            Sent::Again(why) => {
+                tracing::debug!(conversation, turn, why, "sent again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY.1);
+            }
+            Sent::Refused(status, why) => {
+                tracing::error!(conversation, turn, %status, why, "refused");
+                break None;
+            }
+        }
+        if begun.elapsed() >= PATIENCE {
+            tracing::error!(conversation, turn, attempts, "not answered");
+            break None;
+        }
+    };
+    Asked { reply, attempts }
+}
+
 /// The worker named in the clear part of a resume token: `1.SEQUENCE.WORKER.SEALED`.
-fn worker_of(token: &str) -> Option<String> {
+pub fn worker_of(token: &str) -> Option<String> {
     let (head, _) = token.strip_prefix("1.")?.rsplit_once('.')?;
     Some(head.split_once('.')?.1.to_owned())
 }

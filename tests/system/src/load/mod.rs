@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 pub use client::{Client, Reply, Sent};
-pub use customer::Customer;
+pub use customer::{Asked, Customer, send_until_answered, worker_of};
 use ledger::Ledger;
 
 use crate::data::Question;

@@ -170,5 +170,7 @@ fn report(session: &mut Session) -> Message {
         conversations_ended: load.ended,
         turns_answered: load.begun,
         not_accepting_because: String::new(),
+        ending: false,
+        parked_in: None,
     })
 }

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 use springtide_proto::metering::Delivery;
 use springtide_runtime::spool::{Spool, SpoolError};
 use springtide_tests::load::Client;
-
-use crate::parts::{Tenant, Worker};
+use springtide_tests::parts::{REFUND, Tenant, Worker};
 
 /// A small disk of its own; gone when dropped.
 struct SmallDisk(tempfile::TempDir);
@@ -63,7 +62,7 @@ fn may_mount() -> bool {
 /// Sends one turn of a conversation of its own.
 async fn ask(client: &Client, number: u32) -> (StatusCode, Value) {
     let path = format!("/v1/conversations/c{number}/turns");
-    let turn = json!({"turn_id": "t1", "text": "退款多久到账"}).to_string();
+    let turn = json!({"turn_id": "t1", "text": REFUND}).to_string();
     let (status, body) = client.request(Method::POST, &path, turn).await.unwrap();
     (status, serde_json::from_slice(&body).unwrap())
 }
@@ -100,9 +99,12 @@ async fn customers_of_a_gateway_whose_disk_is_full_are_told_to_come_again_and_no
     if !may_mount() {
         return;
     }
-    let (disk, tenant) = (SmallDisk::new("512k"), Tenant::new());
-    let worker = tenant.worker("one", 5_000).await;
-    let gateway = tenant.gateway_with_spool(&[&worker], disk.0.path()).await;
+    let (disk, tenant) = (SmallDisk::new("512k"), Tenant::new().unwrap());
+    let worker = tenant.worker("one", 5_000).await.unwrap();
+    let gateway = tenant
+        .gateway_with_spool(&[&worker], disk.0.path())
+        .await
+        .unwrap();
     let client = Client::new(&gateway.url).unwrap();
     let (answered, status, refusal) = fill(&client).await;
     let reason = refusal["error"]["reason"].as_str();
@@ -120,9 +122,12 @@ async fn customers_of_a_worker_whose_disk_is_full_wait_for_another_and_nothing_i
     if !may_mount() {
         return;
     }
-    let (disk, tenant) = (SmallDisk::new("512k"), Tenant::new());
-    let worker = tenant.worker_with_spool("one", 5_000, disk.0.path()).await;
-    let gateway = tenant.gateway(&[&worker]).await;
+    let (disk, tenant) = (SmallDisk::new("512k"), Tenant::new().unwrap());
+    let worker = tenant
+        .worker_with_spool("one", 5_000, disk.0.path())
+        .await
+        .unwrap();
+    let gateway = tenant.gateway(&[&worker]).await.unwrap();
     let client = Client::new(&gateway.url).unwrap();
     let (answered, status, told) = fill(&client).await;
     // Another worker may have room on its disk: until one is there, they wait.

@@ -6,8 +6,6 @@ mod course;
 mod disk;
 mod doors;
 mod drain;
-#[path = "../parts/mod.rs"]
-mod parts;
 mod resources;
 mod scarcity;
 mod support;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::progress::alone;
 use crate::{demo, workspace};
 
+use super::in_process;
 use super::scale;
 use super::simulation::{Outcome, Scene, TRACES};
 
@@ -45,6 +46,8 @@ pub(crate) struct Options {
     peaks: Vec<u32>,
     #[command(flatten)]
     scale: scale::ScaleOptions,
+    #[command(flatten)]
+    in_process: in_process::InProcessOptions,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,6 +58,10 @@ enum Part {
     Cluster,
     /// Thousands of pools on a real API server, with simulated workers.
     Scale,
+    /// New conversations to warm workers.
+    Assignment,
+    /// Workers that come and go under load.
+    Chaos,
 }
 
 /// Measures, and writes the report; a bar that is missed is said and is no error.
@@ -75,6 +82,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             &options.scale,
             &options.report.with_extension("scale"),
         )?);
+    }
+    if wanted(Part::Assignment) {
+        let folder = options.report.with_extension("assignment");
+        bars.extend(in_process::assignment(&options.in_process, &folder)?);
+    }
+    if wanted(Part::Chaos) {
+        let folder = options.report.with_extension("chaos");
+        bars.extend(in_process::chaos(&options.in_process, &folder)?);
     }
     if bars.is_empty() {
         bail!("nothing was measured");

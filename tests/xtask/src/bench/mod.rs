@@ -1,6 +1,7 @@
 //! `bench`: measures what the design promises, each figure beside its reference in the same run, and writes them as JSON.
 
 mod autoscaling;
+mod in_process;
 mod scale;
 mod simulation;
 
