@@ -58,11 +58,9 @@ pub async fn reconcile(promotion: Arc<Promotion>, context: Arc<Context>) -> Resu
     let outcome = hold(&promotion, &context).await;
     if let Err(PromotionError::Invalid(message)) = &outcome {
         update_status::say_invalid(&context, &promotion, message, context.clock.now()).await?;
-        ask(
-            &context,
-            &promotion.name_any(),
-            still_held(&promotion, &context).1,
-        );
+        let (name, (_, plans)) = (promotion.name_any(), still_held(&promotion, &context));
+        ask(&context, &name, plans);
+        context.live.needs(&name, None);
     }
     outcome
 }
