@@ -50,14 +50,10 @@ impl Link {
     pub(super) async fn channel(&self) -> Option<(u64, Channel)> {
         let mut state = self.state.lock().await;
         if state.channel.is_none() {
-            let in_turn = REPLICAS[state.next % REPLICAS.len()].to_owned();
-            let address = match state.leader.take() {
-                Some(leader) => leader,
-                None => {
-                    state.next += 1;
-                    in_turn
-                }
-            };
+            let address = state.leader.take().unwrap_or_else(|| {
+                state.next += 1;
+                REPLICAS[(state.next - 1) % REPLICAS.len()].to_owned()
+            });
             let operator = PeerIdentity::System(SystemRole::Operator);
             let connecting = self.tls.connect(&address, &operator);
             state.channel = tokio::time::timeout(TIMEOUT, connecting).await.ok()?.ok();

@@ -64,7 +64,7 @@ pub struct Size {
     #[arg(long, default_value_t = 5_000, value_name = "COUNT")]
     pub pools: u32,
     /// Tenants, among which the pools are shared out
-    #[arg(long, default_value_t = 500, value_name = "COUNT")]
+    #[arg(long, default_value_t = 320, value_name = "COUNT")]
     pub tenants: u32,
     /// Workers of a pool, at least
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
@@ -73,7 +73,7 @@ pub struct Size {
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub seconds: u64,
     /// Workers that steps need in a second, over all pools
-    #[arg(long, default_value_t = 10.0, value_name = "COUNT")]
+    #[arg(long, default_value_t = 5.0, value_name = "COUNT")]
     pub creations: f64,
 }
 

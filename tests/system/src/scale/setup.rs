@@ -26,7 +26,7 @@ const KNOWLEDGE: &str = "faq";
 const FIRST_PORT: u16 = 20_000;
 /// Requests to the API server at once.
 const AT_ONCE: usize = 8;
-const PROVISIONED: Duration = Duration::from_mins(10);
+const PROVISIONED: Duration = Duration::from_mins(20);
 
 /// A kubeconfig in which the operator has the permissions of its chart, and no others.
 pub(super) async fn operators_kubeconfig(cluster: &Cluster) -> anyhow::Result<String> {

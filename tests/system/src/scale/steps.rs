@@ -37,9 +37,8 @@ impl Steps {
     /// `creations` is how many workers a second the crossing pools need.
     pub(super) fn new(pools: &[Arc<Pool>], workers: u32, creations: f64) -> Self {
         // Of the same tenant, no two after another.
-        let stride = (1..)
-            .map(|n| pools.len() * 2 / 5 + n)
-            .find(|stride| coprime(*stride, pools.len()));
+        let from = pools.len() * 2 / 5 + 1;
+        let stride = (from..from + pools.len()).find(|stride| coprime(*stride, pools.len()));
         let stride = stride.unwrap_or(1);
         let order = (0..pools.len()).map(|place| pools[place * stride % pools.len()].clone());
         #[expect(

@@ -78,7 +78,9 @@ impl Parts {
                         .filter(|uid| !listed.contains(*uid))
                         .cloned()
                         .collect();
-                    gone.iter().for_each(|uid| self.remove(uid));
+                    for uid in &gone {
+                        self.remove(uid);
+                    }
                 }
                 Ok(Event::Apply(pod)) => self.apply(&pod),
                 Ok(Event::Delete(pod)) => self.remove(&pod.uid().unwrap_or_default()),

@@ -27,7 +27,7 @@ pub(super) struct ScaleOptions {
     #[arg(long, default_value_t = 5_000, value_name = "COUNT")]
     pools: u32,
     /// Tenants that they are shared out among, at most 16 each.
-    #[arg(long, default_value_t = 500, value_name = "COUNT")]
+    #[arg(long, default_value_t = 320, value_name = "COUNT")]
     tenants: u32,
     /// Workers of a pool, at least.
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
@@ -36,7 +36,7 @@ pub(super) struct ScaleOptions {
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     seconds: u64,
     /// Workers a second that steps need, over all pools: what the API server carries.
-    #[arg(long, default_value_t = 10.0, value_name = "COUNT")]
+    #[arg(long, default_value_t = 5.0, value_name = "COUNT")]
     creations: f64,
     /// Folder of the cluster while it runs.
     #[arg(long, env = cluster::STATE_VARIABLE, default_value = cluster::DEFAULT_STATE)]
