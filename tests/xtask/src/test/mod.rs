@@ -70,7 +70,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
             (true, true, Part::Units) => units::run(&mut report, programs.as_deref()),
             (true, true, Part::EndToEnd) => {
-                end_to_end::run(&mut report, programs.as_deref(), options.name.as_deref())
+                end_to_end::run(&mut report, programs.as_deref(), options.name.as_deref());
             }
         }
     }
