@@ -143,12 +143,14 @@ impl Turn {
     }
 }
 
+/// A turn, with a digest of the first report's bytes.
+type Kept = (Turn, Option<u64>);
+
 /// See the module.
 #[derive(Clone)]
 pub struct Turns {
     turns_each: usize,
-    /// Each with a digest of the first report's bytes.
-    kept: Arc<Mutex<Vec<(Turn, Option<u64>)>>>,
+    kept: Arc<Mutex<Vec<Kept>>>,
 }
 
 impl Turns {

@@ -1,5 +1,4 @@
 //! Scale-in under load, as `cargo xtask bench autoscaling --only chaos` measures it, with fewer conversations.
-#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 use springtide_tests::{assignment, chaos};
 

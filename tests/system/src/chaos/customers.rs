@@ -112,7 +112,7 @@ impl Customers {
 impl Conversation<'_> {
     /// One message, until it is answered; whether it was.
     async fn take(&mut self, turn: usize, random: &mut StdRng) -> bool {
-        let text = if turn % 2 == 0 { SHIPPING } else { CHOICE };
+        let text = if turn.is_multiple_of(2) { SHIPPING } else { CHOICE };
         let name = format!("t{turn}");
         let begun = Instant::now();
         let mut attempts = 0;
@@ -161,7 +161,7 @@ impl Conversation<'_> {
 
 /// The answer is that of a conversation in which all earlier turns were taken: the choice means something only after the list.
 fn goes_on(reply: &Reply, turn: usize) -> bool {
-    let kind = if turn % 2 == 0 { "list" } else { "unique" };
+    let kind = if turn.is_multiple_of(2) { "list" } else { "unique" };
     reply.kind == kind && usize::try_from(reply.turn_sequence) == Ok(turn + 1)
 }
 

@@ -30,7 +30,7 @@ pub use fleet::{Action, FLEET, Fleet, FleetEvent};
 pub const RUN: &str = "run.json";
 const GATEWAYS: usize = 2;
 /// How long the last usage may take to billing.
-const FLUSH: Duration = Duration::from_secs(60);
+const FLUSH: Duration = Duration::from_mins(1);
 pub(crate) const SETTINGS: Settings = Settings {
     waiting_room: 10_000,
     turn_timeout: Duration::from_secs(10),
