@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Candidate {
     /// Name of its Pod.
     pub pod: String,
+    /// No node has it yet.
+    pub unscheduled: bool,
     /// Its active conversations.
     pub active: u32,
     /// Until the last of them is parked, if nobody says anything more.
@@ -17,11 +19,11 @@ pub struct Candidate {
     pub outdated: bool,
 }
 
-/// The `count` that leave: outdated ones first, which must go anyway; then those with the fewest conversations, then those
+/// The `count` that leave: those that no node has yet, which are nothing but a wish; then outdated ones, which must go anyway; then those with the fewest conversations, then those
 /// that are without any the soonest, then the oldest. Whether a worker is ready says nothing of what its end would cost.
 pub fn choose_victims(mut candidates: Vec<Candidate>, count: usize) -> Vec<Candidate> {
     candidates.sort_by(|one, other| {
-        let key = |of: &Candidate| (!of.outdated, of.active, of.parked_in, of.created);
+        let key = |of: &Candidate| (!of.unscheduled, !of.outdated, of.active, of.parked_in, of.created);
         key(one).cmp(&key(other)).then_with(|| one.pod.cmp(&other.pod))
     });
     candidates.truncate(count);
@@ -38,6 +40,7 @@ mod tests {
     fn candidate((pod, active, parked_in, created, outdated): (&str, u32, u64, i64, bool)) -> Candidate {
         Candidate {
             pod: pod.to_owned(),
+            unscheduled: false,
             active,
             parked_in: Duration::from_secs(parked_in),
             created,
@@ -58,6 +61,16 @@ mod tests {
             let chosen = choose_victims(vec![candidate(stays), candidate(leaves)], 1);
             assert_eq!(chosen, [candidate(leaves)], "and {} stays", stays.0);
         }
+    }
+
+    #[test]
+    fn what_no_node_has_leaves_before_what_runs() {
+        let (mut waits, runs) = (
+            candidate(("new", 0, 0, 9, false)),
+            candidate(("old", 0, 0, 1, true)),
+        );
+        waits.unscheduled = true;
+        assert_eq!(choose_victims(vec![runs, waits.clone()], 1), [waits]);
     }
 
     proptest! {

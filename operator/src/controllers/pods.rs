@@ -63,6 +63,8 @@ pub struct PodFacts {
 pub struct Room {
     /// Workers that nodes have.
     pub scheduled: u32,
+    /// The same by namespace.
+    pub by_namespace: BTreeMap<String, u32>,
     /// Pools with workers that no node takes.
     pub refused: Vec<Refused>,
 }
@@ -135,7 +137,9 @@ impl PodIndex {
             let workers = || pods.values().filter(|pod| !pod.ended && !pod.terminating);
             let scheduled = workers().filter(|pod| pod.node.is_some()).count();
             let refused = workers().filter(|pod| pod.unschedulable.is_some()).count();
-            room.scheduled += u32::try_from(scheduled).unwrap_or(u32::MAX);
+            let count = u32::try_from(scheduled).unwrap_or(u32::MAX);
+            room.scheduled += count;
+            *room.by_namespace.entry(namespace.clone()).or_default() += count;
             if refused > 0 {
                 room.refused.push(Refused {
                     namespace: namespace.clone(),

@@ -35,6 +35,7 @@ pub struct Scarcity {
     /// Since when nodes have fewer workers than there was room for, although some wait.
     below_since: Option<Moment>,
     misfits: BTreeSet<PoolKey>,
+    by_tenant: BTreeMap<TenantId, u32>,
 }
 
 /// What nodes hold, and which pools have workers that none of them takes.
@@ -42,6 +43,8 @@ pub struct Scarcity {
 pub struct Nodes {
     /// Workers that nodes have.
     pub scheduled: u32,
+    /// The same by tenant.
+    pub by_tenant: BTreeMap<TenantId, u32>,
     /// Such pools, and whether nodes have no worker of it at all.
     pub refused: BTreeMap<PoolKey, bool>,
 }
@@ -49,6 +52,7 @@ pub struct Nodes {
 impl Scarcity {
     /// Takes note of what nodes hold.
     pub fn observe(&mut self, nodes: &Nodes, now: Moment) {
+        self.by_tenant.clone_from(&nodes.by_tenant);
         self.misfits
             .retain(|pool| nodes.refused.get(pool).is_some_and(|homeless| *homeless));
         let waits = nodes.refused.keys().any(|pool| !self.misfits.contains(pool));
@@ -103,12 +107,14 @@ impl Scarcity {
         }
         let all: Vec<_> = claims.values().copied().collect();
         let granted = grants(room, &all);
-        // A maximum is a maximum; nodes may become more.
-        let pending = if most.is_some_and(|most| most <= room) {
-            0
-        } else {
-            PENDING
-        };
+        // Who has less than its share has workers that wait for it, and nobody else's wait beside them: they would be taken
+        // instead. A maximum is a maximum; nodes may become more.
+        let served = claims
+            .keys()
+            .zip(&granted)
+            .all(|(tenant, granted)| self.has(tenant) >= *granted);
+        let is_maximum = most.is_some_and(|most| most <= room);
+        let pending = if served && !is_maximum { PENDING } else { 0 };
         claims
             .iter()
             .zip(granted)
@@ -117,6 +123,10 @@ impl Scarcity {
                 (tenant.clone(), granted + visible)
             })
             .collect()
+    }
+
+    fn has(&self, tenant: &TenantId) -> u32 {
+        self.by_tenant.get(tenant).copied().unwrap_or_default()
     }
 
     fn is_full(&self, now: Moment) -> bool {
@@ -154,7 +164,15 @@ pub fn share_out(context: &Context, scarcity: &mut Scarcity) {
 }
 
 fn nodes(context: &Context) -> Nodes {
-    let Room { scheduled, refused } = context.stores.pods.room();
+    let Room {
+        scheduled,
+        by_namespace,
+        refused,
+    } = context.stores.pods.room();
+    let by_tenant = by_namespace.into_iter().filter_map(|(namespace, count)| {
+        let tenant = TenantId::parse(tenant_of_namespace(&namespace)?).ok()?;
+        Some((tenant, count))
+    });
     let keyed = refused.into_iter().filter_map(|refused| {
         let tenant = TenantId::parse(tenant_of_namespace(&refused.namespace)?).ok()?;
         let pool = PoolId::parse(refused.pool).ok()?;
@@ -162,6 +180,7 @@ fn nodes(context: &Context) -> Nodes {
     });
     Nodes {
         scheduled,
+        by_tenant: by_tenant.collect(),
         refused: keyed.collect(),
     }
 }
@@ -214,6 +233,7 @@ mod tests {
         };
         Nodes {
             scheduled,
+            by_tenant: BTreeMap::new(),
             refused: refused
                 .iter()
                 .map(|(tenant, homeless)| (key(tenant), *homeless))
@@ -239,11 +259,19 @@ mod tests {
 
     #[test]
     fn nodes_that_are_full_are_shared_and_the_need_stays_visible() {
-        let scarcity = observed(&nodes(20, &[("a", false)]));
         let wanted = claims(&[("a", 40, 0), ("b", 30, 6)]);
-        let shares = scarcity.shares(None, &wanted, Moment::ZERO);
-        // 6 are guaranteed to b; the other 14 are shared equally; each may have 10 more waiting for a node.
-        assert_eq!(shares_of(&shares), [17, 23]);
+        let shares = |a: u32, b: u32| {
+            let held = [("a", a), ("b", b)].map(|(name, count)| (TenantId::parse(name).unwrap(), count));
+            let nodes = Nodes {
+                by_tenant: held.into(),
+                ..nodes(20, &[("a", false)])
+            };
+            shares_of(&observed(&nodes).shares(None, &wanted, Moment::ZERO))
+        };
+        // 6 are guaranteed to b; the other 14 are shared equally. As long as b has less, a gives up what is not its own.
+        assert_eq!(shares(20, 0), [7, 13]);
+        // Then each may have 10 more waiting for a node.
+        assert_eq!(shares(7, 13), [17, 23]);
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl Worker {
     pub(super) fn candidate(&self, digest: &str) -> Candidate {
         Candidate {
             pod: self.pod.name.clone(),
+            unscheduled: self.pod.unschedulable.is_some(),
             active: self.active(),
             parked_in: self.view.as_ref().map_or(Duration::ZERO, |view| view.parked_in),
             created: self.pod.created,

@@ -133,6 +133,7 @@ impl Autoscaler for Springtide {
         let candidates = removable.iter().map(|one| Candidate {
             // Names in the order of their numbers.
             pod: format!("{:010}", one.worker),
+            unscheduled: false,
             active: one.active,
             // Simulated customers end their conversations; none falls silent.
             parked_in: Duration::ZERO,
