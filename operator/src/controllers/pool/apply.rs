@@ -21,6 +21,8 @@ use super::moving::{self, Remark};
 #[derive(Debug)]
 pub(super) struct Applied {
     pub(super) created: Vec<String>,
+    /// Why the API server refuses to create a worker.
+    pub(super) refused: Option<String>,
     /// Creations that the cluster-wide pace put off, until then.
     pub(super) put_off: Option<Duration>,
     pub(super) result: Result<(), WriteError>,
@@ -36,11 +38,17 @@ pub(super) async fn apply(
 ) -> Applied {
     let mut applied = Applied {
         created: Vec::new(),
+        refused: None,
         put_off: None,
         result: Ok(()),
     };
     let allowed = allowed(context, prepared, &mut applied);
     let created = create_pods(context, prepared, allowed, seen, memory, &mut applied.created).await;
+    applied.refused = created
+        .as_ref()
+        .err()
+        .filter(|error| matches!(error.code(), Some(400..500)))
+        .map(WriteError::reason);
     command(context, prepared, seen);
     say(context, pool, &prepared.remarks);
     let steps = [

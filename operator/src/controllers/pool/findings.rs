@@ -11,12 +11,13 @@ pub(super) const KNOWLEDGE_READY: &str = "KnowledgeReady";
 /// Reason: it is.
 pub(super) const KNOWLEDGE_FOUND: &str = "Found";
 
-pub(super) fn findings(prepared: &Prepared<'_>, seen: &Seen) -> Vec<Finding> {
+/// `refused` is why the API server refuses to create a worker.
+pub(super) fn findings(prepared: &Prepared<'_>, seen: &Seen, refused: Option<&str>) -> Vec<Finding> {
     vec![
         available(prepared, seen),
         scaling_active(prepared, seen),
         knowledge_ready(prepared, seen),
-        workers_starting(prepared, seen),
+        workers_starting(prepared, seen, refused),
         override_active(prepared),
         capacity_granted(prepared, seen),
     ]
@@ -104,7 +105,11 @@ fn knowledge_ready(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
     }
 }
 
-fn workers_starting(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
+fn workers_starting(prepared: &Prepared<'_>, seen: &Seen, refused: Option<&str>) -> Finding {
+    if let Some(why) = refused {
+        let message = format!("the API server refuses to create a worker: {why}");
+        return Finding::neutral("WorkersStarting", true, "CreationRefused", message).alarming(true);
+    }
     let starting = prepared.decision.observation.starting;
     if let Some((name, (reason, message))) = prepared
         .workers

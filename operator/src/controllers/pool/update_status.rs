@@ -32,7 +32,7 @@ pub(super) async fn update_status(
     let known = pool.status.clone().unwrap_or_default();
     let (conditions, news) = merge(
         &known.conditions,
-        findings(prepared, seen),
+        findings(prepared, seen, applied.refused.as_deref()),
         pool.metadata.generation,
         seen.time,
     );

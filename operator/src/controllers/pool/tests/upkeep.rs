@@ -1,0 +1,115 @@
+//! What only keeps things fresh, and what waits: neither holds up a decision.
+
+use super::*;
+
+/// The pool as it is after an earlier leader decided it.
+async fn decided_before(pool: &BotPool) -> (Scenario, BotPool) {
+    let earlier = scenario();
+    earlier.api.put(
+        "/api/v1/namespaces/tenant-acme/configmaps/faq",
+        json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata"}),
+    );
+    reconciled(&earlier, pool).await;
+    let mut decided = pool.clone();
+    let written = earlier.api.get(POOL).unwrap();
+    decided.status = serde_json::from_value(written["status"].clone()).unwrap();
+    let later = scenario();
+    while later.context.may_keep_up() {}
+    (later, decided)
+}
+
+#[tokio::test]
+async fn under_a_new_leader_what_only_keeps_things_fresh_holds_up_no_decision() {
+    let mut pool = web(at_once(2));
+    pool.spec.knowledge.config_maps = vec!["faq".to_owned()];
+    let (scenario, pool) = decided_before(&pool).await;
+    reconciled(&scenario, &pool).await;
+    assert_eq!(
+        created(&scenario).len(),
+        2,
+        "the ConfigMap that was found is believed"
+    );
+    assert!(
+        scenario
+            .api
+            .calls(&Method::PATCH, "/services/pool-web")
+            .is_empty()
+    );
+    *scenario.context.upkeep.lock() =
+        crate::autoscale::TokenBucket::new(1.0, 2.0, scenario.context.fleet.now());
+    reconciled(&scenario, &pool).await;
+    assert_eq!(scenario.api.calls(&Method::PATCH, "/services/pool-web").len(), 1);
+    assert_eq!(
+        scenario.condition(POOL, "KnowledgeReady")["reason"],
+        "ConfigMapMissing",
+        "it was looked for"
+    );
+}
+
+#[tokio::test]
+async fn knowledge_that_was_found_for_other_files_is_looked_for_before_a_worker_is_started() {
+    let (scenario, mut pool) = decided_before(&web(at_once(2))).await;
+    pool.spec.knowledge.config_maps = vec!["faq".to_owned()];
+    pool.metadata.generation = Some(2);
+    reconciled(&scenario, &pool).await;
+    assert!(created(&scenario).is_empty());
+}
+
+#[tokio::test]
+async fn counts_alone_are_not_written_while_there_is_other_upkeep() {
+    let scenario = scenario();
+    let mut pool = web(at_once(1));
+    let template = template_of(&pool).await;
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", true, &template);
+    let mut worker = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    worker.report(fleet, 1, 0, true);
+    reconciled(&scenario, &pool).await;
+    pool.status = serde_json::from_value(scenario.api.get(POOL).unwrap()["status"].clone()).unwrap();
+    // A new leader's first look.
+    scenario.context.memories.lock().clear();
+    reconciled(&scenario, &pool).await;
+    scenario.context.memories.lock().clear();
+    while scenario.context.may_keep_up() {}
+    worker.report(fleet, 2, 0, true);
+    reconciled(&scenario, &pool).await;
+    let active = |scenario: &Scenario| scenario.api.get(POOL).unwrap()["status"]["active"].clone();
+    assert_eq!(active(&scenario), 1);
+    *scenario.context.upkeep.lock() = crate::autoscale::TokenBucket::new(1.0, 10.0, fleet.now());
+    reconciled(&scenario, &pool).await;
+    assert_eq!(active(&scenario), 2);
+}
+
+#[tokio::test]
+async fn a_settled_pool_is_looked_at_less_often_and_one_with_anything_under_way_soon() {
+    let scenario = scenario();
+    let mut pool = web(at_once(1));
+    let template = template_of(&pool).await;
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", true, &template);
+    let mut worker = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    worker.report(fleet, 1, 0, true);
+    reconciled(&scenario, &pool).await;
+    pool.status = serde_json::from_value(scenario.api.get(POOL).unwrap()["status"].clone()).unwrap();
+    assert_eq!(reconciled(&scenario, &pool).await, Action::requeue(SETTLED));
+    worker.report(fleet, 20, 0, true);
+    let _commands = gateway(fleet, &key(), "g1", 5);
+    assert_ne!(
+        reconciled(&scenario, &pool).await,
+        Action::requeue(SETTLED),
+        "a worker is starting"
+    );
+}
+
+#[tokio::test]
+async fn no_worker_is_started_before_its_tenant_has_what_it_runs_with() {
+    let mut tenant = acme();
+    tenant.status = Some(crate::api::TenantStatus::default());
+    let scenario = Scenario::new(Cached {
+        tenants: vec![tenant],
+        ..Cached::default()
+    });
+    reconciled(&scenario, &web(at_once(1))).await;
+    assert!(created(&scenario).is_empty());
+    assert_eq!(scenario.condition(POOL, "Available")["reason"], "TenantNotReady");
+}
