@@ -56,6 +56,7 @@ struct State {
     calls: Vec<Call>,
     version: u64,
     unreachable: bool,
+    refuses: Option<&'static str>,
 }
 
 impl FakeApi {
@@ -96,6 +97,11 @@ impl FakeApi {
         self.0.lock().objects.get(path).cloned()
     }
 
+    /// Creations in collections of that name are refused, as by admission.
+    pub(crate) fn refuse(&self, collection: Option<&'static str>) {
+        self.0.lock().refuses = collection;
+    }
+
     pub(crate) fn set_unreachable(&self, unreachable: bool) {
         self.0.lock().unreachable = unreachable;
     }
@@ -128,6 +134,7 @@ impl FakeApi {
                 .objects
                 .get(&object)
                 .map_or_else(|| failure(404), |found| (StatusCode::OK, found.clone())),
+            "POST" if state.refuses.is_some_and(|collection| path.ends_with(collection)) => failure(422),
             "POST" => {
                 let name = body["metadata"]["name"].as_str().unwrap_or_default();
                 let object = format!("{path}/{name}");
@@ -182,6 +189,7 @@ fn failure(code: u16) -> (StatusCode, Value) {
     let reason = match code {
         404 => "NotFound",
         409 => "AlreadyExists",
+        422 => "Invalid",
         _ => "MethodNotAllowed",
     };
     let status =

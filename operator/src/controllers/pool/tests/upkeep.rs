@@ -113,3 +113,22 @@ async fn no_worker_is_started_before_its_tenant_has_what_it_runs_with() {
     assert!(created(&scenario).is_empty());
     assert_eq!(scenario.condition(POOL, "Available")["reason"], "TenantNotReady");
 }
+
+#[tokio::test]
+async fn a_worker_that_the_api_server_refuses_is_said_and_said_no_more_when_it_is_taken() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    scenario.know(&pool);
+    scenario.api.refuse(Some("/pods"));
+    let refused = reconcile(Arc::new(pool.clone()), scenario.context.clone()).await;
+    assert!(refused.is_err(), "it is tried again");
+    let condition = scenario.condition(POOL, "WorkersStarting");
+    assert_eq!(
+        (&condition["status"], &condition["reason"]),
+        (&json!("True"), &json!("CreationRefused"))
+    );
+    scenario.api.refuse(None);
+    scenario.context.fleet.skip(Duration::from_secs(1));
+    reconciled(&scenario, &pool).await;
+    assert_eq!(scenario.condition(POOL, "WorkersStarting")["reason"], "Starting");
+}
