@@ -3,6 +3,7 @@
 //! - *guaranteed*: what a tenant gets before anybody gets more.
 //! - *weight*: by which what is left is shared: a tenant of weight 3 gets three workers beyond its guarantee where one of
 //!   weight 1 gets one, until it has what it wants (weighted max-min fairness).
+//! - *size*: what one worker takes of the room; a large one counts for several small ones.
 //! - *occupied*: workers with conversations; they are never reclaimed, so they are granted whatever else holds.
 
 use std::cmp::Reverse;
@@ -19,35 +20,40 @@ pub struct TenantClaim {
     pub guaranteed: u32,
     /// Its weight; at least 1.
     pub weight: u32,
+    /// Of one of its workers; at least 1.
+    pub size: u32,
 }
 
-/// Workers granted to each claim, in their order, when there is room for `capacity` in all.
-pub fn grants(capacity: u32, claims: &[TenantClaim]) -> Vec<u32> {
+/// Workers granted to each claim, in their order, when there is room for workers of `capacity` in all.
+pub fn grants(capacity: u64, claims: &[TenantClaim]) -> Vec<u32> {
     let mut granted: Vec<u32> = claims.iter().map(|claim| claim.occupied).collect();
-    let held = granted.iter().copied().fold(0, u32::saturating_add);
-    let left = capacity.saturating_sub(held);
+    let sizes = claims
+        .iter()
+        .map(|claim| u64::from(claim.occupied) * u64::from(claim.size));
+    let left = capacity.saturating_sub(sizes.fold(0, u64::saturating_add));
     let guaranteed = |claim: &TenantClaim| claim.guaranteed.min(claim.wanted);
     let left = fill(&mut granted, claims, left, guaranteed, |claim, has| {
-        Share::of(has, claim.guaranteed)
+        Share::of(has, 1, claim.guaranteed)
     });
     fill(
         &mut granted,
         claims,
         left,
         |claim| claim.wanted,
-        |claim, has| Share::of(has.saturating_sub(guaranteed(claim)), claim.weight),
+        |claim, has| Share::of(has.saturating_sub(guaranteed(claim)), claim.size, claim.weight),
     );
     granted
 }
 
-/// Gives the workers one by one, each to the claim with the smallest share so far, up to its target; what is left over.
+/// Gives the workers one by one, each to the claim with the smallest share so far, up to its target, as long as there is
+/// room for one of its size; what is left over.
 fn fill(
     granted: &mut [u32],
     claims: &[TenantClaim],
-    mut left: u32,
+    mut left: u64,
     target: impl Fn(&TenantClaim) -> u32,
     share: impl Fn(&TenantClaim, u32) -> Share,
-) -> u32 {
+) -> u64 {
     let mut open: BinaryHeap<_> = claims
         .iter()
         .zip(granted.iter())
@@ -61,8 +67,11 @@ fn fill(
         let (Some(has), Some(claim)) = (granted.get_mut(place), claims.get(place)) else {
             continue;
         };
+        let Some(rest) = left.checked_sub(claim.size.into()) else {
+            continue;
+        };
         *has += 1;
-        left -= 1;
+        left = rest;
         if *has < target(claim) {
             open.push(Reverse((share(claim, *has), place)));
         }
@@ -78,9 +87,9 @@ struct Share {
 }
 
 impl Share {
-    fn of(has: u32, of: u32) -> Self {
+    fn of(has: u32, size: u32, of: u32) -> Self {
         Self {
-            has: has.into(),
+            has: u64::from(has) * u64::from(size),
             of: of.max(1).into(),
         }
     }
@@ -88,7 +97,8 @@ impl Share {
 
 impl Ord for Share {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.has * other.of).cmp(&(other.has * self.of))
+        let product = |has: u64, of: u64| u128::from(has) * u128::from(of);
+        product(self.has, other.of).cmp(&product(other.has, self.of))
     }
 }
 
@@ -110,7 +120,25 @@ mod tests {
             occupied,
             guaranteed,
             weight,
+            size: 1,
         }
+    }
+
+    #[test]
+    fn a_large_worker_counts_for_several_small_ones() {
+        let large = |claim| TenantClaim { size: 8, ..claim };
+        // Room for 100: 24 are guaranteed to the last; the other 76 are shared by size and not by number.
+        let claims = [
+            claim(20, 0, 0, 1),
+            large(claim(40, 0, 0, 1)),
+            large(claim(3, 0, 3, 1)),
+        ];
+        assert_eq!(grants(100, &claims), [20, 7, 3]);
+        assert_eq!(
+            grants(20, &claims),
+            [4, 0, 2],
+            "what no large one fits is for small ones"
+        );
     }
 
     #[test]
@@ -135,7 +163,7 @@ mod tests {
     proptest! {
         #[test]
         fn grants_keep_their_promises(
-            capacity in 0_u32..300,
+            capacity in 0_u64..300,
             claims in prop::collection::vec((0_u32..80, 0_u32..40, 0_u32..30, 1_u32..10), 1..8),
         ) {
             let claims: Vec<_> = claims
@@ -143,12 +171,13 @@ mod tests {
                 .map(|(wanted, occupied, guaranteed, weight)| claim(wanted, occupied, guaranteed, weight))
                 .collect();
             let granted = grants(capacity, &claims);
-            let sum: u32 = granted.iter().sum();
-            let occupied: u32 = claims.iter().map(|claim| claim.occupied).sum();
-            let all: u32 = claims.iter().map(|claim| claim.wanted.max(claim.occupied)).sum();
+            let total = |of: &mut dyn Iterator<Item = u32>| of.map(u64::from).sum::<u64>();
+            let sum = total(&mut granted.iter().copied());
+            let occupied = total(&mut claims.iter().map(|claim| claim.occupied));
+            let all = total(&mut claims.iter().map(|claim| claim.wanted.max(claim.occupied)));
             prop_assert!(sum <= capacity.max(occupied));
             prop_assert_eq!(sum, capacity.max(occupied).min(all), "nothing lies idle that somebody wants");
-            let entitled: u32 = claims.iter().map(|claim| claim.occupied.max(claim.guaranteed.min(claim.wanted))).sum();
+            let entitled = total(&mut claims.iter().map(|claim| claim.occupied.max(claim.guaranteed.min(claim.wanted))));
             for (claim, granted) in claims.iter().zip(&granted) {
                 prop_assert!(*granted >= claim.occupied);
                 prop_assert!(*granted <= claim.wanted.max(claim.occupied));
@@ -158,7 +187,7 @@ mod tests {
 
         #[test]
         fn a_greater_weight_never_gets_less(
-            capacity in 0_u32..200, wanted in 0_u32..80, guaranteed in 0_u32..20, weight in 1_u32..9,
+            capacity in 0_u64..200, wanted in 0_u32..80, guaranteed in 0_u32..20, weight in 1_u32..9,
             others in prop::collection::vec((0_u32..80, 0_u32..40, 0_u32..30, 1_u32..10), 0..5),
         ) {
             let rest = others.into_iter().map(|(wanted, occupied, guaranteed, weight)| claim(wanted, occupied, guaranteed, weight));

@@ -35,9 +35,10 @@ pub fn share(limit: u32, claims: &[Claim], own: usize) -> u32 {
             occupied: claim.occupied,
             guaranteed: claim.min,
             weight: 1,
+            size: 1,
         })
         .collect();
-    grants(limit, &claims).get(own).copied().unwrap_or(0)
+    grants(limit.into(), &claims).get(own).copied().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -47,6 +47,9 @@ pub struct LivePool {
     pub demand: u32,
     /// Workers that have conversations.
     pub occupied: u32,
+    /// How much of a node one worker takes, as others compare it.
+    #[serde(skip)]
+    pub worker_size: u32,
     /// Workers that exist or are being created, those included that are leaving.
     #[serde(skip)]
     pub held: u32,
@@ -80,6 +83,17 @@ pub struct Demand {
     pub wanted: u32,
     /// Workers that have conversations.
     pub occupied: u32,
+    /// Of all workers that are wanted or have conversations together.
+    pub size: u64,
+}
+
+impl Demand {
+    /// Of one worker, on the average of the pools; at least 1.
+    pub fn worker_size(&self) -> u32 {
+        let workers = u64::from(self.wanted.max(self.occupied));
+        let each = self.size.checked_div(workers).unwrap_or(1);
+        u32::try_from(each.max(1)).unwrap_or(u32::MAX)
+    }
 }
 
 /// All pools now, and the promotions that hold.
@@ -128,8 +142,19 @@ impl LiveBoard {
             let sum = sums.entry(key.tenant.clone()).or_default();
             sum.wanted = sum.wanted.saturating_add(live.demand);
             sum.occupied = sum.occupied.saturating_add(live.occupied);
+            let workers = u64::from(live.demand.max(live.occupied));
+            sum.size = sum
+                .size
+                .saturating_add(workers.saturating_mul(live.worker_size.into()));
         }
         sums
+    }
+
+    /// How much of a node one worker of each pool takes.
+    pub fn worker_sizes(&self) -> BTreeMap<PoolKey, u32> {
+        let boards = self.0.lock();
+        let sizes = boards.pools.iter();
+        sizes.map(|(key, live)| (key.clone(), live.worker_size)).collect()
     }
 
     /// How many workers may still be created where there may be `most` in all, and Pods of `seen` workers are seen; a new leader

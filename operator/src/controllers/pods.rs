@@ -61,10 +61,8 @@ pub struct PodFacts {
 /// What nodes have, and what none of them takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Room {
-    /// Workers that nodes have.
-    pub scheduled: u32,
-    /// The same by namespace.
-    pub by_namespace: BTreeMap<String, u32>,
+    /// Workers that nodes have, by namespace and name of the BotPool.
+    pub scheduled: Vec<(String, String, u32)>,
     /// Pools with workers that no node takes.
     pub refused: Vec<Refused>,
 }
@@ -138,8 +136,9 @@ impl PodIndex {
             let scheduled = workers().filter(|pod| pod.node.is_some()).count();
             let refused = workers().filter(|pod| pod.unschedulable.is_some()).count();
             let count = u32::try_from(scheduled).unwrap_or(u32::MAX);
-            room.scheduled += count;
-            *room.by_namespace.entry(namespace.clone()).or_default() += count;
+            if count > 0 {
+                room.scheduled.push((namespace.clone(), pool.clone(), count));
+            }
             if refused > 0 {
                 room.refused.push(Refused {
                     namespace: namespace.clone(),

@@ -1,7 +1,7 @@
 //! Shares a cluster that cannot hold all the workers that are wanted.
 //!
-//! - *room*: workers that the cluster holds. The installation may name a maximum; else it is what nodes have, as soon as
-//!   they take no more.
+//! - *room*: what the cluster holds of workers. The installation may name a maximum, in workers; else it is the size of
+//!   what nodes have, as soon as they take no more.
 //! - *short*: more is wanted than there is room for. Every tenant then has a share, computed for all of them at once;
 //!   otherwise only its own limit counts.
 //! - *misfit*: a pool whose workers no node takes although there is room. It claims nothing: what others let go for it would
@@ -19,7 +19,6 @@ use crate::fleet::PoolKey;
 use crate::names::tenant_of_namespace;
 
 use super::context::Context;
-use super::live::Demand;
 use super::pods::Room;
 
 /// Nodes that take workers again are believed after this, so that shares do not come and go with each Pod.
@@ -31,7 +30,7 @@ const PENDING: u32 = 10;
 #[derive(Debug, Default)]
 pub struct Scarcity {
     full_until: Option<Moment>,
-    room: u32,
+    room: u64,
     /// Since when nodes have fewer workers than there was room for, although some wait.
     below_since: Option<Moment>,
     misfits: BTreeSet<PoolKey>,
@@ -41,9 +40,9 @@ pub struct Scarcity {
 /// What nodes hold, and which pools have workers that none of them takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nodes {
-    /// Workers that nodes have.
-    pub scheduled: u32,
-    /// The same by tenant.
+    /// Size of the workers that nodes have.
+    pub scheduled: u64,
+    /// Their number by tenant.
     pub by_tenant: BTreeMap<TenantId, u32>,
     /// Such pools, and whether nodes have no worker of it at all.
     pub refused: BTreeMap<PoolKey, bool>,
@@ -94,26 +93,32 @@ impl Scarcity {
         claims: &BTreeMap<TenantId, TenantClaim>,
         now: Moment,
     ) -> BTreeMap<TenantId, u32> {
-        let room = match (self.is_full(now).then_some(self.room), most) {
-            (None, None) => return BTreeMap::new(),
-            (Some(measured), Some(most)) => measured.min(most),
-            (Some(room), None) | (None, Some(room)) => room,
-        };
-        let wanted = claims
-            .values()
-            .fold(0_u32, |sum, claim| sum.saturating_add(claim.wanted));
-        if wanted <= room {
-            return BTreeMap::new();
-        }
         let all: Vec<_> = claims.values().copied().collect();
-        let granted = grants(room, &all);
+        let by_size = self
+            .is_full(now)
+            .then(|| share_of_room(self.room, &all))
+            .flatten();
+        let counted = all
+            .iter()
+            .map(|claim| TenantClaim { size: 1, ..*claim })
+            .collect::<Vec<_>>();
+        let by_number = most.and_then(|most| share_of_room(most.into(), &counted));
+        let is_maximum = by_number.is_some();
+        let granted: Vec<u32> = match (by_size, by_number) {
+            (None, None) => return BTreeMap::new(),
+            (Some(granted), None) | (None, Some(granted)) => granted,
+            (Some(one), Some(other)) => one
+                .into_iter()
+                .zip(other)
+                .map(|(one, other)| one.min(other))
+                .collect(),
+        };
         // Who has less than its share has workers that wait for it, and nobody else's wait beside them: they would be taken
         // instead. A maximum is a maximum; nodes may become more.
         let served = claims
             .keys()
             .zip(&granted)
             .all(|(tenant, granted)| self.has(tenant) >= *granted);
-        let is_maximum = most.is_some_and(|most| most <= room);
         let pending = if served && !is_maximum { PENDING } else { 0 };
         claims
             .iter()
@@ -132,6 +137,14 @@ impl Scarcity {
     fn is_full(&self, now: Moment) -> bool {
         self.full_until.is_some_and(|until| until > now)
     }
+}
+
+/// What each claim gets of that room; `None` if there is enough for all.
+fn share_of_room(room: u64, claims: &[TenantClaim]) -> Option<Vec<u32>> {
+    let sizes = claims
+        .iter()
+        .map(|claim| u64::from(claim.wanted) * u64::from(claim.size));
+    (sizes.fold(0, u64::saturating_add) > room).then(|| grants(room, claims))
 }
 
 /// Computes and publishes all shares; pools of tenants whose share changed are decided anew.
@@ -164,25 +177,29 @@ pub fn share_out(context: &Context, scarcity: &mut Scarcity) {
 }
 
 fn nodes(context: &Context) -> Nodes {
-    let Room {
-        scheduled,
-        by_namespace,
-        refused,
-    } = context.stores.pods.room();
-    let by_tenant = by_namespace.into_iter().filter_map(|(namespace, count)| {
-        let tenant = TenantId::parse(tenant_of_namespace(&namespace)?).ok()?;
-        Some((tenant, count))
-    });
-    let keyed = refused.into_iter().filter_map(|refused| {
-        let tenant = TenantId::parse(tenant_of_namespace(&refused.namespace)?).ok()?;
-        let pool = PoolId::parse(refused.pool).ok()?;
-        Some((PoolKey { tenant, pool }, refused.homeless))
-    });
-    Nodes {
-        scheduled,
-        by_tenant: by_tenant.collect(),
-        refused: keyed.collect(),
+    let Room { scheduled, refused } = context.stores.pods.room();
+    let sizes = context.live.worker_sizes();
+    let mut nodes = Nodes::default();
+    for (namespace, pool, count) in scheduled {
+        let Some(key) = key_of(&namespace, &pool) else {
+            continue;
+        };
+        let size = sizes.get(&key).copied().unwrap_or(1);
+        nodes.scheduled += u64::from(count) * u64::from(size);
+        *nodes.by_tenant.entry(key.tenant).or_default() += count;
     }
+    nodes.refused = refused
+        .into_iter()
+        .filter_map(|refused| Some((key_of(&refused.namespace, &refused.pool)?, refused.homeless)))
+        .collect();
+    nodes
+}
+
+fn key_of(namespace: &str, pool: &str) -> Option<PoolKey> {
+    Some(PoolKey {
+        tenant: TenantId::parse(tenant_of_namespace(namespace)?).ok()?,
+        pool: PoolId::parse(pool).ok()?,
+    })
 }
 
 fn claims(context: &Context, misfits: &BTreeSet<PoolKey>) -> BTreeMap<TenantId, TenantClaim> {
@@ -190,13 +207,14 @@ fn claims(context: &Context, misfits: &BTreeSet<PoolKey>) -> BTreeMap<TenantId, 
     let tenants = context.stores.tenants.state();
     let claim = |tenant: &Tenant| {
         let id = TenantId::parse(tenant.name_any()).ok()?;
-        let Demand { wanted, occupied } = sums.get(&id).copied().unwrap_or_default();
+        let demand = sums.get(&id).copied().unwrap_or_default();
         let capacity = &tenant.spec.capacity;
         let claim = TenantClaim {
-            wanted: wanted.min(capacity.limit),
-            occupied,
+            wanted: demand.wanted.min(capacity.limit),
+            occupied: demand.occupied,
             guaranteed: capacity.guaranteed,
             weight: capacity.weight,
+            size: demand.worker_size(),
         };
         Some((id, claim))
     };
@@ -215,6 +233,7 @@ mod tests {
                     occupied: 0,
                     guaranteed: *guaranteed,
                     weight: 1,
+                    size: 1,
                 };
                 (TenantId::parse(*name).unwrap(), claim)
             })
@@ -226,7 +245,7 @@ mod tests {
     }
 
     /// Nodes with so many workers, and pools of which some wait: with others on nodes, or without.
-    fn nodes(scheduled: u32, refused: &[(&str, bool)]) -> Nodes {
+    fn nodes(scheduled: u64, refused: &[(&str, bool)]) -> Nodes {
         let key = |tenant: &str| PoolKey {
             tenant: TenantId::parse(tenant).unwrap(),
             pool: PoolId::parse("web").unwrap(),

@@ -13,6 +13,7 @@ use crate::controllers::pods::PodFacts;
 use super::dereference::Seen;
 use super::memory::{PEAK_SPAN, PoolMemory};
 use super::moving::{self, Moves, Release, Remark};
+use super::size::worker_size;
 use super::template;
 use super::validate::ValidPool;
 use super::workers::{Worker, Workers, free_ordinals, sort};
@@ -398,6 +399,7 @@ fn live(
         decision: decision.clone(),
         peak: memory.learned.load.maximum(seen.now, PEAK_SPAN).unwrap_or(0),
         capacity: valid.policy.capacity,
+        worker_size: worker_size(&valid.pool.spec.worker.resources.requests),
         held: to_u32(
             seen.pods
                 .iter()

@@ -15,6 +15,7 @@ mod findings;
 mod manual;
 mod memory;
 mod moving;
+mod size;
 mod template;
 #[cfg(test)]
 mod tests;

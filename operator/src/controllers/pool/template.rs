@@ -22,6 +22,7 @@ use crate::names::{
     tenant_namespace, worker_pod,
 };
 
+use super::size::limits;
 use super::validate::ValidPool;
 
 /// Of the digest of a template, so many bytes tell templates apart.
@@ -190,7 +191,7 @@ fn container(valid: &ValidPool<'_>) -> Container {
         ]),
         resources: Some(ResourceRequirements {
             requests: Some(worker.resources.requests.clone()),
-            limits: Some(worker.resources.limits.clone()),
+            limits: Some(limits(&worker.resources)),
             ..ResourceRequirements::default()
         }),
         // Gateways go by the operator's word; readiness is for people and for rollouts.

@@ -119,6 +119,11 @@ fn quota(tenant: &Tenant) -> ResourceQuota {
     }
 }
 
+/// What a container takes at most that names no limit.
+pub const LIMIT_CPU: &str = "2";
+/// The same of memory.
+pub const LIMIT_MEMORY: &str = "512Mi";
+
 fn limits(tenant: &Tenant) -> LimitRange {
     let of = |cpu: &str, memory: &str| {
         let quantity = |text: &str| Quantity(text.to_owned());
@@ -132,7 +137,7 @@ fn limits(tenant: &Tenant) -> LimitRange {
         spec: Some(LimitRangeSpec {
             limits: vec![LimitRangeItem {
                 type_: "Container".to_owned(),
-                default: of("2", "512Mi"),
+                default: of(LIMIT_CPU, LIMIT_MEMORY),
                 default_request: of("50m", "64Mi"),
                 ..LimitRangeItem::default()
             }],

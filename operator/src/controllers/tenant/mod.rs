@@ -15,6 +15,7 @@ mod tests;
 mod update_status;
 
 pub use apply::Done;
+pub use build::{LIMIT_CPU, LIMIT_MEMORY};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use serde_json::json;
+use serde_json::{Value, json};
 use springtide_tests::cluster::{Cluster, Pod};
 use springtide_tests::course::Database;
 use springtide_tests::data::TenantData;
@@ -135,6 +135,27 @@ impl Chat {
 
 /// What a budget is for: nobody but the pool takes a worker that serves.
 async fn an_eviction_is_refused(cluster: &Cluster, pod: &Pod, folder: &Path) {
+    // A worker that is not ready serves nobody and may go; and the budget is known to evictions once it was counted.
+    let budget = ["pdb", "pool-web", "-n", NAMESPACE];
+    let covers = |status: &Value| {
+        let number = |name: &str| status[name].as_u64().unwrap_or_default();
+        number("currentHealthy") > 0 && number("desiredHealthy") >= number("currentHealthy")
+    };
+    let check = || async {
+        let status = cluster.get(&budget).await?["status"].take();
+        let mut all = workers(cluster).await?.into_iter();
+        let serves = all.any(|worker| worker.name == pod.name && worker.ready);
+        anyhow::ensure!(
+            serves && covers(&status),
+            "{} serves {serves}; budget {status}",
+            pod.name
+        );
+        Ok(())
+    };
+    cluster
+        .wait_for("a budget that covers", LIMIT, check)
+        .await
+        .unwrap();
     let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction",
         "metadata": {"name": pod.name, "namespace": NAMESPACE}});
     let file = folder.join("eviction.json");

@@ -75,6 +75,10 @@ async fn until_full(cluster: &Cluster, tenant: &str) -> i64 {
 async fn a_cluster_that_is_full_is_shared_by_guarantee() {
     let Some(cluster) = cluster().await else { return };
     cluster.apply(&rate_plan("standard-2026")).await.unwrap();
+    // Many small workers of another tenant make no room for large ones.
+    take_on(&cluster, "aspen", 12, "30m", 0).await;
+    let aspen = ["bp", "web", "-n", "tenant-aspen"];
+    wait_for_number(&cluster, &aspen, "/status/readyReplicas", |ready| ready == 12).await;
     take_on(&cluster, "birch", 40, "400m", 0).await;
     let room = until_full(&cluster, "birch").await;
     assert!(
@@ -90,7 +94,7 @@ async fn a_cluster_that_is_full_is_shared_by_guarantee() {
     let message = wait_for_condition(&cluster, &birch, "CapacityGranted", "False").await;
     assert!(message.contains("the cluster is short"), "{message}");
 
-    for tenant in ["birch", "cedar"] {
+    for tenant in ["aspen", "birch", "cedar"] {
         cluster
             .kubectl(&["delete", "tn", tenant, "--wait=true", "--timeout=120s"])
             .await

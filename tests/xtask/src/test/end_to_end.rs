@@ -58,15 +58,15 @@ pub(super) fn programs(report: &mut Report) -> Option<PathBuf> {
     binaries
 }
 
-/// `programs` are the cluster's; `name` is what the names of the tests that are run have in them.
-pub(super) fn run(report: &mut Report, programs: Option<&Path>, name: Option<&str>) {
+/// `programs` are the cluster's; `names` are what the names of the tests that are run have in them; none: all.
+pub(super) fn run(report: &mut Report, programs: Option<&Path>, names: &[String]) {
     match programs {
-        Some(programs) => on_cluster(report, programs, name),
+        Some(programs) => on_cluster(report, programs, names),
         None => not_run(report, 0, "there is no cluster on this machine"),
     }
 }
 
-fn on_cluster(report: &mut Report, binaries: &Path, name: Option<&str>) {
+fn on_cluster(report: &mut Report, binaries: &Path, names: &[String]) {
     let folder = env::var_os(STATE_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_STATE), PathBuf::from);
     let state = match State::new(&folder) {
         Ok(state) => state,
@@ -89,7 +89,7 @@ fn on_cluster(report: &mut Report, binaries: &Path, name: Option<&str>) {
     match (up, &database) {
         (true, Some(database)) => {
             report.step(STEPS[3], |step| {
-                tests(step, &state, database, name).map(|()| done())
+                tests(step, &state, database, names).map(|()| done())
             });
         }
         _ => not_run(
@@ -104,7 +104,7 @@ fn on_cluster(report: &mut Report, binaries: &Path, name: Option<&str>) {
 }
 
 /// The tests run in a node's network namespace, where they reach pods and services.
-fn tests(step: &Step, state: &State, database: &Postgres, name: Option<&str>) -> Result<()> {
+fn tests(step: &Step, state: &State, database: &Postgres, names: &[String]) -> Result<()> {
     let node = NODES.first().context("the cluster has no nodes")?;
     let inner = workspace::cargo()?;
     let mut test = Command::new("nsenter");
@@ -126,10 +126,33 @@ fn tests(step: &Step, state: &State, database: &Postgres, name: Option<&str>) ->
         "--test",
         &format!("{END_TO_END}*"),
     ]);
-    test.args(["--", "--test-threads=1", "--nocapture"]).args(name);
+    test.args(["--", "--test-threads=1", "--nocapture"]).args(names);
     test.env(STATE_VARIABLE, state.folder())
         .env(DATABASE_VARIABLE, database.address());
-    step.run(&mut test)
+    let result = step.run(&mut test);
+    if result.is_err() {
+        show_what_happened(state);
+    }
+    result
+}
+
+/// What a failed test leaves behind is gone with the cluster: the operator's last words are shown before.
+fn show_what_happened(state: &State) {
+    let Ok(binaries) = state.binaries() else { return };
+    let selector = "app.kubernetes.io/name=springtide-operator";
+    let logs = [
+        "logs",
+        "--namespace=springtide-system",
+        "--selector",
+        selector,
+        "--tail=150",
+        "--prefix",
+    ];
+    for arguments in [&logs[..], &["get", "pods", "--all-namespaces", "--output=wide"]] {
+        if let Ok(output) = cluster::kubectl(state, &binaries).args(arguments).output() {
+            println!("{}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
 }
 
 /// Takes the cluster down if this process is interrupted or killed.

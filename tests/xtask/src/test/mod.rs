@@ -16,9 +16,9 @@ pub(crate) struct Options {
     /// Run only these parts, with commas; the build comes first where a part needs it.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Of the end-to-end tests, run only those whose name has this in it.
-    #[arg(long, value_name = "TEXT")]
-    name: Option<String>,
+    /// Of the end-to-end tests, run only those whose names have one of these in them.
+    #[arg(long, value_name = "TEXT", value_delimiter = ',')]
+    name: Vec<String>,
 }
 
 /// A part that can be run alone.
@@ -70,7 +70,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
             (true, true, Part::Units) => units::run(&mut report, programs.as_deref()),
             (true, true, Part::EndToEnd) => {
-                end_to_end::run(&mut report, programs.as_deref(), options.name.as_deref());
+                end_to_end::run(&mut report, programs.as_deref(), &options.name);
             }
         }
     }
