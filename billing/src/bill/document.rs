@@ -135,7 +135,9 @@ impl Document {
             total,
             service,
         } = rated;
-        let notes = service.iter().filter_map(|outcome| service_sentence(outcome, locale));
+        let notes = service
+            .iter()
+            .filter_map(|outcome| service_sentence(outcome, locale));
         Self {
             state: State::Draft,
             number: None,

@@ -108,9 +108,10 @@ impl<'a> Fields<'a> {
         let Some(value) = self.optional(name) else {
             return Ok(None);
         };
-        value.as_u64().map(Some).ok_or_else(|| {
-            PlanError::wrong(self.place(name), "must be a whole number that is not negative")
-        })
+        value
+            .as_u64()
+            .map(Some)
+            .ok_or_else(|| PlanError::wrong(self.place(name), "must be a whole number that is not negative"))
     }
 
     /// Takes `true` or `false`.

@@ -166,10 +166,16 @@ impl Exact {
         let power = |digits: u32| 10_i128.checked_pow(digits).ok_or(Overflow);
         let (numerator, denominator) = if up >= down {
             let factor = power(up - down)?;
-            (self.mantissa.checked_mul(factor).ok_or(Overflow)?, divisor.mantissa)
+            (
+                self.mantissa.checked_mul(factor).ok_or(Overflow)?,
+                divisor.mantissa,
+            )
         } else {
             let factor = power(down - up)?;
-            (self.mantissa, divisor.mantissa.checked_mul(factor).ok_or(Overflow)?)
+            (
+                self.mantissa,
+                divisor.mantissa.checked_mul(factor).ok_or(Overflow)?,
+            )
         };
         let quotient = numerator.checked_div(denominator).ok_or(Overflow)?;
         let remainder = (numerator % denominator).unsigned_abs();

@@ -65,7 +65,11 @@ pub(super) fn plan_spec(path: &Path) -> anyhow::Result<Value> {
     let length = std::fs::metadata(path)
         .with_context(|| format!("{} cannot be read", path.display()))?
         .len();
-    ensure!(length <= MAX_PLAN, "{} is longer than {MAX_PLAN} bytes", path.display());
+    ensure!(
+        length <= MAX_PLAN,
+        "{} is longer than {MAX_PLAN} bytes",
+        path.display()
+    );
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let documents: Vec<Value> =
         serde_saphyr::from_multiple(&text).with_context(|| format!("{} is not YAML", path.display()))?;

@@ -73,7 +73,9 @@ impl RateArgs {
         let usage = files::usage(&self.usage)?;
         let folder = tempfile::tempdir().context("a temporary folder cannot be made")?;
         let url = format!("sqlite://{}/rate.db", folder.path().display());
-        let store = Store::connect(&url, true).await.context("a temporary store cannot be made")?;
+        let store = Store::connect(&url, true)
+            .await
+            .context("a temporary store cannot be made")?;
         store.migrate().await?;
         let account = self.account(&store, &spec, bounds.start).await?;
         self.ingest(&store, &account, usage).await?;
@@ -135,7 +137,10 @@ impl RateArgs {
         let latest = usage.iter().map(|row| row.time).max();
         let now = latest.unwrap_or(Timestamp::UNIX_EPOCH);
         for rows in usage.chunks(BATCH) {
-            let records = rows.iter().map(|row| row.record(party)).collect::<anyhow::Result<Vec<Record>>>();
+            let records = rows
+                .iter()
+                .map(|row| row.record(party))
+                .collect::<anyhow::Result<Vec<Record>>>();
             let records = records.with_context(|| in_file(&self.usage))?;
             let examined = records
                 .into_iter()

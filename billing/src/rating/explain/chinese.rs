@@ -171,7 +171,11 @@ fn window_of(window: &Window) -> String {
         parts.push(format!("日历“{calendar}”所列日期"));
     }
     if !window.is_all_day() {
-        parts.push(format!("{} 至 {}", String::from(window.from), String::from(window.to)));
+        parts.push(format!(
+            "{} 至 {}",
+            String::from(window.from),
+            String::from(window.to)
+        ));
     }
     parts.join(" ")
 }

@@ -113,7 +113,12 @@ fn rule_of(line: &Line, style: &Style) -> String {
                 unit_price()
             ),
             LinePrice::Graduated(tier) => {
-                format!("{}: each costs {}{}", tier_of(tier), unit_price(), fee_of(tier, style))
+                format!(
+                    "{}: each costs {}{}",
+                    tier_of(tier),
+                    unit_price(),
+                    fee_of(tier, style)
+                )
             }
             LinePrice::Volume(tier) => format!(
                 "{}, prices all of it: each costs {}{}",
@@ -175,7 +180,11 @@ fn window_of(window: &Window) -> String {
         parts.push(format!("days of the calendar {calendar:?}"));
     }
     if !window.is_all_day() {
-        parts.push(format!("{} to {}", String::from(window.from), String::from(window.to)));
+        parts.push(format!(
+            "{} to {}",
+            String::from(window.from),
+            String::from(window.to)
+        ));
     }
     parts.join(" ")
 }

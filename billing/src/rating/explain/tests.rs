@@ -8,7 +8,11 @@ use super::super::{
 use super::*;
 
 fn sentences(charge: &serde_json::Value, quantity: &str, locale: Locale) -> Vec<String> {
-    sentences_of(&json!({"currency": "CNY", "timeZone": "UTC", "charges": [charge]}), quantity, locale)
+    sentences_of(
+        &json!({"currency": "CNY", "timeZone": "UTC", "charges": [charge]}),
+        quantity,
+        locale,
+    )
 }
 
 fn sentences_of(plan: &serde_json::Value, quantity: &str, locale: Locale) -> Vec<String> {

@@ -123,10 +123,7 @@ fn each<T>(
         .collect()
 }
 
-fn unique<'a>(
-    what: &'static str,
-    names: impl Iterator<Item = &'a String>,
-) -> Result<(), PlanError> {
+fn unique<'a>(what: &'static str, names: impl Iterator<Item = &'a String>) -> Result<(), PlanError> {
     let mut known = BTreeSet::new();
     for name in names {
         if !known.insert(name) {

@@ -101,13 +101,18 @@ fn availability_of(value: &Value) -> Result<Availability, PlanError> {
         ));
     }
     let bad_share = fields.decimal("badShare")?.unwrap_or_else(|| Exact::new(5, 2));
-    if bad_share.compare(Exact::new(1, 0)).map_or(true, std::cmp::Ordering::is_gt) {
+    if bad_share
+        .compare(Exact::new(1, 0))
+        .map_or(true, std::cmp::Ordering::is_gt)
+    {
         return Err(PlanError::wrong(
             fields.place("badShare"),
             "must be a share from \"0\" to \"1\"",
         ));
     }
-    let minimum_requests = fields.whole("minimumRequests")?.unwrap_or(DEFAULT_MINIMUM_REQUESTS);
+    let minimum_requests = fields
+        .whole("minimumRequests")?
+        .unwrap_or(DEFAULT_MINIMUM_REQUESTS);
     if minimum_requests > MAX_MINIMUM_REQUESTS {
         return Err(PlanError::wrong(
             fields.place("minimumRequests"),
@@ -170,7 +175,11 @@ fn credits_of(fields: &mut Fields<'_>) -> Result<Credits, PlanError> {
         rows.push(CreditRow { below, percent });
     }
     // Percentages fit any comparison.
-    rows.sort_by(|one, other| one.below.compare(other.below).unwrap_or(std::cmp::Ordering::Equal));
+    rows.sort_by(|one, other| {
+        one.below
+            .compare(other.below)
+            .unwrap_or(std::cmp::Ordering::Equal)
+    });
     let cap_percent = fields.percent("creditCap")?.unwrap_or_else(|| Exact::new(100, 0));
     Ok(Credits { rows, cap_percent })
 }
@@ -181,11 +190,7 @@ fn duration_of(fields: &mut Fields<'_>, name: &'static str) -> Result<Option<Dur
         return Ok(None);
     };
     let wrong = || PlanError::wrong(fields.place(name), "must be a duration such as \"5m\" or \"1s\"");
-    value
-        .as_str()
-        .and_then(duration_from)
-        .map(Some)
-        .ok_or_else(wrong)
+    value.as_str().and_then(duration_from).map(Some).ok_or_else(wrong)
 }
 
 /// The Go form, in whole numbers of `h`, `m`, `s` and `ms`.

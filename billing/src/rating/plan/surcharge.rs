@@ -81,11 +81,10 @@ impl Window {
         (self.from.0..self.to.0).contains(&minute)
             && (self.days.is_empty() || self.days.iter().any(|day| day.weekday() == date.weekday()))
             && (self.dates.is_empty() || self.dates.contains(&date))
-            && self.calendar.as_ref().is_none_or(|name| {
-                calendars
-                    .get(name)
-                    .is_some_and(|dates| dates.contains(&date))
-            })
+            && self
+                .calendar
+                .as_ref()
+                .is_none_or(|name| calendars.get(name).is_some_and(|dates| dates.contains(&date)))
     }
 }
 

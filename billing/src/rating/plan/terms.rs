@@ -56,4 +56,3 @@ pub(super) fn tax_of(tax: &Value) -> Result<Tax, PlanError> {
         inclusive,
     })
 }
-

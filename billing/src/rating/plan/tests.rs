@@ -191,7 +191,12 @@ fn every_field_of_the_contract_is_read() {
     assert_eq!(plan.modules[0].monthly_fee.to_string(), "500");
     assert_eq!(plan.cap.unwrap().to_string(), "50000");
     let availability = plan.service_level.availability.unwrap();
-    let bounds: Vec<_> = availability.credits.rows.iter().map(|row| row.below.to_string()).collect();
+    let bounds: Vec<_> = availability
+        .credits
+        .rows
+        .iter()
+        .map(|row| row.below.to_string())
+        .collect();
     assert_eq!(bounds, ["95", "99", "99.9"], "the lowest bound first");
     assert_eq!(plan.service_level.response_time.unwrap().within.as_secs(), 1);
 }
@@ -199,24 +204,96 @@ fn every_field_of_the_contract_is_read() {
 #[test]
 fn what_contradicts_itself_is_refused_by_its_place() {
     for (path, value, expected) in [
-        ("/cap", json!("999.99"), "cap 999.99 is below minimumCommitment 1000"),
-        ("/surcharges/0/charge", json!("other"), "surcharges[0].charge names the charge \"other\""),
-        ("/surcharges/0/windows/1/calendar", json!("none"), "surcharges[0].windows[1].calendar names the calendar \"none\""),
-        ("/surcharges/0/windows/0/from", json!("24:00"), "surcharges[0].windows[0].to must be later than from"),
-        ("/surcharges/0/windows/0/from", json!("20:10"), "surcharges[0].windows[0].from must be a time of day"),
-        ("/surcharges/0/windows/0/days", json!(["Saturday"]), "surcharges[0].windows[0].days must be days"),
-        ("/surcharges/0/windows", json!([]), "surcharges[0].windows must have at least one window"),
-        ("/surcharges/0/windows/0", json!({}), "surcharges[0].windows[0] must name"),
-        ("/calendars/shopping", json!(["2026-02-30"]), "calendars.shopping must be dates"),
-        ("/discount/percent", json!("100.1"), "discount.percent must be at most 100"),
-        ("/modules/0/monthlyFee", json!("-1"), "modules[0].monthlyFee is \"-1\", which must not be negative"),
-        ("/tax/inclusive", json!("yes"), "tax.inclusive must be true or false"),
-        ("/sla/availability/slice", json!("90s"), "sla.availability.slice must be whole minutes"),
-        ("/sla/availability/badShare", json!("1.01"), "sla.availability.badShare must be a share"),
-        ("/sla/availability/noData", json!("Ignore"), "sla.availability.noData must be Up, Down or Exclude"),
-        ("/sla/availability/credits/0/below", json!("99"), "sla.availability.credits[1].below is the bound of another row too"),
-        ("/sla/availability/minimumRequests", json!("10"), "sla.availability.minimumRequests must be a whole number"),
-        ("/sla/responseTime/within", json!("fast"), "sla.responseTime.within must be a duration"),
+        (
+            "/cap",
+            json!("999.99"),
+            "cap 999.99 is below minimumCommitment 1000",
+        ),
+        (
+            "/surcharges/0/charge",
+            json!("other"),
+            "surcharges[0].charge names the charge \"other\"",
+        ),
+        (
+            "/surcharges/0/windows/1/calendar",
+            json!("none"),
+            "surcharges[0].windows[1].calendar names the calendar \"none\"",
+        ),
+        (
+            "/surcharges/0/windows/0/from",
+            json!("24:00"),
+            "surcharges[0].windows[0].to must be later than from",
+        ),
+        (
+            "/surcharges/0/windows/0/from",
+            json!("20:10"),
+            "surcharges[0].windows[0].from must be a time of day",
+        ),
+        (
+            "/surcharges/0/windows/0/days",
+            json!(["Saturday"]),
+            "surcharges[0].windows[0].days must be days",
+        ),
+        (
+            "/surcharges/0/windows",
+            json!([]),
+            "surcharges[0].windows must have at least one window",
+        ),
+        (
+            "/surcharges/0/windows/0",
+            json!({}),
+            "surcharges[0].windows[0] must name",
+        ),
+        (
+            "/calendars/shopping",
+            json!(["2026-02-30"]),
+            "calendars.shopping must be dates",
+        ),
+        (
+            "/discount/percent",
+            json!("100.1"),
+            "discount.percent must be at most 100",
+        ),
+        (
+            "/modules/0/monthlyFee",
+            json!("-1"),
+            "modules[0].monthlyFee is \"-1\", which must not be negative",
+        ),
+        (
+            "/tax/inclusive",
+            json!("yes"),
+            "tax.inclusive must be true or false",
+        ),
+        (
+            "/sla/availability/slice",
+            json!("90s"),
+            "sla.availability.slice must be whole minutes",
+        ),
+        (
+            "/sla/availability/badShare",
+            json!("1.01"),
+            "sla.availability.badShare must be a share",
+        ),
+        (
+            "/sla/availability/noData",
+            json!("Ignore"),
+            "sla.availability.noData must be Up, Down or Exclude",
+        ),
+        (
+            "/sla/availability/credits/0/below",
+            json!("99"),
+            "sla.availability.credits[1].below is the bound of another row too",
+        ),
+        (
+            "/sla/availability/minimumRequests",
+            json!("10"),
+            "sla.availability.minimumRequests must be a whole number",
+        ),
+        (
+            "/sla/responseTime/within",
+            json!("fast"),
+            "sla.responseTime.within must be a duration",
+        ),
     ] {
         let refusal = whole_plan(path, value).unwrap_err().to_string();
         assert!(refusal.starts_with(expected), "{path}: {refusal}");

@@ -41,9 +41,7 @@ pub(super) fn charges(
     }
     for (surcharge, within) in plan.surcharges.iter().zip(counted.surcharges) {
         let position = surcharge.charge;
-        if let (Some(charge), Some(counted)) =
-            (plan.charges.get(position), counted.charges.get(position))
-        {
+        if let (Some(charge), Some(counted)) = (plan.charges.get(position), counted.charges.get(position)) {
             one_surcharge(surcharge, charge, *counted, within, bill)?;
         }
     }

@@ -346,7 +346,11 @@ fn row_of(credits: &Credits, good: u64, counted: u64) -> Result<Option<(Exact, E
         let bound = row.below.times(Exact::from_count(counted))?;
         if hundredfold.compare(bound)?.is_lt() {
             let is_capped = row.percent.compare(credits.cap_percent)?.is_gt();
-            let percent = if is_capped { credits.cap_percent } else { row.percent };
+            let percent = if is_capped {
+                credits.cap_percent
+            } else {
+                row.percent
+            };
             return Ok(Some((row.below, percent)));
         }
     }

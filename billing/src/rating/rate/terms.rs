@@ -12,9 +12,9 @@ use crate::rating::plan::{Module, RatePlan, ServiceLevel, Tax};
 pub(super) fn modules(account: &Account<'_>, part: &Part<'_>, bill: &mut Bill) -> Result<(), RatingError> {
     let of_seconds = seconds_of(account.period);
     for module in &part.plan.modules {
-        let seconds = part
-            .contract
-            .map_or(0, |contract| active_seconds(module, account.module_changes, contract));
+        let seconds = part.contract.map_or(0, |contract| {
+            active_seconds(module, account.module_changes, contract)
+        });
         let overflow = RatingError::overflow(&module.name);
         let minor = module
             .monthly_fee
@@ -42,7 +42,10 @@ pub(super) fn modules(account: &Account<'_>, part: &Part<'_>, bill: &mut Bill) -
 /// Seconds within `bounds` for which a module was taken. The state at their start is that of the latest change before;
 /// without any change before, it is what the first one changes from; without any, active.
 fn active_seconds(module: &Module, changes: &[ModuleChange], bounds: Bounds) -> i64 {
-    let mut mine = changes.iter().filter(|change| change.module == module.name).peekable();
+    let mut mine = changes
+        .iter()
+        .filter(|change| change.module == module.name)
+        .peekable();
     let mut active = mine.peek().is_none_or(|first| !first.active);
     let mut since = bounds.start;
     let mut seconds = 0;
@@ -168,9 +171,12 @@ pub(super) fn tax(tax: &Tax, bill: &mut Bill) -> Result<(), RatingError> {
     let base = bill.total;
     let overflow = RatingError::overflow(&tax.name);
     let minor = if tax.inclusive {
-        Exact::new(100, 0)
-            .plus(tax.percent)
-            .and_then(|gross| bill.currency.amount(base).times(tax.percent)?.quotient_rounded(gross, bill.currency.exponent()))
+        Exact::new(100, 0).plus(tax.percent).and_then(|gross| {
+            bill.currency
+                .amount(base)
+                .times(tax.percent)?
+                .quotient_rounded(gross, bill.currency.exponent())
+        })
     } else {
         bill.percent_of(base, tax.percent)
     };

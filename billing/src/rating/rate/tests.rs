@@ -50,7 +50,9 @@ fn whole(plan: &RatePlan, usage: &[Usage]) -> Result<Rated, RatingError> {
 
 fn facts(line: &Line) -> (Exact, Exact) {
     match &line.rule {
-        Rule::Charge { counted, billable, .. } => (*counted, *billable),
+        Rule::Charge {
+            counted, billable, ..
+        } => (*counted, *billable),
         other => panic!("no charge: {other:?}"),
     }
 }
@@ -93,10 +95,7 @@ fn a_flat_fee_is_in_the_line_of_its_tier_and_rounded_with_it() {
         &json!([{"name": "a", "meter": "interactions", "model": "Graduated", "tiers": [
             {"upTo": "1", "unitPrice": "0.004", "flatFee": "0.001"}, {"unitPrice": "0", "flatFee": "9.995"}]}]),
     );
-    assert_eq!(
-        amounts(&whole(&plan, &interactions("1")).unwrap()),
-        ["0.01"]
-    );
+    assert_eq!(amounts(&whole(&plan, &interactions("1")).unwrap()), ["0.01"]);
     assert_eq!(
         amounts(&whole(&plan, &interactions("2")).unwrap()),
         ["0.01", "10.00"]
@@ -176,19 +175,13 @@ fn usage_below_zero_and_products_beyond_38_digits_make_no_bill() {
         &json!([{"name": "a", "meter": "interactions", "model": "PerUnit", "unitPrice": "999999999999999999.999999999"}]),
     );
     let most = interactions("999999999999999999.999999999");
-    assert!(matches!(
-        whole(&dear, &most),
-        Err(RatingError::Overflow { .. })
-    ));
+    assert!(matches!(whole(&dear, &most), Err(RatingError::Overflow { .. })));
 }
 
 #[test]
 fn a_line_reads_back_from_its_json() {
     for quantity in ["0", "61500"] {
-        for line in whole(&contract_plan(), &interactions(quantity))
-            .unwrap()
-            .lines
-        {
+        for line in whole(&contract_plan(), &interactions(quantity)).unwrap().lines {
             let text = serde_json::to_string(&line).unwrap();
             assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line, "{text}");
         }
@@ -283,9 +276,19 @@ fn minutes_with_bad_slices(bad_slices: i64) -> Service {
     let first = november().start.as_second();
     let minutes = (0..30 * 24 * 60).map(|minute| {
         let counts = if minute / 5 < bad_slices {
-            MinuteCounts { good: 0, bad: 10, fast: 0, slow: 0 }
+            MinuteCounts {
+                good: 0,
+                bad: 10,
+                fast: 0,
+                slow: 0,
+            }
         } else {
-            MinuteCounts { good: 10, bad: 0, fast: 9, slow: 1 }
+            MinuteCounts {
+                good: 10,
+                bad: 0,
+                fast: 9,
+                slow: 1,
+            }
         };
         (Timestamp::from_second(first + minute * 60).unwrap(), counts)
     });
@@ -360,11 +363,7 @@ fn discount_comes_before_minimum_and_cap_and_tax_comes_last() {
     let rated = whole(&plan, &interactions("61500")).unwrap();
     assert_eq!(
         kinds(&rated)[4..],
-        [
-            ("discount", "-677.00"),
-            ("cap", "-5493.00"),
-            ("tax", "36.00"),
-        ],
+        [("discount", "-677.00"), ("cap", "-5493.00"), ("tax", "36.00"),],
         "5,040 and 500 and 61,500 × 0.02 on the 11th, less 10 %, capped"
     );
     assert_eq!(rated.total, 63_600);
@@ -375,20 +374,50 @@ fn an_inclusive_tax_is_shown_and_not_added() {
     let plan = full_plan(&[("tax", json!({"name": "VAT", "percent": "6", "inclusive": true}))]);
     let rated = whole(&plan, &[]).unwrap();
     let tax = rated.lines.last().unwrap();
-    assert_eq!((tax.amount.as_str(), tax.informational), ("56.60", true), "1,000 × 6 / 106");
+    assert_eq!(
+        (tax.amount.as_str(), tax.informational),
+        ("56.60", true),
+        "1,000 × 6 / 106"
+    );
     assert_eq!(rated.total, 100_000);
 }
 
 #[test]
 fn volume_prices_all_by_one_tier_and_packages_count_whole() {
-    let volume = plan("CNY", &json!([{"name": "a", "meter": "interactions", "model": "Volume", "included": "10", "tiers": [
-        {"upTo": "100", "unitPrice": "0.10", "flatFee": "1"}, {"unitPrice": "0.05", "flatFee": "2"}]}]));
-    for (quantity, expected) in [("10", "0.00"), ("11", "1.10"), ("110", "11.00"), ("111", "7.05"), ("110.5", "7.03")] {
-        assert_eq!(amounts(&whole(&volume, &interactions(quantity)).unwrap()), [expected], "{quantity}");
+    let volume = plan(
+        "CNY",
+        &json!([{"name": "a", "meter": "interactions", "model": "Volume", "included": "10", "tiers": [
+        {"upTo": "100", "unitPrice": "0.10", "flatFee": "1"}, {"unitPrice": "0.05", "flatFee": "2"}]}]),
+    );
+    for (quantity, expected) in [
+        ("10", "0.00"),
+        ("11", "1.10"),
+        ("110", "11.00"),
+        ("111", "7.05"),
+        ("110.5", "7.03"),
+    ] {
+        assert_eq!(
+            amounts(&whole(&volume, &interactions(quantity)).unwrap()),
+            [expected],
+            "{quantity}"
+        );
     }
-    let packages = plan("CNY", &json!([{"name": "a", "meter": "interactions", "model": "Package", "size": "100", "price": "8.00"}]));
-    for (quantity, expected) in [("0", "0.00"), ("0.001", "8.00"), ("100", "8.00"), ("100.001", "16.00"), ("250", "24.00")] {
-        assert_eq!(amounts(&whole(&packages, &interactions(quantity)).unwrap()), [expected], "{quantity}");
+    let packages = plan(
+        "CNY",
+        &json!([{"name": "a", "meter": "interactions", "model": "Package", "size": "100", "price": "8.00"}]),
+    );
+    for (quantity, expected) in [
+        ("0", "0.00"),
+        ("0.001", "8.00"),
+        ("100", "8.00"),
+        ("100.001", "16.00"),
+        ("250", "24.00"),
+    ] {
+        assert_eq!(
+            amounts(&whole(&packages, &interactions(quantity)).unwrap()),
+            [expected],
+            "{quantity}"
+        );
     }
 }
 
@@ -413,7 +442,11 @@ fn a_surcharge_counts_local_hours_also_where_they_occur_twice_or_never() {
             "surcharges": [{"name": "night", "charge": "a", "unitPrice": "1", "windows": [
                 {"from": "01:00", "to": "02:30"}, {"from": "01:30", "to": "03:00"}]}]}))
         .unwrap();
-        let period = month.parse::<crate::rating::period::Period>().unwrap().bounds(&plan.zone).unwrap();
+        let period = month
+            .parse::<crate::rating::period::Period>()
+            .unwrap()
+            .bounds(&plan.zone)
+            .unwrap();
         let mut usage = Vec::new();
         let mut at = period.start;
         while at < period.end {
@@ -422,7 +455,11 @@ fn a_surcharge_counts_local_hours_also_where_they_occur_twice_or_never() {
         }
         let rated = rate(&Account::whole(&plan, period, &usage)).unwrap();
         let counted = rated.lines[1].quantity.unwrap().to_string();
-        assert_eq!(counted, quarters.to_string(), "{zone} {month}: {nights} nights and {changed} quarters");
+        assert_eq!(
+            counted,
+            quarters.to_string(),
+            "{zone} {month}: {nights} nights and {changed} quarters"
+        );
     }
 }
 
@@ -439,8 +476,21 @@ fn modules_are_prorated_by_the_seconds_for_which_they_were_taken() {
         (vec![change("2026-11-15T16:00:00Z", false)], "250.00"),
         (vec![change("2026-11-15T16:00:00Z", true)], "250.00"),
         (vec![change("2026-01-01T00:00:00Z", false)], "0.00"),
-        (vec![change("2026-01-01T00:00:00Z", true), change("2027-01-01T00:00:00Z", false)], "500.00"),
-        (vec![change("2026-01-01T00:00:00Z", false), change("2026-11-20T16:00:00Z", true), change("2026-11-25T16:00:00Z", false)], "83.33"),
+        (
+            vec![
+                change("2026-01-01T00:00:00Z", true),
+                change("2027-01-01T00:00:00Z", false),
+            ],
+            "500.00",
+        ),
+        (
+            vec![
+                change("2026-01-01T00:00:00Z", false),
+                change("2026-11-20T16:00:00Z", true),
+                change("2026-11-25T16:00:00Z", false),
+            ],
+            "83.33",
+        ),
     ] {
         let account = Account {
             module_changes: &changes,
@@ -456,8 +506,14 @@ fn a_part_of_a_month_prorates_what_is_not_usage_and_starts_its_tiers_anew() {
     let (old, new) = (full_plan(&[]), full_plan(&[("minimumCommitment", json!("9000"))]));
     let middle: Timestamp = "2026-11-10T16:00:00Z".parse().unwrap();
     let (first, second) = (
-        Bounds { end: middle, ..november() },
-        Bounds { start: middle, ..november() },
+        Bounds {
+            end: middle,
+            ..november()
+        },
+        Bounds {
+            start: middle,
+            ..november()
+        },
     );
     let part = |plan, bounds| Part {
         plan,
@@ -498,17 +554,28 @@ fn a_part_of_a_month_prorates_what_is_not_usage_and_starts_its_tiers_anew() {
 fn a_silent_slice_is_bad_and_one_with_few_requests_is_what_the_plan_says() {
     let silent = Service::default();
     for (no_data, good, left_out) in [("Up", 8_640, 0), ("Down", 0, 0), ("Exclude", 0, 8_640)] {
-        let plan = full_plan(&[("sla", json!({"availability": {"objective": "99", "noData": no_data,
-            "credits": [{"below": "100", "percent": "50"}], "creditCap": "30"}}))]);
+        let plan = full_plan(&[(
+            "sla",
+            json!({"availability": {"objective": "99", "noData": no_data,
+            "credits": [{"below": "100", "percent": "50"}], "creditCap": "30"}}),
+        )]);
         let mut few = minutes_with_bad_slices(0);
-        few.minutes.iter_mut().for_each(|(_, counts)| *counts = MinuteCounts::default());
+        few.minutes
+            .iter_mut()
+            .for_each(|(_, counts)| *counts = MinuteCounts::default());
         let rated = with_service(&plan, &[], &few);
-        let credits: Vec<_> = kinds(&rated).into_iter().filter(|(kind, _)| *kind == "credit").collect();
+        let credits: Vec<_> = kinds(&rated)
+            .into_iter()
+            .filter(|(kind, _)| *kind == "credit")
+            .collect();
         assert_eq!(credits.len(), usize::from(no_data == "Down"), "{no_data}");
         let slices = rated.service.unwrap().slices.unwrap();
         assert_eq!((slices.good, slices.left_out), (good, left_out), "{no_data}");
         let rated = with_service(&plan, &[], &silent);
-        assert!(kinds(&rated).contains(&("credit", "-300.00")), "{no_data}: half, capped at 30 %");
+        assert!(
+            kinds(&rated).contains(&("credit", "-300.00")),
+            "{no_data}: half, capped at 30 %"
+        );
         let bad = rated.service.unwrap().slices.unwrap().bad;
         assert_eq!((bad.len(), bad[0].cause), (1, BadCause::NotReported));
     }
@@ -528,11 +595,19 @@ fn what_is_excluded_does_not_count_and_what_has_not_ended_neither() {
     // Slices 0 to 9 wholly, and two minutes of slice 10.
     service.exclusions = vec![exclusion(0, 52)];
     let plan = full_plan(&[]);
-    let slices = with_service(&plan, &[], &service).service.unwrap().slices.unwrap();
+    let slices = with_service(&plan, &[], &service)
+        .service
+        .unwrap()
+        .slices
+        .unwrap();
     assert_eq!((slices.left_out, slices.counted - slices.good), (10, 2));
     // Without any report too: who allowed it knew that nothing runs.
     service.minutes.retain(|(minute, _)| *minute >= minutes(60));
-    let slices = with_service(&plan, &[], &service).service.unwrap().slices.unwrap();
+    let slices = with_service(&plan, &[], &service)
+        .service
+        .unwrap()
+        .slices
+        .unwrap();
     assert_eq!((slices.left_out, slices.counted - slices.good), (10, 2));
     let account = Account {
         service: Some(&service),
@@ -540,30 +615,65 @@ fn what_is_excluded_does_not_count_and_what_has_not_ended_neither() {
         ..Account::whole(&plan, november(), &[])
     };
     let slices = rate(&account).unwrap().service.unwrap().slices.unwrap();
-    assert_eq!((slices.counted, slices.good), (2, 0), "the slice at minute 60 has not ended");
+    assert_eq!(
+        (slices.counted, slices.good),
+        (2, 0),
+        "the slice at minute 60 has not ended"
+    );
 }
 
 #[test]
 fn of_several_objectives_the_highest_percentage_counts() {
-    let plan = |percent: &str| full_plan(&[("sla", json!({
+    let plan = |percent: &str| {
+        full_plan(&[(
+            "sla",
+            json!({
         "availability": {"objective": "99.9", "credits": [{"below": "99.9", "percent": "10"}]},
-        "responseTime": {"within": "1s", "credits": [{"below": "90.1", "percent": percent}]}}))]);
+        "responseTime": {"within": "1s", "credits": [{"below": "90.1", "percent": percent}]}}),
+        )])
+    };
     let service = minutes_with_bad_slices(11);
     for (percent, expected) in [("20", "-200.00"), ("5", "-100.00")] {
         let rated = with_service(&plan(percent), &[], &service);
-        assert!(kinds(&rated).contains(&("credit", expected)), "{:?}", kinds(&rated));
+        assert!(
+            kinds(&rated).contains(&("credit", expected)),
+            "{:?}",
+            kinds(&rated)
+        );
     }
 }
 
 #[test]
 fn a_bound_is_missed_only_strictly_below_it() {
-    let plan = full_plan(&[("sla", json!({"availability": {"objective": "99", "badShare": "0.05",
-        "credits": [{"below": "50", "percent": "10"}]}}))]);
+    let plan = full_plan(&[(
+        "sla",
+        json!({"availability": {"objective": "99", "badShare": "0.05",
+        "credits": [{"below": "50", "percent": "10"}]}}),
+    )]);
     let half = with_service(&plan, &[], &minutes_with_bad_slices(4_320));
-    assert_eq!(kinds(&half).len(), 5, "50 % is not below 50 %: {:?}", kinds(&half));
-    assert_eq!(kinds(&with_service(&plan, &[], &minutes_with_bad_slices(4_321))).len(), 6);
+    assert_eq!(
+        kinds(&half).len(),
+        5,
+        "50 % is not below 50 %: {:?}",
+        kinds(&half)
+    );
+    assert_eq!(
+        kinds(&with_service(&plan, &[], &minutes_with_bad_slices(4_321))).len(),
+        6
+    );
     // A share of exactly 5 % is bearable.
     let mut service = minutes_with_bad_slices(0);
-    service.minutes.iter_mut().for_each(|(_, counts)| (counts.good, counts.bad) = (95, 5));
-    assert_eq!(with_service(&plan, &[], &service).service.unwrap().slices.unwrap().good, 8_640);
+    service
+        .minutes
+        .iter_mut()
+        .for_each(|(_, counts)| (counts.good, counts.bad) = (95, 5));
+    assert_eq!(
+        with_service(&plan, &[], &service)
+            .service
+            .unwrap()
+            .slices
+            .unwrap()
+            .good,
+        8_640
+    );
 }
