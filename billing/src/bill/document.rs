@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{Digest, canonical_json};
 use crate::locale::Locale;
 use crate::rating::currency::Currency;
-use crate::rating::explain::{Explanation, explain};
+use crate::rating::explain::{Explanation, Style, explain, service_sentence};
 use crate::rating::number::Exact;
-use crate::rating::period::{Bounds, Period, zone_data_version};
+use crate::rating::period::{Bounds, Period, zone_data_version, zone_named};
 use crate::rating::plan::RatePlan;
-use crate::rating::rate::{Line, Rated};
+use crate::rating::rate::{Line, Rated, ServiceOutcome};
 use crate::store::{AccountDetails, KIND_REGULAR};
 
 /// Whether a bill stands.
@@ -64,8 +64,14 @@ pub struct Document {
     pub locale: String,
     /// What is charged.
     pub lines: Vec<DocumentLine>,
-    /// Sum of the lines.
+    /// Sum of the lines that are not informational.
     pub total: String,
+    /// How the service was, with the times that were bad; absent where no minutes were reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceOutcome>,
+    /// What else is to be said, in the bill's language.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The statement up to which usage landed on it.
     pub statement: i64,
     /// When it was issued.
@@ -115,10 +121,23 @@ impl Document {
     ) -> Self {
         let currency = plan.currency;
         let locale = details.locale;
+        let style = Style {
+            currency,
+            zone: plan.zone.clone(),
+            locale,
+        };
         let explained = |line: Line| {
-            let explanation = explain(&line, currency, locale).sentence(locale);
+            let explanation = explain(&line, &style).sentence(locale);
             DocumentLine { line, explanation }
         };
+        let Rated {
+            lines,
+            total,
+            service,
+        } = rated;
+        let notes = service
+            .iter()
+            .filter_map(|outcome| service_sentence(outcome, locale));
         Self {
             state: State::Draft,
             number: None,
@@ -137,8 +156,10 @@ impl Document {
             plan: plan_reference,
             currency: currency.code().to_owned(),
             locale: locale.tag().to_owned(),
-            lines: rated.lines.into_iter().map(explained).collect(),
-            total: currency.amount(rated.total).padded(currency.decimals()),
+            notes: notes.collect(),
+            lines: lines.into_iter().map(explained).collect(),
+            total: currency.amount(total).padded(currency.decimals()),
+            service,
             statement,
             issued_at: None,
             due_on: None,
@@ -186,11 +207,20 @@ impl Document {
     /// An amount of it for people: "1,000.00".
     pub fn amount_for_people(&self, amount: &str) -> String {
         let decimals = Currency::from_code(&self.currency).map_or(0, Currency::decimals);
-        Exact::parse(amount).map_or_else(|_| amount.to_owned(), |exact| exact.grouped(decimals))
+        let (sign, digits) = amount.strip_prefix('-').map_or(("", amount), |rest| ("−", rest));
+        Exact::parse(digits).map_or_else(
+            |_| amount.to_owned(),
+            |exact| format!("{sign}{}", exact.grouped(decimals)),
+        )
     }
 
     /// A line in the words of any language.
     pub fn explain(&self, line: &Line, locale: Locale) -> Option<Explanation> {
-        Currency::from_code(&self.currency).map(|currency| explain(line, currency, locale))
+        let style = Style {
+            currency: Currency::from_code(&self.currency)?,
+            zone: zone_named(&self.time_zone)?,
+            locale,
+        };
+        Some(explain(line, &style))
     }
 }

@@ -5,6 +5,7 @@
 //! ever. Usage that comes for the period after that lands in a later statement under its own time, where it waits for a
 //! correction; no bill loses it or takes it twice.
 
+mod contract;
 pub mod document;
 pub mod summary;
 
@@ -13,10 +14,11 @@ use jiff::{Timestamp, ToSpan as _};
 
 use crate::rating::period::{Bounds, Period, PeriodError, zone_named};
 use crate::rating::plan::{PlanError, RatePlan};
-use crate::rating::rate::{RatingError, Usage, rate};
+use crate::rating::rate::{self, Part, RatingError, Usage};
 use crate::store::{
     Account, ENTITY, IssueOutcome, IssueRequest, NewInvoice, PlanVersion, Store, StoreError, StoredInvoice,
 };
+use contract::contract_within;
 use document::{Document, PlanReference};
 
 /// How often an issue starts again because the plan was changed in between.
@@ -101,18 +103,28 @@ pub async fn zone_of(store: &Store, account: &Account) -> Result<TimeZone, BillE
 }
 
 /// The period's bill: the issued one, or a draft.
-pub async fn bill(store: &Store, account: &Account, period: Period) -> Result<Document, BillError> {
+pub async fn bill(
+    store: &Store,
+    account: &Account,
+    period: Period,
+    now: Timestamp,
+) -> Result<Document, BillError> {
     match store
         .invoice_of_period(account.ledger, &period.to_string())
         .await?
     {
         Some(invoice) => read(&invoice),
-        None => draft(store, account, period).await,
+        None => draft(store, account, period, now).await,
     }
 }
 
 /// What the bill of the period would be now.
-pub async fn draft(store: &Store, account: &Account, period: Period) -> Result<Document, BillError> {
+pub async fn draft(
+    store: &Store,
+    account: &Account,
+    period: Period,
+    now: Timestamp,
+) -> Result<Document, BillError> {
     let known = plan_of(store, account).await?;
     let bounds = period.bounds(&known.plan.zone)?;
     let usage = store
@@ -132,6 +144,7 @@ pub async fn draft(store: &Store, account: &Account, period: Period) -> Result<D
         bounds,
         usage,
         statement,
+        now,
     }
     .document()
 }
@@ -167,6 +180,7 @@ pub async fn issue(
                     bounds,
                     usage,
                     statement: link.statement,
+                    now,
                 };
                 let year = TimeZone::UTC.to_datetime(now).year();
                 let number = format!("{ENTITY}-{year}-{:06}", link.sequence);
@@ -216,6 +230,7 @@ struct Basis<'a> {
     bounds: Bounds,
     usage: Vec<Usage>,
     statement: i64,
+    now: Timestamp,
 }
 
 impl Basis<'_> {
@@ -227,8 +242,21 @@ impl Basis<'_> {
             bounds,
             usage,
             statement,
+            now,
         } = self;
-        let rated = rate(plan, &bounds, &usage)?;
+        let part = Part {
+            plan,
+            bounds,
+            contract: contract_within(account, &plan.zone, bounds),
+        };
+        let rated = rate::rate(&rate::Account {
+            period: bounds,
+            parts: vec![part],
+            usage: &usage,
+            module_changes: &[],
+            service: None,
+            as_of: now.min(bounds.end),
+        })?;
         let PlanVersion {
             name,
             uid,

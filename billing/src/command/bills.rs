@@ -16,7 +16,7 @@ use crate::store::{Account, Store, with_causes};
 
 /// Form of a bill.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum BillFormat {
+pub(super) enum BillFormat {
     /// For people.
     Text,
     /// The whole document.
@@ -93,7 +93,7 @@ impl WhatArgs {
     async fn bill_of(&self, store: &Store, account: &Account, now: Timestamp) -> anyhow::Result<Document> {
         let tenant = &account.details.party.tenant;
         if !self.issue {
-            return bill(store, account, self.period)
+            return bill(store, account, self.period, now)
                 .await
                 .map_err(|error| plain(&error));
         }
@@ -132,7 +132,7 @@ fn plain(error: &crate::bill::BillError) -> anyhow::Error {
     anyhow::anyhow!(with_causes(error))
 }
 
-fn text_of(document: &Document) -> String {
+pub(super) fn text_of(document: &Document) -> String {
     let state = match (&document.number, document.state) {
         (Some(number), State::Issued) => format!("Invoice {number}"),
         _ => "Draft".to_owned(),
@@ -148,7 +148,7 @@ fn text_of(document: &Document) -> String {
         let _ = writeln!(
             text,
             "  {:<24} {amount:>16} {currency}\n    {explanation}",
-            line.charge
+            line.name
         );
     }
     let total = document.amount_for_people(&document.total);
@@ -156,7 +156,7 @@ fn text_of(document: &Document) -> String {
     text
 }
 
-fn print(text: &str) -> anyhow::Result<()> {
+pub(super) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -2,6 +2,7 @@
 
 mod bills;
 mod export;
+mod rate;
 mod select;
 
 use anyhow::Context as _;
@@ -30,6 +31,7 @@ const EXAMPLES: &str = "Examples:
   springtide-billing invoice --tenant acme --period 2026-11            what the bill would be now
   springtide-billing invoice --tenant acme --period 2026-10 --issue    issue it, for ever
   springtide-billing invoices --period 2026-10 --issue --format json   all tenants
+  springtide-billing rate --plan plan.yaml --usage usage.csv --period 2026-11
   springtide-billing export --tenant acme --period 2026-10 > billed.jsonl";
 
 /// Where the database is.
@@ -59,6 +61,8 @@ enum Command {
     Invoices(bills::InvoicesArgs),
     /// Write what was kept but not counted (rejected records, conflicts, variants) as JSON lines, the newest first
     Kept(export::KeptArgs),
+    /// Price usage from a file by a plan from a file, as a bill would
+    Rate(rate::RateArgs),
     /// Bring the database's tables up to date, making a SQLite file if there is none
     Migrate,
 }
@@ -77,6 +81,7 @@ impl Cli {
             Command::Export(args) => args.run(&open(&database_url).await?).await,
             Command::Invoice(args) => args.run(&open(&database_url).await?).await,
             Command::Invoices(args) => args.run(&open(&database_url).await?).await,
+            Command::Rate(args) => args.run().await,
             Command::Kept(args) => args.run(&open(&database_url).await?).await,
             Command::Migrate => {
                 let store = Store::connect(&database_url, true)

@@ -307,10 +307,10 @@ async fn wrong_registrations_and_plans_name_the_field() {
         "display_name"
     );
     assert_eq!(field(&|request| request.rate_plan.clear()).await, "rate_plan");
-    let unknown = r#"{"currency":"CNY","timeZone":"UTC","charges":[],"cap":"5"}"#;
+    let unknown = r#"{"currency":"CNY","timeZone":"UTC","charges":[],"ceiling":"5"}"#;
     for (spec, word) in [
         ("{", "not JSON"),
-        (unknown, "cap"),
+        (unknown, "ceiling"),
         (r#"{"currency":"RMB","timeZone":"UTC"}"#, "RMB"),
     ] {
         let status = bench

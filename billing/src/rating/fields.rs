@@ -1,6 +1,8 @@
 //! Reads JSON objects field by field, so that what is wrong is refused by its name and place. A `null` is as good as
 //! absent. [`Fields::finish`] refuses every field that nobody took: a field exists only when it does something.
 
+use std::cmp::Ordering;
+
 use serde_json::{Map, Value};
 
 use super::number::Exact;
@@ -81,6 +83,46 @@ impl<'a> Fields<'a> {
             value: text.to_owned(),
             why,
         })
+    }
+
+    /// Takes a decimal string that must be there.
+    pub(super) fn required_decimal(&mut self, name: &'static str) -> Result<Exact, PlanError> {
+        self.decimal(name)?
+            .ok_or_else(|| PlanError::wrong(self.place(name), "is missing"))
+    }
+
+    /// Takes a percentage of 0 to 100.
+    pub(super) fn percent(&mut self, name: &'static str) -> Result<Option<Exact>, PlanError> {
+        let Some(percent) = self.decimal(name)? else {
+            return Ok(None);
+        };
+        if percent.compare(Exact::new(100, 0)).is_ok_and(Ordering::is_le) {
+            Ok(Some(percent))
+        } else {
+            Err(PlanError::wrong(self.place(name), "must be at most 100"))
+        }
+    }
+
+    /// Takes a whole number that is not negative.
+    pub(super) fn whole(&mut self, name: &'static str) -> Result<Option<u64>, PlanError> {
+        let Some(value) = self.optional(name) else {
+            return Ok(None);
+        };
+        value
+            .as_u64()
+            .map(Some)
+            .ok_or_else(|| PlanError::wrong(self.place(name), "must be a whole number that is not negative"))
+    }
+
+    /// Takes `true` or `false`.
+    pub(super) fn flag(&mut self, name: &'static str) -> Result<Option<bool>, PlanError> {
+        let Some(value) = self.optional(name) else {
+            return Ok(None);
+        };
+        value
+            .as_bool()
+            .map(Some)
+            .ok_or_else(|| PlanError::wrong(self.place(name), "must be true or false"))
     }
 
     /// Takes a list; absent is empty.

@@ -77,6 +77,11 @@ impl Exact {
         ))
     }
 
+    /// A whole number.
+    pub fn from_count(count: u64) -> Self {
+        Self::new(i128::from(count), 0)
+    }
+
     /// From billionths, the unit of stored quantities.
     pub fn from_nanos(nanos: i128) -> Self {
         Self::new(nanos, NANO)
@@ -146,6 +151,46 @@ impl Exact {
             0
         };
         Ok(quotient + away)
+    }
+
+    /// This × `numerator` / `denominator` in units of 10^-`exponent`, rounded once, half away from zero.
+    pub fn ratio_rounded(self, numerator: i128, denominator: i128, exponent: u32) -> Result<i128, Overflow> {
+        let product = self.times(Self::new(numerator, 0))?;
+        product.quotient_rounded(Self::new(denominator, 0), exponent)
+    }
+
+    /// This / `divisor` in units of 10^-`exponent`, rounded once, half away from zero.
+    pub fn quotient_rounded(self, divisor: Self, exponent: u32) -> Result<i128, Overflow> {
+        // (m × 10^-s) / (d × 10^-t) × 10^e = m × 10^(t + e - s) / d
+        let (up, down) = (divisor.scale + exponent, self.scale);
+        let power = |digits: u32| 10_i128.checked_pow(digits).ok_or(Overflow);
+        let (numerator, denominator) = if up >= down {
+            let factor = power(up - down)?;
+            (
+                self.mantissa.checked_mul(factor).ok_or(Overflow)?,
+                divisor.mantissa,
+            )
+        } else {
+            let factor = power(down - up)?;
+            (
+                self.mantissa,
+                divisor.mantissa.checked_mul(factor).ok_or(Overflow)?,
+            )
+        };
+        let quotient = numerator.checked_div(denominator).ok_or(Overflow)?;
+        let remainder = (numerator % denominator).unsigned_abs();
+        let is_half = remainder >= denominator.unsigned_abs() - remainder;
+        let sign = numerator.signum() * denominator.signum();
+        Ok(if is_half { quotient + sign } else { quotient })
+    }
+
+    /// How many whole packages of `size`, which is above zero, this fills; the last one may be filled in part.
+    pub fn packages_of(self, size: Self) -> Result<Self, Overflow> {
+        let scale = self.scale.max(size.scale);
+        let (units, each) = (self.mantissa_at(scale)?, size.mantissa_at(scale)?);
+        let whole = units.checked_div(each).ok_or(Overflow)?;
+        let rest = i128::from(units % each > 0);
+        Ok(Self::new(whole.checked_add(rest).ok_or(Overflow)?, 0))
     }
 
     fn mantissa_at(self, scale: u32) -> Result<i128, Overflow> {

@@ -139,7 +139,11 @@ pub async fn preview(
     let account = account_asked_for(&state, &headers, &tenant).await?;
     let zone = zone_of(&state.store, &account).await?;
     let period = query.in_zone(&state, &zone)?;
-    Ok(Json(bill(&state.store, &account, period).await?.to_json()))
+    Ok(Json(
+        bill(&state.store, &account, period, state.clock.now())
+            .await?
+            .to_json(),
+    ))
 }
 
 /// The billed interactions of a period, a JSON line each.

@@ -160,7 +160,7 @@ async fn overview_of(
     let period = period.map_err(wrong_period)?;
     let bounds = period.bounds(&zone).map_err(wrong_period)?;
     let usage = state.store.usage(account.ledger, &bounds).await?;
-    let document = match bill(&state.store, &account, period).await {
+    let document = match bill(&state.store, &account, period, state.clock.now()).await {
         Ok(document) => Ok(document),
         Err(error @ BillError::Store(_)) => return Err(refused(error)),
         Err(error) => {

@@ -43,17 +43,31 @@ fn contract_plan() -> RatePlan {
     )
 }
 
+/// A whole month under one plan.
+fn whole(plan: &RatePlan, usage: &[Usage]) -> Result<Rated, RatingError> {
+    rate(&Account::whole(plan, november(), usage))
+}
+
+fn facts(line: &Line) -> (Exact, Exact) {
+    match &line.rule {
+        Rule::Charge {
+            counted, billable, ..
+        } => (*counted, *billable),
+        other => panic!("no charge: {other:?}"),
+    }
+}
+
 fn amounts(rated: &Rated) -> Vec<&str> {
     rated.lines.iter().map(|line| line.amount.as_str()).collect()
 }
 
 #[test]
 fn the_worked_example_of_the_contract_comes_out() {
-    let rated = rate(&contract_plan(), &november(), &interactions("61500")).unwrap();
+    let rated = whole(&contract_plan(), &interactions("61500")).unwrap();
     assert_eq!(amounts(&rated), ["1000.00", "4040.00"]);
-    assert_eq!(rated.lines[0].quantity.to_string(), "10000");
-    assert_eq!(rated.lines[1].quantity.to_string(), "50500");
-    assert_eq!(rated.lines[1].billable.to_string(), "60500");
+    assert_eq!(rated.lines[0].quantity.unwrap().to_string(), "10000");
+    assert_eq!(rated.lines[1].quantity.unwrap().to_string(), "50500");
+    assert_eq!(facts(&rated.lines[1]).1.to_string(), "60500");
     assert_eq!(rated.total, 504_000);
 }
 
@@ -69,7 +83,7 @@ fn a_tiers_bound_belongs_to_it_and_one_more_enters_the_next() {
         ("101001", vec!["1000.00", "7200.00", "0.05"]),
         ("11000.5", vec!["1000.00", "0.04"]),
     ] {
-        let rated = rate(&contract_plan(), &november(), &interactions(quantity)).unwrap();
+        let rated = whole(&contract_plan(), &interactions(quantity)).unwrap();
         assert_eq!(amounts(&rated), expected, "{quantity}");
     }
 }
@@ -81,16 +95,13 @@ fn a_flat_fee_is_in_the_line_of_its_tier_and_rounded_with_it() {
         &json!([{"name": "a", "meter": "interactions", "model": "Graduated", "tiers": [
             {"upTo": "1", "unitPrice": "0.004", "flatFee": "0.001"}, {"unitPrice": "0", "flatFee": "9.995"}]}]),
     );
+    assert_eq!(amounts(&whole(&plan, &interactions("1")).unwrap()), ["0.01"]);
     assert_eq!(
-        amounts(&rate(&plan, &november(), &interactions("1")).unwrap()),
-        ["0.01"]
-    );
-    assert_eq!(
-        amounts(&rate(&plan, &november(), &interactions("2")).unwrap()),
+        amounts(&whole(&plan, &interactions("2")).unwrap()),
         ["0.01", "10.00"]
     );
     assert_eq!(
-        amounts(&rate(&plan, &november(), &[]).unwrap()),
+        amounts(&whole(&plan, &[]).unwrap()),
         ["0.00"],
         "no fee without a part"
     );
@@ -104,7 +115,7 @@ fn each_line_is_rounded_once_half_away_from_zero_to_its_currency() {
             &json!([{"name": "a", "meter": "interactions", "model": "PerUnit", "unitPrice": "0.025"}]),
         );
         assert_eq!(
-            amounts(&rate(&plan, &november(), &interactions("100")).unwrap()),
+            amounts(&whole(&plan, &interactions("100")).unwrap()),
             [expected],
             "{currency}"
         );
@@ -146,9 +157,7 @@ fn usage_outside_the_period_or_of_other_dimensions_or_meters_is_left_out() {
         ),
     ];
     assert_eq!(
-        rate(&plan, &november(), &usage).unwrap().lines[0]
-            .counted
-            .to_string(),
+        facts(&whole(&plan, &usage).unwrap().lines[0]).0.to_string(),
         "110"
     );
 }
@@ -158,7 +167,7 @@ fn usage_below_zero_and_products_beyond_38_digits_make_no_bill() {
     let mut usage = interactions("1");
     usage[0].quantity = Exact::new(-1, 0);
     assert!(matches!(
-        rate(&contract_plan(), &november(), &usage),
+        whole(&contract_plan(), &usage),
         Err(RatingError::NegativeUsage { .. })
     ));
     let dear = plan(
@@ -166,19 +175,13 @@ fn usage_below_zero_and_products_beyond_38_digits_make_no_bill() {
         &json!([{"name": "a", "meter": "interactions", "model": "PerUnit", "unitPrice": "999999999999999999.999999999"}]),
     );
     let most = interactions("999999999999999999.999999999");
-    assert!(matches!(
-        rate(&dear, &november(), &most),
-        Err(RatingError::Overflow { .. })
-    ));
+    assert!(matches!(whole(&dear, &most), Err(RatingError::Overflow { .. })));
 }
 
 #[test]
 fn a_line_reads_back_from_its_json() {
     for quantity in ["0", "61500"] {
-        for line in rate(&contract_plan(), &november(), &interactions(quantity))
-            .unwrap()
-            .lines
-        {
+        for line in whole(&contract_plan(), &interactions(quantity)).unwrap().lines {
             let text = serde_json::to_string(&line).unwrap();
             assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line, "{text}");
         }
@@ -239,10 +242,438 @@ proptest! {
         cuts.sort_unstable();
         let usage: Vec<_> = cuts.windows(2)
             .flat_map(|pair| interactions(&(pair[1] - pair[0]).to_string())).collect();
-        let rated = rate(&plan, &november(), &usage).unwrap();
+        let rated = whole(&plan, &usage).unwrap();
         let expected = naive(&bounds, &prices, &fees, included, counted);
         prop_assert_eq!(amounts(&rated), expected.iter().map(String::as_str).collect::<Vec<_>>());
         let sum: Decimal = expected.iter().map(|amount| amount.parse::<Decimal>().unwrap()).sum();
         prop_assert_eq!(Decimal::from_i128_with_scale(rated.total, 2), sum);
     }
+}
+
+fn full_plan(changes: &[(&str, serde_json::Value)]) -> RatePlan {
+    let mut plan = json!({
+        "currency": "CNY", "timeZone": "Asia/Shanghai",
+        "charges": [{"name": "answers", "meter": "interactions", "model": "Graduated", "included": "1000", "tiers": [
+            {"upTo": "10000", "unitPrice": "0.10"}, {"upTo": "100000", "unitPrice": "0.08", "flatFee": "0"}, {"unitPrice": "0.05"}]}],
+        "surcharges": [{"name": "evening peak", "charge": "answers", "unitPrice": "0.02", "windows": [
+            {"days": ["Sat", "Sun"], "from": "20:00", "to": "24:00"}, {"calendar": "shopping"}]}],
+        "calendars": {"shopping": ["2026-11-11", "2026-12-12"]},
+        "modules": [{"name": "voice", "monthlyFee": "500.00"}],
+        "minimumCommitment": "1000.00", "cap": "50000.00", "discount": {"percent": "0"},
+        "tax": {"name": "VAT", "percent": "6", "inclusive": false},
+        "sla": {"availability": {"objective": "99.9", "slice": "5m", "badShare": "0.05", "minimumRequests": 10, "noData": "Up",
+            "credits": [{"below": "99.9", "percent": "10"}, {"below": "99", "percent": "25"}, {"below": "95", "percent": "100"}],
+            "creditCap": "100"}}
+    });
+    for (field, value) in changes {
+        plan[*field] = value.clone();
+    }
+    RatePlan::from_json(&plan).unwrap()
+}
+
+/// Every minute of November with ten good requests, but bad ones in the first slices.
+fn minutes_with_bad_slices(bad_slices: i64) -> Service {
+    let first = november().start.as_second();
+    let minutes = (0..30 * 24 * 60).map(|minute| {
+        let counts = if minute / 5 < bad_slices {
+            MinuteCounts {
+                good: 0,
+                bad: 10,
+                fast: 0,
+                slow: 0,
+            }
+        } else {
+            MinuteCounts {
+                good: 10,
+                bad: 0,
+                fast: 9,
+                slow: 1,
+            }
+        };
+        (Timestamp::from_second(first + minute * 60).unwrap(), counts)
+    });
+    Service {
+        minutes: minutes.collect(),
+        exclusions: Vec::new(),
+    }
+}
+
+fn with_service(plan: &RatePlan, usage: &[Usage], service: &Service) -> Rated {
+    let account = Account {
+        service: Some(service),
+        ..Account::whole(plan, november(), usage)
+    };
+    rate(&account).unwrap()
+}
+
+fn kinds(rated: &Rated) -> Vec<(&'static str, &str)> {
+    rated
+        .lines
+        .iter()
+        .map(|line| (line.kind(), line.amount.as_str()))
+        .collect()
+}
+
+#[test]
+fn the_worked_bill_of_the_contract_comes_out_to_the_cent() {
+    // 57,500 at other times, 4,000 on weekend evenings and the 11th; 99.87 %: 11 of 8,640 slices were bad.
+    let usage = [
+        used("2026-11-10T15:45:00Z", "interactions", &[], "57500"),
+        used("2026-11-10T16:00:00Z", "interactions", &[], "1000"),
+        used("2026-11-11T15:45:00Z", "interactions", &[], "1000"),
+        used("2026-11-07T12:00:00Z", "interactions", &[], "1000"),
+        used("2026-11-08T15:45:00Z", "interactions", &[], "1000"),
+    ];
+    let rated = with_service(&full_plan(&[]), &usage, &minutes_with_bad_slices(11));
+    assert_eq!(
+        kinds(&rated),
+        [
+            ("charge", "1000.00"),
+            ("charge", "4040.00"),
+            ("surcharge", "80.00"),
+            ("module", "500.00"),
+            ("credit", "-562.00"),
+            ("tax", "303.48"),
+        ]
+    );
+    assert_eq!(rated.total, 536_148);
+    let slices = rated.service.unwrap().slices.unwrap();
+    assert_eq!((slices.good, slices.counted, slices.bad.len()), (8_629, 8_640, 1));
+}
+
+#[test]
+fn discount_comes_before_minimum_and_cap_and_tax_comes_last() {
+    let plan = full_plan(&[
+        ("discount", json!({"percent": "10"})),
+        ("minimumCommitment", json!("600.00")),
+        ("cap", json!("600.00")),
+    ]);
+    let rated = whole(&plan, &[]).unwrap();
+    assert_eq!(
+        kinds(&rated),
+        [
+            ("charge", "0.00"),
+            ("surcharge", "0.00"),
+            ("module", "500.00"),
+            ("discount", "-50.00"),
+            ("minimum", "150.00"),
+            ("tax", "36.00"),
+        ]
+    );
+    let rated = whole(&plan, &interactions("61500")).unwrap();
+    assert_eq!(
+        kinds(&rated)[4..],
+        [("discount", "-677.00"), ("cap", "-5493.00"), ("tax", "36.00"),],
+        "5,040 and 500 and 61,500 × 0.02 on the 11th, less 10 %, capped"
+    );
+    assert_eq!(rated.total, 63_600);
+}
+
+#[test]
+fn an_inclusive_tax_is_shown_and_not_added() {
+    let plan = full_plan(&[("tax", json!({"name": "VAT", "percent": "6", "inclusive": true}))]);
+    let rated = whole(&plan, &[]).unwrap();
+    let tax = rated.lines.last().unwrap();
+    assert_eq!(
+        (tax.amount.as_str(), tax.informational),
+        ("56.60", true),
+        "1,000 × 6 / 106"
+    );
+    assert_eq!(rated.total, 100_000);
+}
+
+#[test]
+fn volume_prices_all_by_one_tier_and_packages_count_whole() {
+    let volume = plan(
+        "CNY",
+        &json!([{"name": "a", "meter": "interactions", "model": "Volume", "included": "10", "tiers": [
+        {"upTo": "100", "unitPrice": "0.10", "flatFee": "1"}, {"unitPrice": "0.05", "flatFee": "2"}]}]),
+    );
+    for (quantity, expected) in [
+        ("10", "0.00"),
+        ("11", "1.10"),
+        ("110", "11.00"),
+        ("111", "7.05"),
+        ("110.5", "7.03"),
+    ] {
+        assert_eq!(
+            amounts(&whole(&volume, &interactions(quantity)).unwrap()),
+            [expected],
+            "{quantity}"
+        );
+    }
+    let packages = plan(
+        "CNY",
+        &json!([{"name": "a", "meter": "interactions", "model": "Package", "size": "100", "price": "8.00"}]),
+    );
+    for (quantity, expected) in [
+        ("0", "0.00"),
+        ("0.001", "8.00"),
+        ("100", "8.00"),
+        ("100.001", "16.00"),
+        ("250", "24.00"),
+    ] {
+        assert_eq!(
+            amounts(&whole(&packages, &interactions(quantity)).unwrap()),
+            [expected],
+            "{quantity}"
+        );
+    }
+}
+
+#[test]
+fn a_surcharge_counts_local_hours_also_where_they_occur_twice_or_never() {
+    // Each quarter of an hour has one interaction; the window is from 01:00 to 03:00.
+    for (zone, month, nights, changed, quarters) in [
+        // 25 October 2026: 02:00 to 03:00 occurs twice.
+        ("Europe/Berlin", "2026-10", 30, 12, 30 * 8 + 12),
+        // 29 March 2026: 02:00 to 03:00 does not occur.
+        ("Europe/Berlin", "2026-03", 30, 4, 30 * 8 + 4),
+        // 1 November 2026: 01:00 to 02:00 occurs twice.
+        ("America/New_York", "2026-11", 29, 12, 29 * 8 + 12),
+        // 5 April 2026: 01:30 to 02:00 occurs twice; half an hour.
+        ("Australia/Lord_Howe", "2026-04", 29, 10, 29 * 8 + 10),
+        // 4 October 2026: 02:00 to 02:30 does not occur.
+        ("Australia/Lord_Howe", "2026-10", 30, 6, 30 * 8 + 6),
+        ("Asia/Kathmandu", "2028-02", 29, 0, 29 * 8),
+    ] {
+        let plan = RatePlan::from_json(&json!({"currency": "CNY", "timeZone": zone,
+            "charges": [{"name": "a", "meter": "m", "model": "PerUnit", "unitPrice": "0"}],
+            "surcharges": [{"name": "night", "charge": "a", "unitPrice": "1", "windows": [
+                {"from": "01:00", "to": "02:30"}, {"from": "01:30", "to": "03:00"}]}]}))
+        .unwrap();
+        let period = month
+            .parse::<crate::rating::period::Period>()
+            .unwrap()
+            .bounds(&plan.zone)
+            .unwrap();
+        let mut usage = Vec::new();
+        let mut at = period.start;
+        while at < period.end {
+            usage.push(used(&at.to_string(), "m", &[], "1"));
+            at += jiff::SignedDuration::from_mins(15);
+        }
+        let rated = rate(&Account::whole(&plan, period, &usage)).unwrap();
+        let counted = rated.lines[1].quantity.unwrap().to_string();
+        assert_eq!(
+            counted,
+            quarters.to_string(),
+            "{zone} {month}: {nights} nights and {changed} quarters"
+        );
+    }
+}
+
+#[test]
+fn modules_are_prorated_by_the_seconds_for_which_they_were_taken() {
+    let plan = full_plan(&[("minimumCommitment", json!(null)), ("tax", json!(null))]);
+    let change = |at: &str, active| ModuleChange {
+        at: at.parse().unwrap(),
+        module: "voice".into(),
+        active,
+    };
+    for (changes, expected) in [
+        (vec![], "500.00"),
+        (vec![change("2026-11-15T16:00:00Z", false)], "250.00"),
+        (vec![change("2026-11-15T16:00:00Z", true)], "250.00"),
+        (vec![change("2026-01-01T00:00:00Z", false)], "0.00"),
+        (
+            vec![
+                change("2026-01-01T00:00:00Z", true),
+                change("2027-01-01T00:00:00Z", false),
+            ],
+            "500.00",
+        ),
+        (
+            vec![
+                change("2026-01-01T00:00:00Z", false),
+                change("2026-11-20T16:00:00Z", true),
+                change("2026-11-25T16:00:00Z", false),
+            ],
+            "83.33",
+        ),
+    ] {
+        let account = Account {
+            module_changes: &changes,
+            ..Account::whole(&plan, november(), &[])
+        };
+        let rated = rate(&account).unwrap();
+        assert_eq!(kinds(&rated)[2], ("module", expected), "{changes:?}");
+    }
+}
+
+#[test]
+fn a_part_of_a_month_prorates_what_is_not_usage_and_starts_its_tiers_anew() {
+    let (old, new) = (full_plan(&[]), full_plan(&[("minimumCommitment", json!("9000"))]));
+    let middle: Timestamp = "2026-11-10T16:00:00Z".parse().unwrap();
+    let (first, second) = (
+        Bounds {
+            end: middle,
+            ..november()
+        },
+        Bounds {
+            start: middle,
+            ..november()
+        },
+    );
+    let part = |plan, bounds| Part {
+        plan,
+        bounds,
+        contract: Some(bounds),
+    };
+    let usage = [
+        used("2026-11-02T00:00:00Z", "interactions", &[], "400"),
+        used("2026-11-16T00:00:00Z", "interactions", &[], "20667"),
+    ];
+    let account = Account {
+        parts: vec![part(&old, first), part(&new, second)],
+        ..Account::whole(&old, november(), &usage)
+    };
+    let rated = rate(&account).unwrap();
+    assert_eq!(
+        kinds(&rated),
+        [
+            // 10 of 30 days: 333 included of 1,000, a third of the module and of the minimum.
+            ("charge", "6.70"),
+            ("surcharge", "0.00"),
+            ("module", "166.67"),
+            ("minimum", "159.96"),
+            // 20 of 30 days: 667 included; the tiers start anew.
+            ("charge", "1000.00"),
+            ("charge", "800.00"),
+            ("surcharge", "0.00"),
+            ("module", "333.33"),
+            ("minimum", "3866.67"),
+            ("tax", "380.00"),
+        ]
+    );
+    assert_eq!(rated.lines[0].part.as_ref().unwrap().seconds, 10 * 86_400);
+    assert_eq!(rated.total, 671_333);
+}
+
+#[test]
+fn a_silent_slice_is_bad_and_one_with_few_requests_is_what_the_plan_says() {
+    let silent = Service::default();
+    for (no_data, good, left_out) in [("Up", 8_640, 0), ("Down", 0, 0), ("Exclude", 0, 8_640)] {
+        let plan = full_plan(&[(
+            "sla",
+            json!({"availability": {"objective": "99", "noData": no_data,
+            "credits": [{"below": "100", "percent": "50"}], "creditCap": "30"}}),
+        )]);
+        let mut few = minutes_with_bad_slices(0);
+        few.minutes
+            .iter_mut()
+            .for_each(|(_, counts)| *counts = MinuteCounts::default());
+        let rated = with_service(&plan, &[], &few);
+        let credits: Vec<_> = kinds(&rated)
+            .into_iter()
+            .filter(|(kind, _)| *kind == "credit")
+            .collect();
+        assert_eq!(credits.len(), usize::from(no_data == "Down"), "{no_data}");
+        let slices = rated.service.unwrap().slices.unwrap();
+        assert_eq!((slices.good, slices.left_out), (good, left_out), "{no_data}");
+        let rated = with_service(&plan, &[], &silent);
+        assert!(
+            kinds(&rated).contains(&("credit", "-300.00")),
+            "{no_data}: half, capped at 30 %"
+        );
+        let bad = rated.service.unwrap().slices.unwrap().bad;
+        assert_eq!((bad.len(), bad[0].cause), (1, BadCause::NotReported));
+    }
+}
+
+#[test]
+fn what_is_excluded_does_not_count_and_what_has_not_ended_neither() {
+    let mut service = minutes_with_bad_slices(12);
+    let start = november().start;
+    let minutes = |count| start + jiff::SignedDuration::from_mins(count);
+    let exclusion = |from, to| Exclusion {
+        from: minutes(from),
+        to: minutes(to),
+        reason: "network moved".into(),
+        approver: "lin".into(),
+    };
+    // Slices 0 to 9 wholly, and two minutes of slice 10.
+    service.exclusions = vec![exclusion(0, 52)];
+    let plan = full_plan(&[]);
+    let slices = with_service(&plan, &[], &service)
+        .service
+        .unwrap()
+        .slices
+        .unwrap();
+    assert_eq!((slices.left_out, slices.counted - slices.good), (10, 2));
+    // Without any report too: who allowed it knew that nothing runs.
+    service.minutes.retain(|(minute, _)| *minute >= minutes(60));
+    let slices = with_service(&plan, &[], &service)
+        .service
+        .unwrap()
+        .slices
+        .unwrap();
+    assert_eq!((slices.left_out, slices.counted - slices.good), (10, 2));
+    let account = Account {
+        service: Some(&service),
+        as_of: minutes(64),
+        ..Account::whole(&plan, november(), &[])
+    };
+    let slices = rate(&account).unwrap().service.unwrap().slices.unwrap();
+    assert_eq!(
+        (slices.counted, slices.good),
+        (2, 0),
+        "the slice at minute 60 has not ended"
+    );
+}
+
+#[test]
+fn of_several_objectives_the_highest_percentage_counts() {
+    let plan = |percent: &str| {
+        full_plan(&[(
+            "sla",
+            json!({
+        "availability": {"objective": "99.9", "credits": [{"below": "99.9", "percent": "10"}]},
+        "responseTime": {"within": "1s", "credits": [{"below": "90.1", "percent": percent}]}}),
+        )])
+    };
+    let service = minutes_with_bad_slices(11);
+    for (percent, expected) in [("20", "-200.00"), ("5", "-100.00")] {
+        let rated = with_service(&plan(percent), &[], &service);
+        assert!(
+            kinds(&rated).contains(&("credit", expected)),
+            "{:?}",
+            kinds(&rated)
+        );
+    }
+}
+
+#[test]
+fn a_bound_is_missed_only_strictly_below_it() {
+    let plan = full_plan(&[(
+        "sla",
+        json!({"availability": {"objective": "99", "badShare": "0.05",
+        "credits": [{"below": "50", "percent": "10"}]}}),
+    )]);
+    let half = with_service(&plan, &[], &minutes_with_bad_slices(4_320));
+    assert_eq!(
+        kinds(&half).len(),
+        5,
+        "50 % is not below 50 %: {:?}",
+        kinds(&half)
+    );
+    assert_eq!(
+        kinds(&with_service(&plan, &[], &minutes_with_bad_slices(4_321))).len(),
+        6
+    );
+    // A share of exactly 5 % is bearable.
+    let mut service = minutes_with_bad_slices(0);
+    service
+        .minutes
+        .iter_mut()
+        .for_each(|(_, counts)| (counts.good, counts.bad) = (95, 5));
+    assert_eq!(
+        with_service(&plan, &[], &service)
+            .service
+            .unwrap()
+            .slices
+            .unwrap()
+            .good,
+        8_640
+    );
 }

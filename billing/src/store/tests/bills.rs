@@ -74,7 +74,9 @@ pub(super) async fn the_database_itself_refuses_to_change_an_issued_bill(bench: 
         assert!(change(&bench.store, "TRUNCATE invoice").await.is_err());
     }
     assert_eq!(
-        bill(&bench.store, &account, november_period()).await.unwrap(),
+        bill(&bench.store, &account, november_period(), now())
+            .await
+            .unwrap(),
         before
     );
 }
@@ -118,7 +120,9 @@ pub(super) async fn undelivered_after_the_close_leaves_the_bill_and_lands_below_
     bench.report(vec![by_gateway(&turn, Delivery::Delivered)]).await;
     assert_eq!(bench.sum("acme", "interactions", Some(2)).await, Exact::ZERO);
     assert_eq!(
-        bill(&bench.store, &account, november_period()).await.unwrap(),
+        bill(&bench.store, &account, november_period(), now())
+            .await
+            .unwrap(),
         document
     );
 }
@@ -147,7 +151,7 @@ pub(super) async fn nothing_is_lost_or_doubled_when_closing_while_reports_come(b
         .await
         .unwrap();
     tasks.join_all().await;
-    let billed = document.lines[0].line.counted;
+    let billed = counted_of(&document.lines[0].line);
     let late = bench
         .sum("acme", "interactions", Some(document.statement + 1))
         .await;
@@ -205,7 +209,9 @@ pub(super) async fn a_bill_reads_back_with_the_digest_of_its_text(bench: Bench) 
 pub(super) async fn a_draft_is_what_the_bill_will_be(bench: Bench) {
     let account = bench.account("acme").await;
     bench.report(vec![by_worker(&interaction("acme", "t1"))]).await;
-    let draft = draft(&bench.store, &account, november_period()).await.unwrap();
+    let draft = draft(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
     assert_eq!(
         bench.store.invoices(account.ledger).await.unwrap(),
         [],

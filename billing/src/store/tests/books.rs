@@ -26,7 +26,7 @@ pub(super) async fn a_plan_version_that_a_bill_used_never_changes(bench: Bench) 
         plan(1, "0.20")
     );
     assert_eq!(put(&plan(2, "0.30")).await, PutPlan::Stored, "another version");
-    let again = crate::bill::bill(&bench.store, &account, november_period())
+    let again = crate::bill::bill(&bench.store, &account, november_period(), now())
         .await
         .unwrap();
     assert_eq!(again, document);

@@ -168,7 +168,7 @@ pub(super) async fn usage_before_registration_is_on_the_bill_after_it(bench: Ben
         ])
         .await;
     let account = bench.account("acme").await;
-    let draft = crate::bill::draft(&bench.store, &account, november_period())
+    let draft = crate::bill::draft(&bench.store, &account, november_period(), now())
         .await
         .unwrap();
     assert_eq!(draft.total, "0.20");
@@ -197,7 +197,7 @@ pub(super) async fn a_uid_of_another_name_reaches_nobodys_bill(bench: Bench) {
         verdicts.as_slice(),
         [Verdict::Rejected(Reason::PermissionDenied, _), Verdict::Accepted]
     ));
-    let draft = crate::bill::draft(&bench.store, &account, november_period())
+    let draft = crate::bill::draft(&bench.store, &account, november_period(), now())
         .await
         .unwrap();
     assert_eq!(draft.total, "0.10");

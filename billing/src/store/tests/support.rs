@@ -17,6 +17,7 @@ use crate::metering::report::{Examined, Party, Verdict};
 use crate::rating::number::Exact;
 use crate::rating::period::{Bounds, Period, zone_named};
 use crate::rating::plan::RatePlan;
+use crate::rating::rate::{Line, Rule};
 use crate::store::{Account, AccountDetails, PlanVersion, PutPlan, Registration, Store};
 
 /// Names an administrator's URL of a PostgreSQL server, as postgres://postgres@127.0.0.1:5432/postgres.
@@ -129,6 +130,14 @@ pub(in crate::store) fn november() -> Bounds {
     november_period()
         .bounds(&zone_named("Asia/Shanghai").unwrap())
         .unwrap()
+}
+
+/// Q of a charge's line.
+pub(in crate::store) fn counted_of(line: &Line) -> Exact {
+    match &line.rule {
+        Rule::Charge { counted, .. } => *counted,
+        other => panic!("no charge: {other:?}"),
+    }
 }
 
 pub(in crate::store) fn count(number: i128) -> Exact {

@@ -7,7 +7,7 @@ use super::super::texts::{Texts, texts};
 use super::{View, layout};
 use crate::bill::document::{Document, DocumentLine};
 use crate::rating::period::zone_named;
-use crate::rating::rate::{Line, LinePrice};
+use crate::rating::rate::Line;
 use crate::store::Account;
 
 pub(in crate::web) fn invoice_page(view: &View, account: &Account, document: &Document) -> Markup {
@@ -90,7 +90,7 @@ fn one_line(view: &View, document: &Document, DocumentLine { line, explanation }
     html! {
         li {
             div.line-head {
-                h3 { (line.charge) (tier_of(texts, line)) }
+                h3 { (line.name) (tier_of(texts, line)) }
                 span.money { (document.amount_for_people(&line.amount)) }
             }
             @if let Some(words) = document.explain(line, view.locale) {
@@ -109,6 +109,6 @@ fn one_line(view: &View, document: &Document, DocumentLine { line, explanation }
 /// Which tier a line prices, if it is one of several.
 pub(super) fn tier_of(texts: &Texts, line: &Line) -> Markup {
     html! {
-        @if let LinePrice::Graduated { tier, .. } = &line.price { " " span.muted { (texts.tier) " " (tier) } }
+        @if let Some(tier) = line.tier() { " " span.muted { (texts.tier) " " (tier.tier) } }
     }
 }

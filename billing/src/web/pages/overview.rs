@@ -107,7 +107,7 @@ fn line_sums(view: &View, document: &Document) -> Markup {
             @for DocumentLine { line, .. } in &document.lines {
                 li {
                     span {
-                        (line.charge) (tier_of(texts, line))
+                        (line.name) (tier_of(texts, line))
                         @if let Some(words) = document.explain(line, view.locale) { span.under { (words.arithmetic) } }
                     }
                     span.money { (document.amount_for_people(&line.amount)) }

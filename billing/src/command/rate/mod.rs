@@ -1,0 +1,201 @@
+//! `rate`: a plan and usage from files, priced the way the product prices them: the usage is taken by ingest into a store
+//! made for the purpose, the statement is closed, and the bill is issued and read. So what it prints is what a client
+//! would be billed, and a client can compute its bill again from its own export.
+
+mod files;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use springtide_proto::ids::{TenantId, TenantUid};
+use springtide_proto::metering::Record;
+use springtide_runtime::identity::TenantRole;
+
+use super::bills::{BillFormat, print, text_of};
+use crate::bill::document::{Document, DocumentLine};
+use crate::bill::issue;
+use crate::digest::{Digest, canonical_json};
+use crate::locale::Locale;
+use crate::metering::examine::{Reporter, examine};
+use crate::metering::report::{Party, Verdict};
+use crate::rating::period::Period;
+use crate::rating::plan::RatePlan;
+use crate::store::{Account, AccountDetails, PlanVersion, Store, with_causes};
+
+/// Name of everything in a store that lives for one command.
+const NAME: &str = "rate";
+/// Largest batch that ingest takes.
+const BATCH: usize = 10_000;
+
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub(super) struct RateArgs {
+    /// RatePlan as YAML or JSON: a manifest, or its spec alone
+    #[arg(long, value_name = "FILE")]
+    plan: PathBuf,
+    /// Usage as CSV, with the header time,meter,quantity and a column for each dimension
+    #[arg(long, value_name = "FILE")]
+    usage: PathBuf,
+    /// Month in the zone of the plan, as 2026-11; usage outside it is left out
+    #[arg(long, value_name = "YYYY-MM")]
+    period: Period,
+    /// Service minutes as CSV, with the header minute,good,bad and, for response times, fast,slow
+    #[arg(long, value_name = "FILE")]
+    minutes: Option<PathBuf>,
+    /// Look at the service up to this instant only (RFC 3339) [default: the period's end]
+    #[arg(long, value_name = "TIME")]
+    as_of: Option<Timestamp>,
+    /// Language of the explanations
+    #[arg(long, default_value = "en", value_name = "TAG")]
+    locale: String,
+    /// Form of the output
+    #[arg(long, default_value = "text")]
+    format: BillFormat,
+}
+
+const HELP: &str = "Files:
+  usage.csv     time,meter,quantity[,dimension...]   time in RFC 3339; quantity a decimal; equal rows are separate events
+  minutes.csv   minute,good,bad[,fast,slow]          a row for each minute that was reported, in RFC 3339
+A module is taken or dropped by an event of the meter \"modules\" with the dimension \"module\" and quantity 1 or 0.
+
+Examples:
+  springtide-billing rate --plan plan.yaml --usage usage.csv --period 2026-11
+  springtide-billing export --tenant acme --period 2026-11 --format csv > usage.csv";
+
+impl RateArgs {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let spec = files::plan_spec(&self.plan)?;
+        let plan = RatePlan::from_json(&spec).with_context(|| in_file(&self.plan))?;
+        let bounds = self.period.bounds(&plan.zone)?;
+        let usage = files::usage(&self.usage)?;
+        let folder = tempfile::tempdir().context("a temporary folder cannot be made")?;
+        let url = format!("sqlite://{}/rate.db", folder.path().display());
+        let store = Store::connect(&url, true)
+            .await
+            .context("a temporary store cannot be made")?;
+        store.migrate().await?;
+        let account = self.account(&store, &spec, bounds.start).await?;
+        self.ingest(&store, &account, usage).await?;
+        if let Some(path) = &self.minutes {
+            files::minutes(path)?;
+        }
+        let as_of = self.as_of.unwrap_or(bounds.end);
+        let (document, _) = issue(&store, &account, self.period, as_of)
+            .await
+            .map_err(|error| anyhow::anyhow!(with_causes(&error)))?;
+        store.close().await;
+        match self.format {
+            BillFormat::Json => print(&format!("{}\n", lines_json(&document))),
+            BillFormat::Text => print(&text_of(&document)),
+        }
+    }
+
+    /// An account whose contract covers the whole period.
+    async fn account(&self, store: &Store, spec: &Value, start: Timestamp) -> anyhow::Result<Account> {
+        let spec = canonical_json(spec);
+        let plan = PlanVersion {
+            name: NAME.to_owned(),
+            uid: NAME.to_owned(),
+            generation: 1,
+            digest: Digest::of(spec.as_bytes()),
+            spec,
+        };
+        let before = start.saturating_sub(SignedDuration::from_hours(48))?;
+        store.put_plan(&plan, before).await?;
+        let details = AccountDetails {
+            party: party()?,
+            display_name: String::new(),
+            time_zone: "UTC".to_owned(),
+            rate_plan: NAME.to_owned(),
+            legal_name: String::new(),
+            tax_id: String::new(),
+            billing_email: String::new(),
+            payment_days: 0,
+            portal_token: Digest::of(NAME.as_bytes()),
+            locale: Locale::nearest(&self.locale),
+        };
+        store.register(&details, before).await?;
+        let account = store.account_of_uid(NAME).await?;
+        account.context("the account that was just made is not there")
+    }
+
+    async fn ingest(
+        &self,
+        store: &Store,
+        account: &Account,
+        usage: Vec<files::UsageRow>,
+    ) -> anyhow::Result<()> {
+        let party = &account.details.party;
+        let peer = Reporter {
+            tenant: party.tenant.clone(),
+            role: TenantRole::Worker,
+        };
+        // The clock is the usage's own: a future month can be rated too.
+        let latest = usage.iter().map(|row| row.time).max();
+        let now = latest.unwrap_or(Timestamp::UNIX_EPOCH);
+        for rows in usage.chunks(BATCH) {
+            let records = rows
+                .iter()
+                .map(|row| row.record(party))
+                .collect::<anyhow::Result<Vec<Record>>>();
+            let records = records.with_context(|| in_file(&self.usage))?;
+            let examined = records
+                .into_iter()
+                .map(|record| examine(record, &peer, now))
+                .collect();
+            let verdicts = store.ingest(examined, now).await?;
+            for (row, verdict) in rows.iter().zip(verdicts) {
+                ensure!(
+                    verdict == Verdict::Accepted,
+                    "{}, line {}: {}",
+                    self.usage.display(),
+                    row.line,
+                    refusal(&verdict)
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refusal(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Rejected(_, message) => message.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn in_file(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn party() -> anyhow::Result<Party> {
+    Ok(Party {
+        tenant_uid: TenantUid::parse(NAME)?,
+        tenant: TenantId::parse(NAME)?,
+    })
+}
+
+/// The bill in the shape that other programs read.
+fn lines_json(document: &Document) -> Value {
+    let line = |DocumentLine { line, explanation }: &DocumentLine| {
+        json!({
+            "kind": line.kind(),
+            "rule": line.name,
+            "quantity": line.quantity,
+            "unit_price": line.unit_price,
+            "amount": line.amount,
+            "explanation": explanation,
+            "informational": line.informational,
+        })
+    };
+    json!({
+        "currency": document.currency,
+        "total": document.total,
+        "lines": document.lines.iter().map(line).collect::<Vec<_>>(),
+        "notes": document.notes,
+    })
+}
