@@ -65,7 +65,9 @@ impl Hour {
         for minute in &self.0 {
             bytes.push(u8::from(minute.is_some()));
             if let Some(Counts { good, bad, fast, slow }) = *minute {
-                [good, bad, fast, slow].map(|number| write_number(&mut bytes, number));
+                for number in [good, bad, fast, slow] {
+                    write_number(&mut bytes, number);
+                }
             }
         }
         bytes
