@@ -44,7 +44,10 @@ impl AlertsCommand {
             Self::Show(TenantOnly { tenant }) => show(&tenant, store).await,
             Self::Remove(TenantOnly { tenant }) => {
                 let ledger = tenant.account(store).await?.ledger;
-                ensure!(store.remove_alert_target(ledger).await?, "the tenant's alerts go nowhere already");
+                ensure!(
+                    store.remove_alert_target(ledger).await?,
+                    "the tenant's alerts go nowhere already"
+                );
                 Ok(())
             }
         }

@@ -134,7 +134,11 @@ impl RevokeExclusionArgs {
         check_text("--approver", &self.approver)?;
         let ledger = self.tenant.gathered(store).await?.ledger;
         let now = SystemClock.now();
-        id_of(store.revoke_exclusion(ledger, self.id, &self.approver, now).await?)?;
+        id_of(
+            store
+                .revoke_exclusion(ledger, self.id, &self.approver, now)
+                .await?,
+        )?;
         Ok(())
     }
 }

@@ -399,8 +399,15 @@ async fn each_minute_hears_what_became_of_it_and_only_gateways_of_its_tenant_rep
         (RecordStatus::Duplicate, ""),
         (RecordStatus::Conflict, "MINUTE_CONFLICT"),
     ];
-    assert_eq!(results, expected.map(|(status, reason)| (status, reason.to_owned())));
-    for peer in [worker("acme"), gateway("other"), PeerIdentity::System(SystemRole::Billing)] {
+    assert_eq!(
+        results,
+        expected.map(|(status, reason)| (status, reason.to_owned()))
+    );
+    for peer in [
+        worker("acme"),
+        gateway("other"),
+        PeerIdentity::System(SystemRole::Billing),
+    ] {
         let refused = report(peer, vec![service_minute(1)]).await;
         assert_eq!(reason(refused), Reason::PermissionDenied);
     }

@@ -133,8 +133,12 @@ fn budget_of(percent: &str) -> Option<u128> {
 /// How each pair of windows stands that ends at `end`, by the minutes before it.
 pub fn burns(minutes: &[Minute], end: Timestamp, objective: &Objective) -> [Burn; WINDOWS.len()] {
     let share = |length: i64| {
-        let from = end.saturating_sub(SignedDuration::from_mins(length)).unwrap_or(Timestamp::MIN);
-        let within = minutes.iter().filter(|(minute, ..)| from <= *minute && *minute < end);
+        let from = end
+            .saturating_sub(SignedDuration::from_mins(length))
+            .unwrap_or(Timestamp::MIN);
+        let within = minutes
+            .iter()
+            .filter(|(minute, ..)| from <= *minute && *minute < end);
         within.fold(Share::default(), |sum, (_, good, bad, ..)| Share {
             bad: sum.bad + u128::from(*bad),
             total: sum.total + u128::from(*good) + u128::from(*bad),
@@ -198,9 +202,15 @@ mod tests {
         let beyond = [minutes(4_320, 60, 10_000, 0), minutes(60, 0, 9_855, 145)].concat();
         assert_eq!(raised(&beyond, &objective), ["1h"]);
         let over = [minutes(60, 5, 9_000, 1_000), minutes(5, 0, 10_000, 0)].concat();
-        assert!(!raised(&over, &objective).contains(&"1h"), "the short window says that it is over");
+        assert!(
+            !raised(&over, &objective).contains(&"1h"),
+            "the short window says that it is over"
+        );
         let brief = [minutes(60, 5, 10_000, 0), minutes(5, 0, 9_855, 145)].concat();
-        assert!(!raised(&brief, &objective).contains(&"1h"), "the long window says that it matters little");
+        assert!(
+            !raised(&brief, &objective).contains(&"1h"),
+            "the long window says that it matters little"
+        );
     }
 
     #[test]
@@ -208,7 +218,10 @@ mod tests {
         let objective = plan("99.9");
         assert_eq!(raised(&minutes(4_320, 0, 99_890, 110), &objective), ["3d"]);
         assert_eq!(raised(&minutes(4_320, 0, 99_690, 310), &objective), ["1d", "3d"]);
-        assert_eq!(raised(&minutes(4_320, 0, 99_390, 610), &objective), ["6h", "1d", "3d"]);
+        assert_eq!(
+            raised(&minutes(4_320, 0, 99_390, 610), &objective),
+            ["6h", "1d", "3d"]
+        );
         assert_eq!(raised(&minutes(4_320, 0, 99_900, 100), &objective), [""; 0]);
     }
 

@@ -64,7 +64,13 @@ impl Hour {
         let mut bytes = Vec::with_capacity(6 * MINUTES);
         for minute in &self.0 {
             bytes.push(u8::from(minute.is_some()));
-            if let Some(Counts { good, bad, fast, slow }) = *minute {
+            if let Some(Counts {
+                good,
+                bad,
+                fast,
+                slow,
+            }) = *minute
+            {
                 for number in [good, bad, fast, slow] {
                     write_number(&mut bytes, number);
                 }
@@ -125,7 +131,12 @@ mod tests {
     fn counts() -> impl Strategy<Value = Option<Counts>> {
         let number = || prop_oneof![Just(0), 0..200_u64, 0..1_u64 << 62];
         let counts = (number(), number(), number(), number());
-        proptest::option::of(counts.prop_map(|(good, bad, fast, slow)| Counts { good, bad, fast, slow }))
+        proptest::option::of(counts.prop_map(|(good, bad, fast, slow)| Counts {
+            good,
+            bad,
+            fast,
+            slow,
+        }))
     }
 
     proptest! {
@@ -150,7 +161,12 @@ mod tests {
         let (mut quiet, mut busy) = (Hour::default(), Hour::default());
         for minute in 0..MINUTES {
             quiet.offer(minute, Counts::default());
-            let counts = Counts { good: 9_000, bad: 90, fast: 8_990, slow: 10 };
+            let counts = Counts {
+                good: 9_000,
+                bad: 90,
+                fast: 8_990,
+                slow: 10,
+            };
             busy.offer(minute, counts);
         }
         assert_eq!((quiet.to_bytes().len(), busy.to_bytes().len()), (300, 420));
@@ -159,7 +175,11 @@ mod tests {
     #[test]
     fn a_known_minute_stands_whatever_is_offered_after_it() {
         let mut hour = Hour::default();
-        let first = Counts { good: 1, fast: 1, ..Counts::default() };
+        let first = Counts {
+            good: 1,
+            fast: 1,
+            ..Counts::default()
+        };
         assert_eq!(hour.offer(59, first), Offered::New);
         assert_eq!(hour.offer(59, first), Offered::Same);
         assert_eq!(hour.offer(59, Counts::default()), Offered::Other);

@@ -48,7 +48,11 @@ impl ServiceMetrics {
             "How fast a tenant uses up the bad turns that its plan allows, by window; 1 is as fast as it may. Of the replica that watches",
             burn_rates.clone(),
         );
-        registry.register("service_alerts", "Alerts of service that are raised", raised.clone());
+        registry.register(
+            "service_alerts",
+            "Alerts of service that are raised",
+            raised.clone(),
+        );
         registry.register(
             "alert_attempts",
             "Alerts posted to tenants, by what became of it",
@@ -71,7 +75,9 @@ impl ServiceMetrics {
         for burn in burns {
             for (window, share) in [(burn.window.long, burn.long), (burn.window.short, burn.short)] {
                 let tenant = tenant.to_owned();
-                let gauge = self.burn_rates.get_or_create_owned(&BurnLabels { tenant, window });
+                let gauge = self
+                    .burn_rates
+                    .get_or_create_owned(&BurnLabels { tenant, window });
                 gauge.set(objective.rate(share));
             }
         }

@@ -112,13 +112,22 @@ fn minute_of(wire: ServiceMinute, is_probe: bool, now: Timestamp) -> Result<Repo
     let minute = timestamp_from_wire(minute, "minute")?;
     let second = minute.as_second();
     if minute.subsec_nanosecond() != 0 || second.rem_euclid(MINUTE) != 0 {
-        return Err(ApiError::invalid("minute", "minute must begin on a whole minute of UTC"));
+        return Err(ApiError::invalid(
+            "minute",
+            "minute must begin on a whole minute of UTC",
+        ));
     }
     if second < 0 || minute > now.saturating_add(FUTURE_TOLERANCE).unwrap_or(Timestamp::MAX) {
-        return Err(ApiError::invalid("minute", "minute lies before 1970 or in the future"));
+        return Err(ApiError::invalid(
+            "minute",
+            "minute lies before 1970 or in the future",
+        ));
     }
     if [good, bad, fast, slow].iter().any(|count| *count > MAX_COUNT) {
-        return Err(ApiError::invalid("good", format!("each count must be at most {MAX_COUNT}")));
+        return Err(ApiError::invalid(
+            "good",
+            format!("each count must be at most {MAX_COUNT}"),
+        ));
     }
     if fast + slow != good {
         return Err(ApiError::invalid("fast", "fast and slow together must be good"));
@@ -181,22 +190,41 @@ mod tests {
     #[test]
     fn only_the_tenants_gateways_and_the_operators_probe_report_minutes() {
         let minutes = || vec![minute("2026-11-11T00:00:00Z")];
-        assert!(!report(&part("acme", TenantRole::Gateway), minutes()).unwrap().is_probe);
-        assert!(report(&PeerIdentity::System(SystemRole::Operator), minutes()).unwrap().is_probe);
+        assert!(
+            !report(&part("acme", TenantRole::Gateway), minutes())
+                .unwrap()
+                .is_probe
+        );
+        assert!(
+            report(&PeerIdentity::System(SystemRole::Operator), minutes())
+                .unwrap()
+                .is_probe
+        );
         for peer in [
             part("acme", TenantRole::Worker),
             part("other", TenantRole::Gateway),
             PeerIdentity::System(SystemRole::Billing),
         ] {
-            assert_eq!(report(&peer, minutes()).unwrap_err().reason, Reason::PermissionDenied, "{peer}");
+            assert_eq!(
+                report(&peer, minutes()).unwrap_err().reason,
+                Reason::PermissionDenied,
+                "{peer}"
+            );
         }
     }
 
     #[test]
     fn a_probe_says_nothing_but_that_a_minute_is_bad() {
-        let bad = ServiceMinute { good: 0, fast: 0, slow: 0, ..minute("2026-11-11T00:00:00Z") };
+        let bad = ServiceMinute {
+            good: 0,
+            fast: 0,
+            slow: 0,
+            ..minute("2026-11-11T00:00:00Z")
+        };
         let operator = PeerIdentity::System(SystemRole::Operator);
-        let taken = report(&operator, vec![bad, minute("2026-11-11T00:00:00Z")]).unwrap().minutes;
+        let taken = report(&operator, vec![bad, minute("2026-11-11T00:00:00Z")])
+            .unwrap()
+            .minutes;
         assert!(taken[0].is_ok() && taken[1].is_err());
     }
 
@@ -204,22 +232,63 @@ mod tests {
     fn a_minute_that_is_none_is_refused_by_its_field_and_the_others_stand() {
         let good = minute("2026-11-10T23:59:00Z");
         let wrong = [
-            ("minute", ServiceMinute { minute: None, ..good.clone() }),
+            (
+                "minute",
+                ServiceMinute {
+                    minute: None,
+                    ..good.clone()
+                },
+            ),
             ("minute", minute("2026-11-10T23:59:01Z")),
             ("minute", minute("2026-11-10T23:59:00.5Z")),
             ("minute", minute("2026-11-11T01:01:00Z")),
             ("minute", minute("1969-12-31T23:59:00Z")),
-            ("fast", ServiceMinute { fast: 3, ..good.clone() }),
-            ("good", ServiceMinute { good: MAX_COUNT + 1, fast: MAX_COUNT, ..good.clone() }),
-            ("pool", ServiceMinute { pool: "A b".into(), ..good.clone() }),
-            ("boot_id", ServiceMinute { boot_id: String::new(), ..good.clone() }),
+            (
+                "fast",
+                ServiceMinute {
+                    fast: 3,
+                    ..good.clone()
+                },
+            ),
+            (
+                "good",
+                ServiceMinute {
+                    good: MAX_COUNT + 1,
+                    fast: MAX_COUNT,
+                    ..good.clone()
+                },
+            ),
+            (
+                "pool",
+                ServiceMinute {
+                    pool: "A b".into(),
+                    ..good.clone()
+                },
+            ),
+            (
+                "boot_id",
+                ServiceMinute {
+                    boot_id: String::new(),
+                    ..good.clone()
+                },
+            ),
         ];
-        let minutes = [good].into_iter().chain(wrong.iter().map(|(_, minute)| minute.clone()));
+        let minutes = [good]
+            .into_iter()
+            .chain(wrong.iter().map(|(_, minute)| minute.clone()));
         let report = report(&part("acme", TenantRole::Gateway), minutes.collect()).unwrap();
-        let [first, rest @ ..] = &report.minutes[..] else { panic!("none") };
+        let [first, rest @ ..] = &report.minutes[..] else {
+            panic!("none")
+        };
         let first = first.clone().unwrap();
-        assert_eq!((first.hour, first.minute), (at("2026-11-10T23:00:00Z").as_second(), 59));
-        let fields: Vec<_> = rest.iter().map(|minute| minute.clone().unwrap_err().field).collect();
+        assert_eq!(
+            (first.hour, first.minute),
+            (at("2026-11-10T23:00:00Z").as_second(), 59)
+        );
+        let fields: Vec<_> = rest
+            .iter()
+            .map(|minute| minute.clone().unwrap_err().field)
+            .collect();
         let expected: Vec<_> = wrong.iter().map(|(field, _)| Some((*field).to_owned())).collect();
         assert_eq!(fields, expected);
     }

@@ -30,7 +30,12 @@ pub fn minutes_within(
     let number = usize::try_from(bounds.end.as_second().div_euclid(MINUTE) - first + 1).unwrap_or_default();
     let mut reported: Vec<Option<Counts>> = vec![None; number];
     let mut failed_at_the_door = vec![0_u64; number];
-    for StoredHour { start_second, is_probe, hour } in hours {
+    for StoredHour {
+        start_second,
+        is_probe,
+        hour,
+    } in hours
+    {
         let offset = start_second.div_euclid(MINUTE) - first;
         for (place, counts) in (0..MINUTES).zip(hour.minutes()) {
             let Some(counts) = counts else { continue };
@@ -51,15 +56,27 @@ pub fn minutes_within(
         .zip(failed_at_the_door)
         .zip(first..)
         .filter_map(|((sum, failed), minute)| {
-            let Counts { good, bad, fast, slow } = sum?;
+            let Counts {
+                good,
+                bad,
+                fast,
+                slow,
+            } = sum?;
             let minute = Timestamp::from_second(minute * MINUTE).ok()?;
-            bounds.contain(minute).then_some((minute, good, bad.saturating_add(failed), fast, slow))
+            bounds
+                .contain(minute)
+                .then_some((minute, good, bad.saturating_add(failed), fast, slow))
         })
         .collect()
 }
 
 fn add(sum: &mut Counts, counts: Counts) {
-    let Counts { good, bad, fast, slow } = counts;
+    let Counts {
+        good,
+        bad,
+        fast,
+        slow,
+    } = counts;
     sum.good = sum.good.saturating_add(good);
     sum.bad = sum.bad.saturating_add(bad);
     sum.fast = sum.fast.saturating_add(fast);
@@ -71,7 +88,10 @@ mod tests {
     use super::*;
 
     fn bounds(start: &str, end: &str) -> Bounds {
-        Bounds { start: start.parse().unwrap(), end: end.parse().unwrap() }
+        Bounds {
+            start: start.parse().unwrap(),
+            end: end.parse().unwrap(),
+        }
     }
 
     fn hour(start: &str, is_probe: bool, minutes: &[(usize, Counts)]) -> StoredHour {
@@ -79,18 +99,42 @@ mod tests {
         for (minute, counts) in minutes {
             hour.offer(*minute, *counts);
         }
-        StoredHour { start_second: start.parse::<Timestamp>().unwrap().as_second(), is_probe, hour }
+        StoredHour {
+            start_second: start.parse::<Timestamp>().unwrap().as_second(),
+            is_probe,
+            hour,
+        }
     }
 
     fn good(good: u64) -> Counts {
-        Counts { good, fast: good, ..Counts::default() }
+        Counts {
+            good,
+            fast: good,
+            ..Counts::default()
+        }
     }
 
     #[test]
     fn pools_and_gateways_are_summed_and_only_reported_minutes_within_the_bounds_come_out() {
         let hours = [
-            hour("2026-11-11T00:00:00Z", false, &[(14, good(7)), (15, good(1)), (17, good(0))]),
-            hour("2026-11-11T00:00:00Z", false, &[(15, Counts { good: 2, bad: 3, fast: 1, slow: 1 })]),
+            hour(
+                "2026-11-11T00:00:00Z",
+                false,
+                &[(14, good(7)), (15, good(1)), (17, good(0))],
+            ),
+            hour(
+                "2026-11-11T00:00:00Z",
+                false,
+                &[(
+                    15,
+                    Counts {
+                        good: 2,
+                        bad: 3,
+                        fast: 1,
+                        slow: 1,
+                    },
+                )],
+            ),
             hour("2026-11-11T01:00:00Z", false, &[(0, good(5)), (1, good(9))]),
         ];
         let minutes = minutes_within(hours, &bounds("2026-11-11T00:15:00Z", "2026-11-11T01:01:00Z"));
@@ -105,7 +149,10 @@ mod tests {
 
     #[test]
     fn a_probe_makes_a_reported_minute_worse_and_a_silent_one_no_less_silent() {
-        let failed = Counts { bad: 1, ..Counts::default() };
+        let failed = Counts {
+            bad: 1,
+            ..Counts::default()
+        };
         let hours = [
             hour("2026-11-11T00:00:00Z", false, &[(1, good(4))]),
             hour("2026-11-11T00:00:00Z", true, &[(1, failed), (2, failed)]),

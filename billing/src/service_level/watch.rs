@@ -125,14 +125,18 @@ impl Watch {
         }
         let known = self.store.raised_alerts(account.ledger).await?;
         let silent = is_silent(&minutes, end);
-        let burning = burns.iter().map(|burn| (burn.window.long, burn.is_raised, Some(burn)));
+        let burning = burns
+            .iter()
+            .map(|burn| (burn.window.long, burn.is_raised, Some(burn)));
         let mut raised = 0;
         for (name, is_raised, burn) in burning.chain([(SILENT, silent, None)]) {
             raised += usize::from(is_raised);
             if known.iter().any(|known| known == name) != is_raised {
                 let body = message(account, name, is_raised, burn, &objective, end);
                 let store = &self.store;
-                store.note_alert(account.ledger, name, is_raised, &body, now).await?;
+                store
+                    .note_alert(account.ledger, name, is_raised, &body, now)
+                    .await?;
                 let tenant = &account.details.party.tenant;
                 tracing::info!(%tenant, alert = name, is_raised, "alert of service");
             }
@@ -155,7 +159,11 @@ impl Watch {
                     Attempt::Again(..) => "failed",
                     Attempt::GivenUp(_) => "given_up",
                 });
-                if let Err(error) = watch.store.note_attempt(due.id, &attempt, watch.clock.now()).await {
+                if let Err(error) = watch
+                    .store
+                    .note_attempt(due.id, &attempt, watch.clock.now())
+                    .await
+                {
                     tracing::warn!(error = %with_causes(&error), "what became of an alert is not noted");
                 }
             });

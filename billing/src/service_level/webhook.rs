@@ -96,7 +96,10 @@ impl Webhooks {
 /// An address that alerts can go to: https, or http to this machine itself.
 pub fn check_url(url: &str) -> Result<(), WrongUrl> {
     let uri: Uri = url.parse().map_err(|_| WrongUrl::Syntax)?;
-    let host = uri.host().filter(|_| url.len() <= MAX_URL).ok_or(WrongUrl::Syntax)?;
+    let host = uri
+        .host()
+        .filter(|_| url.len() <= MAX_URL)
+        .ok_or(WrongUrl::Syntax)?;
     let own = host
         .trim_matches(['[', ']'])
         .parse()
@@ -113,7 +116,10 @@ pub fn signature(target: &AlertTarget, body: &str, now: Timestamp) -> String {
     let seconds = now.as_second();
     let key = hmac::Key::new(hmac::HMAC_SHA256, &target.secret);
     let tag = hmac::sign(&key, format!("{seconds}.{body}").as_bytes());
-    let hex = tag.as_ref().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+    let hex = tag
+        .as_ref()
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     format!("t={seconds},v1={hex}")
 }
 
@@ -121,7 +127,9 @@ pub fn signature(target: &AlertTarget, body: &str, now: Timestamp) -> String {
 fn next_attempt(due: &DueDelivery, now: Timestamp, error: String) -> Attempt {
     let tried = due.attempts.saturating_sub(1).min(10);
     let pause = (FIRST_PAUSE_SECONDS * 3_i64.pow(tried)).min(LONGEST_PAUSE_SECONDS);
-    let next = now.saturating_add(SignedDuration::from_secs(pause)).unwrap_or(Timestamp::MAX);
+    let next = now
+        .saturating_add(SignedDuration::from_secs(pause))
+        .unwrap_or(Timestamp::MAX);
     if next.duration_since(due.created_at) > GIVE_UP_AFTER {
         Attempt::GivenUp(error)
     } else {
@@ -171,13 +179,27 @@ mod tests {
 
     #[test]
     fn alerts_go_only_where_nobody_reads_along() {
-        for right in ["https://acme.example/a?b=c", "http://127.0.0.1:8080/", "http://[::1]:80/"] {
+        for right in [
+            "https://acme.example/a?b=c",
+            "http://127.0.0.1:8080/",
+            "http://[::1]:80/",
+        ] {
             assert_eq!(check_url(right), Ok(()), "{right}");
         }
-        for wrong in ["http://acme.example/", "ftp://acme.example/", "http://10.0.0.1/", "http://localhost/"] {
+        for wrong in [
+            "http://acme.example/",
+            "ftp://acme.example/",
+            "http://10.0.0.1/",
+            "http://localhost/",
+        ] {
             assert_eq!(check_url(wrong), Err(WrongUrl::NotEncrypted), "{wrong}");
         }
-        for wrong in ["", "/alerts", "acme", &format!("https://acme.example/{}", "a".repeat(512))] {
+        for wrong in [
+            "",
+            "/alerts",
+            "acme",
+            &format!("https://acme.example/{}", "a".repeat(512)),
+        ] {
             assert!(check_url(wrong).is_err(), "{wrong}");
         }
     }

@@ -91,7 +91,8 @@ const DUE: &str = "SELECT d.id, t.url, t.secret, d.body, d.attempts, d.created_a
     WHERE d.state = 'pending' AND d.next_attempt_at <= $1
     AND d.id = (SELECT min(o.id) FROM alert_delivery o WHERE o.ledger_id = d.ledger_id AND o.state = 'pending')
     ORDER BY d.next_attempt_at LIMIT $2";
-const ENQUEUE: &str = "INSERT INTO alert_delivery (ledger_id, body, state, attempts, next_attempt_at, last_error, created_at)
+const ENQUEUE: &str =
+    "INSERT INTO alert_delivery (ledger_id, body, state, attempts, next_attempt_at, last_error, created_at)
     SELECT ledger_id, $2, 'pending', 0, $3, '', $3 FROM alert_target WHERE ledger_id = $1";
 const FORGET: &str = "DELETE FROM alert_delivery WHERE ledger_id = $1 AND state <> 'pending'
     AND id NOT IN (SELECT id FROM alert_delivery WHERE ledger_id = $1 ORDER BY id DESC LIMIT $2)";

@@ -50,11 +50,11 @@ type Row = (i64, i64, i64, String, String, i64, Option<i64>, Option<String>);
 
 const SELECT: &str = "SELECT id, from_time, to_time, reason, approver, recorded_at, revoked_at, revoked_by FROM service_exclusion
     WHERE ledger_id = $1 AND from_time < $3 AND to_time > $2 ORDER BY from_time, id";
-const INSERT: &str = "INSERT INTO service_exclusion (ledger_id, from_time, to_time, reason, approver, recorded_at)
+const INSERT: &str =
+    "INSERT INTO service_exclusion (ledger_id, from_time, to_time, reason, approver, recorded_at)
     VALUES ($1, $2, $3, $4, $5, $6) RETURNING id";
 const REVOKE: &str = "UPDATE service_exclusion SET revoked_at = $2, revoked_by = $3 WHERE id = $1";
-const FIND: &str =
-    "SELECT from_time, to_time FROM service_exclusion WHERE ledger_id = $1 AND id = $2 AND revoked_at IS NULL";
+const FIND: &str = "SELECT from_time, to_time FROM service_exclusion WHERE ledger_id = $1 AND id = $2 AND revoked_at IS NULL";
 const INVOICES: &str = "SELECT number, document FROM invoice WHERE ledger_id = $1 ORDER BY sequence";
 
 impl Store {
@@ -65,7 +65,12 @@ impl Store {
         exclusion: &NewExclusion,
         now: Timestamp,
     ) -> Result<ExclusionOutcome, StoreError> {
-        let NewExclusion { from, to, reason, approver } = exclusion;
+        let NewExclusion {
+            from,
+            to,
+            reason,
+            approver,
+        } = exclusion;
         let (from, to, now) = (nanosecond_of(*from)?, nanosecond_of(*to)?, nanosecond_of(now)?);
         let hold = self.hold_ledger();
         in_transaction!(self, transaction => {
@@ -148,8 +153,10 @@ fn issued_within(invoices: &[(String, String)], from: i64, to: i64) -> Result<Op
         period_end: Timestamp,
     }
     for (number, document) in invoices {
-        let Billed { period_start, period_end } =
-            serde_json::from_str(document).map_err(|_| StoreError::unreadable("bill"))?;
+        let Billed {
+            period_start,
+            period_end,
+        } = serde_json::from_str(document).map_err(|_| StoreError::unreadable("bill"))?;
         if from < nanosecond_of(period_end)? && nanosecond_of(period_start)? < to {
             return Ok(Some(number.clone()));
         }

@@ -58,7 +58,13 @@ pub(super) trait IngestTransaction {
 pub(super) fn migrations(texts: [(&'static str, &'static str); 2]) -> Migrator {
     let migrations = (1..).zip(texts).map(|(version, (description, text))| {
         let description = Cow::Borrowed(description);
-        Migration::new(version, description, MigrationType::Simple, SqlStr::from_static(text), false)
+        Migration::new(
+            version,
+            description,
+            MigrationType::Simple,
+            SqlStr::from_static(text),
+            false,
+        )
     });
     Migrator::with_migrations(migrations.collect())
 }

@@ -13,10 +13,10 @@ use jiff::Timestamp;
 
 const HOUR: i64 = 3_600;
 
-const SELECT: &str =
-    "SELECT start_second, is_probe, minutes FROM service_hour WHERE ledger_id = $1 AND start_second >= $2 AND start_second < $3";
+const SELECT: &str = "SELECT start_second, is_probe, minutes FROM service_hour WHERE ledger_id = $1 AND start_second >= $2 AND start_second < $3";
 /// Empty, so that there is a row to lock.
-const INSERT: &str = "INSERT INTO service_hour (ledger_id, start_second, pool, boot_id, is_probe, reporter, minutes)
+const INSERT: &str =
+    "INSERT INTO service_hour (ledger_id, start_second, pool, boot_id, is_probe, reporter, minutes)
     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
 const UPDATE: &str = "UPDATE service_hour SET minutes = $6
     WHERE ledger_id = $1 AND start_second = $2 AND pool = $3 AND boot_id = $4 AND is_probe = $5";

@@ -397,7 +397,9 @@ impl Book {
     /// The pool needs more workers and gets none, because its tenant has all that its contract gives it: gateways then count
     /// who finds no room as refused beyond the contract.
     pub fn at_contract_limit(&mut self, key: &PoolKey, is_there: bool) {
-        let Some(pool) = self.pools.get_mut(key) else { return };
+        let Some(pool) = self.pools.get_mut(key) else {
+            return;
+        };
         if std::mem::replace(&mut pool.at_contract_limit, is_there) != is_there {
             self.push(key);
         }

@@ -105,12 +105,13 @@ async fn keep(transaction: &mut Transaction<'_, Sqlite>, minute: &SpooledMinute)
         boot_id,
         pool,
         minute,
-        counts: MinuteCounts {
-            good,
-            bad,
-            fast,
-            slow,
-        },
+        counts:
+            MinuteCounts {
+                good,
+                bad,
+                fast,
+                slow,
+            },
         closed,
     } = minute;
     let mut query = sqlx::query(UPSERT)

@@ -268,9 +268,14 @@ impl Relay {
         outcome: &Result<Relayed, ApiError>,
         took: Duration,
     ) {
-        if let Some((id, pool)) = self.channels.pool(channel).and_then(|id| self.pools.get_key_value(id)) {
+        if let Some((id, pool)) = self
+            .channels
+            .pool(channel)
+            .and_then(|id| self.pools.get_key_value(id))
+        {
             let at_contract_limit = pool.look(|pool| pool.at_contract_limit);
-            self.minutes.count(id, arrived_at, outcome, took, at_contract_limit);
+            self.minutes
+                .count(id, arrived_at, outcome, took, at_contract_limit);
         }
     }
 

@@ -137,7 +137,10 @@ pub(super) async fn a_message_is_signed_and_sent_again_until_it_is_received(benc
     let receiver = Receiver::start().await;
     let (store, target) = (&bench.store, receiver.target());
     store.set_alert_target(acme.ledger, &target, now()).await.unwrap();
-    store.note_alert(acme.ledger, "1h", true, "{}", now()).await.unwrap();
+    store
+        .note_alert(acme.ledger, "1h", true, "{}", now())
+        .await
+        .unwrap();
     let clock = ManualClock::new(now());
     let watch = watch(&bench, &clock);
     let send = async |seconds: i64| {
@@ -175,7 +178,10 @@ pub(super) async fn a_receiver_that_does_not_answer_keeps_no_other_waiting(bench
     };
     let store = &bench.store;
     store.set_alert_target(acme.ledger, &nobody, now()).await.unwrap();
-    store.set_alert_target(other.ledger, &receiver.target(), now()).await.unwrap();
+    store
+        .set_alert_target(other.ledger, &receiver.target(), now())
+        .await
+        .unwrap();
     for name in ["1h", "6h"] {
         for ledger in [acme.ledger, other.ledger] {
             store.note_alert(ledger, name, true, name, now()).await.unwrap();
@@ -188,9 +194,15 @@ pub(super) async fn a_receiver_that_does_not_answer_keeps_no_other_waiting(bench
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(4), both).await.expect("the other waits");
+    tokio::time::timeout(Duration::from_secs(4), both)
+        .await
+        .expect("the other waits");
     let received = receiver.received.lock().clone();
-    assert_eq!((received[0].1.as_str(), received[1].1.as_str()), ("1h", "6h"), "in order");
+    assert_eq!(
+        (received[0].1.as_str(), received[1].1.as_str()),
+        ("1h", "6h"),
+        "in order"
+    );
     assert!(bench.store.remove_alert_target(acme.ledger).await.unwrap());
     let given_up = bench.store.deliveries(acme.ledger).await.unwrap();
     assert!(given_up.iter().all(|delivery| delivery.state == "given_up"));
@@ -209,5 +221,7 @@ pub(super) async fn one_server_watches_and_another_takes_over_when_it_has_gone(b
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), taken).await.expect("nobody watches");
+    tokio::time::timeout(Duration::from_secs(10), taken)
+        .await
+        .expect("nobody watches");
 }

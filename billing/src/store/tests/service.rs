@@ -42,7 +42,11 @@ fn report(tenant: &str, minutes: Vec<ServiceMinute>) -> MinutesReport {
 }
 
 pub(super) async fn take(store: &Store, tenant: &str, minutes: Vec<ServiceMinute>) -> Vec<Offered> {
-    store.take_minutes(&report(tenant, minutes)).await.unwrap().unwrap()
+    store
+        .take_minutes(&report(tenant, minutes))
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 /// What a tenant's November has: (good, bad) of each minute.
@@ -61,7 +65,11 @@ fn row(time: &str, good: u64, bad: u64) -> (String, u64, u64) {
 
 pub(super) async fn a_minute_is_taken_once_and_stands_whatever_is_reported_after_it(bench: Bench) {
     let (one, two) = ("2026-11-11T00:00:00Z", "2026-11-11T00:59:00Z");
-    let first = vec![minute("a", one, 3, 1), minute("a", one, 3, 1), minute("a", two, 0, 0)];
+    let first = vec![
+        minute("a", one, 3, 1),
+        minute("a", one, 3, 1),
+        minute("a", two, 0, 0),
+    ];
     let offered = take(&bench.store, "acme", first).await;
     assert_eq!(offered, [Offered::New, Offered::Same, Offered::New]);
     let again = vec![minute("a", two, 9, 9), minute("a", one, 3, 1)];
@@ -90,18 +98,31 @@ pub(super) async fn minutes_of_all_pools_and_gateways_are_summed_and_other_tenan
     ];
     take(&bench.store, "acme", minutes).await;
     take(&bench.store, "other", vec![minute("a", first, 100, 100)]).await;
-    assert_eq!(service(&bench, "acme").await, [row(first, 15, 1), row(last, 4, 0)]);
+    assert_eq!(
+        service(&bench, "acme").await,
+        [row(first, 15, 1), row(last, 4, 0)]
+    );
     let operator = PeerIdentity::System(SystemRole::Operator);
-    let probed = vec![minute("operator", first, 0, 1), minute("operator", "2026-11-11T00:00:00Z", 0, 1)];
+    let probed = vec![
+        minute("operator", first, 0, 1),
+        minute("operator", "2026-11-11T00:00:00Z", 0, 1),
+    ];
     let probed = report_by(&operator, "acme", uid("acme"), probed);
     bench.store.take_minutes(&probed).await.unwrap().unwrap();
-    assert_eq!(service(&bench, "acme").await, [row(first, 15, 2), row(last, 4, 0)]);
+    assert_eq!(
+        service(&bench, "acme").await,
+        [row(first, 15, 2), row(last, 4, 0)]
+    );
 }
 
 pub(super) async fn concurrent_reports_of_one_gateway_lose_no_minute(bench: Bench) {
     let other = bench.again().await;
     let reports = (0..60).map(|number| {
-        let store = if number % 2 == 0 { bench.store.clone() } else { other.clone() };
+        let store = if number % 2 == 0 {
+            bench.store.clone()
+        } else {
+            other.clone()
+        };
         async move {
             let time = format!("2026-11-11T00:{number:02}:00Z");
             take(&store, "acme", vec![minute("a", &time, 1, 0)]).await
@@ -140,7 +161,12 @@ pub(super) async fn a_month_of_two_gateways_is_read_at_once(bench: Bench) {
 pub(super) async fn a_uid_of_another_name_reports_no_minutes(bench: Bench) {
     bench.register("acme").await;
     let peer = PeerIdentity::tenant(&TenantId::parse("other").unwrap(), TenantRole::Gateway);
-    let foreign = report_by(&peer, "other", uid("acme"), vec![minute("a", "2026-11-11T00:00:00Z", 1, 0)]);
+    let foreign = report_by(
+        &peer,
+        "other",
+        uid("acme"),
+        vec![minute("a", "2026-11-11T00:00:00Z", 1, 0)],
+    );
     assert_eq!(bench.store.take_minutes(&foreign).await.unwrap(), None);
     assert_eq!(service(&bench, "acme").await, []);
 }
@@ -164,16 +190,36 @@ pub(super) async fn an_exclusion_is_recorded_listed_and_revoked(bench: Bench) {
     };
     bench.store.exclude(ledger, &outside, now()).await.unwrap();
     let listed = bench.store.exclusions(ledger, &november()).await.unwrap();
-    assert_eq!(listed.len(), 1, "one that ends where the period begins is not within it");
+    assert_eq!(
+        listed.len(),
+        1,
+        "one that ends where the period begins is not within it"
+    );
     assert_eq!((listed[0].id, &listed[0].exclusion), (id, &within));
-    let foreign = bench.store.revoke_exclusion(other, id, "ops", now()).await.unwrap();
+    let foreign = bench
+        .store
+        .revoke_exclusion(other, id, "ops", now())
+        .await
+        .unwrap();
     assert_eq!(foreign, ExclusionOutcome::NotFound);
-    let revoked = bench.store.revoke_exclusion(ledger, id, "boss", now()).await.unwrap();
+    let revoked = bench
+        .store
+        .revoke_exclusion(ledger, id, "boss", now())
+        .await
+        .unwrap();
     assert_eq!(revoked, ExclusionOutcome::Done(id));
     assert_eq!(bench.store.exclusions(ledger, &november()).await.unwrap(), []);
-    let seen = bench.store.recorded_exclusions(ledger, &november()).await.unwrap();
+    let seen = bench
+        .store
+        .recorded_exclusions(ledger, &november())
+        .await
+        .unwrap();
     assert_eq!(seen[0].revoked, Some((now(), "boss".to_owned())));
-    let again = bench.store.revoke_exclusion(ledger, id, "boss", now()).await.unwrap();
+    let again = bench
+        .store
+        .revoke_exclusion(ledger, id, "boss", now())
+        .await
+        .unwrap();
     assert_eq!(again, ExclusionOutcome::NotFound);
 }
 
@@ -184,8 +230,14 @@ pub(super) async fn no_exclusion_touches_a_period_whose_bill_was_issued(bench: B
     let ExclusionOutcome::Done(id) = bench.store.exclude(ledger, &early, now()).await.unwrap() else {
         panic!("refused")
     };
-    issue(&bench.store, &account, november_period(), now()).await.unwrap();
-    let revoked = bench.store.revoke_exclusion(ledger, id, "ops", now()).await.unwrap();
+    issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    let revoked = bench
+        .store
+        .revoke_exclusion(ledger, id, "ops", now())
+        .await
+        .unwrap();
     assert!(matches!(revoked, ExclusionOutcome::Issued(_)), "{revoked:?}");
     // The period is `[2026-10-31T16:00Z, 2026-11-30T16:00Z)`.
     for (from, to, refused) in [
@@ -196,8 +248,19 @@ pub(super) async fn no_exclusion_touches_a_period_whose_bill_was_issued(bench: B
         ("2026-11-30T16:00:00Z", "2026-11-30T20:00:00Z", false),
         ("2026-10-31T15:00:00Z", "2026-10-31T16:00:00Z", false),
     ] {
-        let outcome = bench.store.exclude(ledger, &maintenance(from, to), now()).await.unwrap();
-        assert_eq!(matches!(outcome, ExclusionOutcome::Issued(_)), refused, "{from} {outcome:?}");
+        let outcome = bench
+            .store
+            .exclude(ledger, &maintenance(from, to), now())
+            .await
+            .unwrap();
+        assert_eq!(
+            matches!(outcome, ExclusionOutcome::Issued(_)),
+            refused,
+            "{from} {outcome:?}"
+        );
     }
-    assert_eq!(bench.store.exclusions(ledger, &november()).await.unwrap().len(), 1);
+    assert_eq!(
+        bench.store.exclusions(ledger, &november()).await.unwrap().len(),
+        1
+    );
 }

@@ -104,7 +104,10 @@ async fn every_minute_is_reported(cluster: &Cluster, began: Timestamp, answered:
             during.len()
         );
         let good: u64 = during.iter().map(|(_, good, _)| good).sum();
-        anyhow::ensure!(good >= u64::try_from(answered)?, "{good} of {answered} answers are counted");
+        anyhow::ensure!(
+            good >= u64::try_from(answered)?,
+            "{good} of {answered} answers are counted"
+        );
         Ok(())
     };
     cluster

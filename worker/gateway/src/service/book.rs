@@ -118,9 +118,10 @@ impl Book {
             }
         }
         self.minutes.retain(|_, pages| {
-            pages
-                .values()
-                .any(|page| page.kept.is_none_or(|(counts, closed)| !closed || counts != page.counts))
+            pages.values().any(|page| {
+                page.kept
+                    .is_none_or(|(counts, closed)| !closed || counts != page.counts)
+            })
         });
     }
 
@@ -163,9 +164,19 @@ mod tests {
         minutes
             .into_iter()
             .map(|minute| {
-                let MinuteCounts { good, bad, fast, slow } = minute.counts;
+                let MinuteCounts {
+                    good,
+                    bad,
+                    fast,
+                    slow,
+                } = minute.counts;
                 let time = minute.minute.strftime("%H:%M").to_string();
-                (time, minute.pool.to_string(), [good, bad, fast, slow], minute.closed)
+                (
+                    time,
+                    minute.pool.to_string(),
+                    [good, bad, fast, slow],
+                    minute.closed,
+                )
             })
             .collect()
     }
@@ -178,7 +189,10 @@ mod tests {
     fn each_minute_lived_is_closed_once_after_its_last_turn_must_have_ended_empty_ones_too() {
         let mut book = book();
         book.lived(at("10:00:30"));
-        let empty = [row("10:00", "night", [0; 4], false), row("10:00", "web", [0; 4], false)];
+        let empty = [
+            row("10:00", "night", [0; 4], false),
+            row("10:00", "web", [0; 4], false),
+        ];
         assert_eq!(keep(&mut book), empty);
         book.count(&web(), at("10:00:31"), Served::Fast);
         book.count(&web(), at("10:00:59.9"), Served::Slow);
@@ -222,7 +236,10 @@ mod tests {
         book.close_all();
         keep(&mut book);
         book.count(&web(), at("10:00:59"), Served::Fast);
-        assert_eq!(keep(&mut book).last(), Some(&row("10:03", "web", [1, 0, 1, 0], false)));
+        assert_eq!(
+            keep(&mut book).last(),
+            Some(&row("10:03", "web", [1, 0, 1, 0], false))
+        );
     }
 
     #[test]

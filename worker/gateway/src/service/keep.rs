@@ -7,9 +7,7 @@ use springtide_proto::error::ApiError;
 use springtide_proto::ids::{TenantId, TenantUid};
 use springtide_proto::metering::metering_client::MeteringClient;
 use springtide_proto::metering::record_result::Status;
-use springtide_proto::metering::{
-    RecordResult, ReportMinutesRequest, ReportMinutesResponse, ServiceMinute,
-};
+use springtide_proto::metering::{RecordResult, ReportMinutesRequest, ReportMinutesResponse, ServiceMinute};
 use springtide_proto::time::timestamp_to_wire;
 use springtide_runtime::clock::Clock;
 use springtide_runtime::pod::PodIdentity;
@@ -72,7 +70,13 @@ impl MinuteKeeper {
     pub async fn flush(&self, deadline: Duration) -> bool {
         self.minutes.book(super::book::Book::close_all);
         let flushed = async {
-            while self.keep_once().await.is_err() || self.spool.closed_minutes(1).await.is_ok_and(|left| !left.is_empty()) {
+            while self.keep_once().await.is_err()
+                || self
+                    .spool
+                    .closed_minutes(1)
+                    .await
+                    .is_ok_and(|left| !left.is_empty())
+            {
                 self.closed.notify_waiters();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }

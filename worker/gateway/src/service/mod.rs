@@ -74,11 +74,7 @@ impl ServiceMinutes {
 }
 
 /// How the service took a turn; `None` if it is no matter of service.
-pub fn judge(
-    outcome: &Result<Relayed, ApiError>,
-    in_time: bool,
-    at_contract_limit: bool,
-) -> Option<Served> {
+pub fn judge(outcome: &Result<Relayed, ApiError>, in_time: bool, at_contract_limit: bool) -> Option<Served> {
     match outcome {
         Ok(Relayed::Replied(_)) if in_time => Some(Served::Fast),
         Ok(Relayed::Replied(_)) => Some(Served::Slow),
@@ -112,7 +108,11 @@ mod tests {
             (Some(Served::Bad), None)
         );
         let late = Err(ApiError::new(Reason::TimedOut, "x"));
-        assert_eq!(judge(&late, true, true), Some(Served::Bad), "a limit excuses no time-out");
+        assert_eq!(
+            judge(&late, true, true),
+            Some(Served::Bad),
+            "a limit excuses no time-out"
+        );
         let waiting = Ok(Relayed::Waiting(Place::default()));
         assert_eq!(judge(&waiting, true, false), None);
     }

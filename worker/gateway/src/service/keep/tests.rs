@@ -106,7 +106,11 @@ async fn every_minute_reaches_billing_once_though_the_gateway_is_killed_and_bill
     let killed = keeper(folder.path(), "one", channel.clone()).await;
     tick(&killed, "10:00:10", 2).await;
     tick(&killed, "10:01:10", 0).await;
-    assert_eq!(killed.report_once().await.unwrap(), 0, "the first may still be counted");
+    assert_eq!(
+        killed.report_once().await.unwrap(),
+        0,
+        "the first may still be counted"
+    );
     drop(killed);
 
     let next = keeper(folder.path(), "two", channel).await;
@@ -120,7 +124,11 @@ async fn every_minute_reaches_billing_once_though_the_gateway_is_killed_and_bill
     assert_eq!(next.report_once().await.unwrap(), 1);
     assert_eq!(next.report_once().await.unwrap(), 0);
     let taken = |time: &str, boot: &str, good| (time.to_owned(), boot.to_owned(), good);
-    let expected = [taken("10:00", "one", 2), taken("10:01", "one", 0), taken("10:01", "two", 1)];
+    let expected = [
+        taken("10:00", "one", 2),
+        taken("10:01", "one", 0),
+        taken("10:01", "two", 1),
+    ];
     assert_eq!(*billing.taken.lock(), expected);
 }
 
