@@ -3,6 +3,7 @@
 //! - [`metering`]: from a witness's report to what is counted: identity, delivery, durability.
 //! - [`rating`]: what usage costs: pure.
 //! - [`bill`]: drafts and issued invoices.
+//! - [`service_level`]: the minutes that gateways report, and what is made of them.
 //! - [`store`]: SQLite or PostgreSQL behind one interface.
 //! - [`grpc`]: the services `Metering` and `Tenancy`. [`web`]: REST and the client firms' portal.
 //! - [`serve`] and [`command`]: the program.
@@ -20,5 +21,6 @@ pub mod metering;
 pub mod metrics;
 pub mod rating;
 pub mod serve;
+pub mod service_level;
 pub mod store;
 pub mod web;

@@ -20,6 +20,9 @@ use crate::grpc::metering::MeteringService;
 use crate::grpc::tenancy::TenancyService;
 use crate::metering::writer::UsageWriter;
 use crate::metrics::Metrics;
+use crate::service_level::ServiceMetrics;
+use crate::service_level::watch::Watch;
+use crate::service_level::webhook::Webhooks;
 use crate::store::{Store, StoreError, with_causes};
 use crate::web;
 
@@ -64,6 +67,8 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     let registry = SharedRegistry::default();
     let metrics = Metrics::default();
     metrics.register(&mut registry.lock());
+    let service_metrics = ServiceMetrics::default();
+    service_metrics.register(&mut registry.lock());
     admin::serve(&args.admin, health.clone(), registry, shutdown.clone())
         .await
         .context("the admin port cannot listen")?;
@@ -88,6 +93,13 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         reporter,
         shutdown.clone(),
     ));
+    let watch = Watch {
+        store: store.clone(),
+        clock: clock.clone(),
+        metrics: service_metrics,
+        webhooks: Webhooks::new().context("webhooks cannot be sent")?,
+    };
+    let watching = tokio::spawn(watch.run(shutdown.clone()));
     let web_state = web::WebState::new(
         store.clone(),
         clock.clone(),
@@ -106,6 +118,7 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         writer,
         clock: clock.clone(),
         metrics,
+        store: store.clone(),
     };
     let served = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
@@ -129,6 +142,7 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         .context("the HTTP server failed")?
         .context("the HTTP server failed")?;
     probing.await.context("the probe failed")?;
+    watching.await.context("the watch failed")?;
     store.close().await;
     served.context("the gRPC server failed")
 }

@@ -15,7 +15,9 @@ use springtide_proto::event::{Interaction, InteractionKind};
 use springtide_proto::ids::{ConversationId, PoolId, TenantId, TenantUid, TurnId};
 use springtide_proto::metering::metering_client::MeteringClient;
 use springtide_proto::metering::record_result::Status;
-use springtide_proto::metering::{Delivery, Record, ReportRequest, Witness};
+use springtide_proto::metering::{
+    Delivery, Record, ReportMinutesRequest, ReportRequest, ServiceMinute, Witness,
+};
 use springtide_proto::tenancy::tenancy_client::TenancyClient;
 use springtide_proto::tenancy::{PutRatePlanRequest, RegisterTenantRequest};
 use springtide_runtime::authority::Authority;
@@ -373,4 +375,95 @@ fn the_help_names_every_command() {
     ] {
         assert!(text.contains(command), "{command}");
     }
+}
+
+#[tokio::test]
+async fn minutes_come_out_as_csv_after_a_kill_and_an_excluded_span_is_listed() {
+    let mut program = Program::start().await;
+    register(&program).await;
+    let minute = |second: i64, good: u64, bad: u64| ServiceMinute {
+        pool: "web".into(),
+        boot_id: "boot".into(),
+        minute: Some(prost_types::Timestamp {
+            seconds: 1_791_676_800 + second,
+            nanos: 0,
+        }),
+        good,
+        bad,
+        fast: good,
+        slow: 0,
+    };
+    let channel = program
+        .channel(PeerIdentity::tenant(&acme(), TenantRole::Gateway))
+        .await;
+    let request = ReportMinutesRequest {
+        tenant_uid: "uid-acme".into(),
+        tenant: "acme".into(),
+        reporter: "gateway-0".into(),
+        minutes: vec![minute(60, 0, 0), minute(0, 5, 1)],
+    };
+    MeteringClient::new(channel)
+        .report_minutes(request)
+        .await
+        .unwrap();
+    program.kill_and_start().await;
+    let minutes = program.command(&["minutes", "--tenant", "acme", "--period", "2026-10"]);
+    let expected = "minute,good,bad,fast,slow\n2026-10-11T00:00:00Z,5,1,5,0\n2026-10-11T00:01:00Z,0,0,0,0\n";
+    assert_eq!(String::from_utf8(minutes.stdout).unwrap(), expected);
+
+    let span = [
+        "--tenant",
+        "acme",
+        "--from",
+        "2026-10-03T02:00:00+08:00",
+        "--to",
+        "2026-10-03T04:00:00+08:00",
+    ];
+    let why = ["--reason", "停机维护", "--approver", "ops"];
+    let excluded = program.command(&[&["exclude"], &span[..], &why].concat());
+    assert_eq!(excluded.stdout, b"1\n");
+    let listed = program.json(&["exclusions", "--tenant", "acme"]);
+    assert_eq!(
+        (&listed["from"], &listed["reason"], &listed["revokedAt"]),
+        (&"2026-10-02T18:00:00Z".into(), &"停机维护".into(), &Value::Null)
+    );
+    program.command(&["invoice", "--tenant", "acme", "--period", "2026-10", "--issue"]);
+    let refused = program.command(&[
+        "revoke-exclusion",
+        "--tenant",
+        "acme",
+        "--id",
+        "1",
+        "--approver",
+        "ops",
+    ]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("SPT-2026-000001"));
+
+    let target = program.command(&[
+        "alerts",
+        "set",
+        "--tenant",
+        "acme",
+        "--url",
+        "http://acme.example/",
+    ]);
+    assert!(
+        String::from_utf8_lossy(&target.stderr).contains("https"),
+        "{target:?}"
+    );
+    let target = program.command(&[
+        "alerts",
+        "set",
+        "--tenant",
+        "acme",
+        "--url",
+        "https://acme.example/",
+    ]);
+    assert_eq!(target.stdout.len(), 65, "a secret, this once");
+    let shown = program.json(&["alerts", "show", "--tenant", "acme"]);
+    assert_eq!(
+        shown,
+        serde_json::json!({"url": "https://acme.example/", "raised": []})
+    );
 }

@@ -99,6 +99,15 @@ pub struct RunArguments {
         value_name = "COUNT"
     )]
     pub gateway_replicas: u32,
+    /// Seconds from a gateway's door to the reply within which an answer counts as fast, as "1" or "0.8"
+    #[arg(
+        long,
+        env = "SPRINGTIDE_ANSWER_WITHIN",
+        default_value = "1",
+        value_parser = springtide_runtime::clock::parse_seconds,
+        value_name = "SECONDS"
+    )]
+    pub answer_within: std::time::Duration,
     /// Workers that the whole cluster may have; tenants then share them by their guarantees and weights. Without it the cluster
     /// is full when no node takes more
     #[arg(

@@ -213,6 +213,7 @@ fn installation(arguments: &RunArguments) -> Installation {
         system_namespace: arguments.namespace.clone(),
         gateway_image: arguments.gateway_image.clone(),
         gateway_replicas: arguments.gateway_replicas,
+        answer_within: arguments.answer_within,
         max_workers: arguments.max_workers,
         creations_per_second: arguments.creations_per_second,
         creations_burst: arguments.creations_burst,

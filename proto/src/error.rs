@@ -62,6 +62,8 @@ reasons! {
     EventConflict = "EVENT_CONFLICT", AlreadyExists, 409;
     /// The meter, quantity, time or another part of a usage event is wrong.
     EventRejected = "EVENT_REJECTED", InvalidArgument, 400;
+    /// The minute was reported before with other counts.
+    MinuteConflict = "MINUTE_CONFLICT", AlreadyExists, 409;
     /// The rate plan's version was used by a bill and never changes.
     PlanChanged = "PLAN_CHANGED", FailedPrecondition, 409;
     /// The rate plan contradicts itself.

@@ -1,6 +1,7 @@
 //! The clock as a parameter: what decides takes a [`Clock`], so that it can be tested and replayed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -50,4 +51,29 @@ impl Clock for ManualClock {
 #[expect(clippy::disallowed_methods, reason = "identities are made here, at the edge")]
 pub fn new_boot_id() -> String {
     uuid::Uuid::now_v7().to_string()
+}
+
+/// A flag's seconds, as "1" or "0.8": a thousandth to a minute.
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds
+        .filter(|seconds| (Duration::from_millis(1)..=Duration::from_mins(1)).contains(seconds))
+        .ok_or_else(|| "seconds from 0.001 to 60 are needed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_of_a_flag_may_be_a_fraction_and_nonsense_is_refused() {
+        assert_eq!(parse_seconds("0.8"), Ok(Duration::from_millis(800)));
+        assert_eq!(parse_seconds("60"), Ok(Duration::from_mins(1)));
+        for wrong in ["", "0", "-1", "61", "NaN", "inf", "1s"] {
+            assert!(parse_seconds(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -3,7 +3,10 @@
 //! One SQLite file in WAL mode with `synchronous = FULL`: when [`Spool::append`] returns, the record survives SIGKILL and a
 //! restart. Appends that come together share one transaction, and so one fsync (group commit). Acknowledgements need no fsync:
 //! one that is lost is a record reported again, which billing knows already. A record may be *held*: it is
-//! durable, but not given to the reporter until it is known whether it was delivered. After a restart nothing is held.
+//! durable, but not given to the reporter until it is known whether it was delivered. After a restart nothing is held. A
+//! gateway's minutes of service are in the same file ([`minutes`]).
+
+pub mod minutes;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -129,6 +132,10 @@ impl Spool {
         .execute(&pool)
         .await
         .map_err(|error| open_error(error.to_string()))?;
+        sqlx::query(minutes::TABLE)
+            .execute(&pool)
+            .await
+            .map_err(|error| open_error(error.to_string()))?;
         sqlx::query(
             "CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT",
         )

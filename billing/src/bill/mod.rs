@@ -7,6 +7,7 @@
 
 mod contract;
 pub mod document;
+mod service;
 pub mod summary;
 
 use jiff::tz::TimeZone;
@@ -14,12 +15,13 @@ use jiff::{Timestamp, ToSpan as _};
 
 use crate::rating::period::{Bounds, Period, PeriodError, zone_named};
 use crate::rating::plan::{PlanError, RatePlan};
-use crate::rating::rate::{self, Part, RatingError, Usage};
+use crate::rating::rate::{self, Part, RatingError, Service, Usage};
 use crate::store::{
     Account, ENTITY, IssueOutcome, IssueRequest, NewInvoice, PlanVersion, Store, StoreError, StoredInvoice,
 };
 use contract::contract_within;
 use document::{Document, PlanReference};
+use service::service_of;
 
 /// How often an issue starts again because the plan was changed in between.
 const ATTEMPTS: usize = 3;
@@ -133,6 +135,7 @@ pub async fn draft(
         .into_iter()
         .map(|landed| landed.usage)
         .collect();
+    let service = service_of(store, account.ledger, &bounds).await?;
     let statement = store
         .open_ledger(account.ledger)
         .await?
@@ -143,6 +146,7 @@ pub async fn draft(
         period,
         bounds,
         usage,
+        service: service.as_ref(),
         statement,
         now,
     }
@@ -163,6 +167,7 @@ pub async fn issue(
         }
         let known = plan_of(store, account).await?;
         let bounds = period.bounds(&known.plan.zone)?;
+        let service = service_of(store, account.ledger, &bounds).await?;
         let request = IssueRequest {
             ledger: account.ledger,
             period: &text,
@@ -179,6 +184,7 @@ pub async fn issue(
                     period,
                     bounds,
                     usage,
+                    service: service.as_ref(),
                     statement: link.statement,
                     now,
                 };
@@ -229,6 +235,7 @@ struct Basis<'a> {
     period: Period,
     bounds: Bounds,
     usage: Vec<Usage>,
+    service: Option<&'a Service>,
     statement: i64,
     now: Timestamp,
 }
@@ -241,6 +248,7 @@ impl Basis<'_> {
             period,
             bounds,
             usage,
+            service,
             statement,
             now,
         } = self;
@@ -254,7 +262,7 @@ impl Basis<'_> {
             parts: vec![part],
             usage: &usage,
             module_changes: &[],
-            service: None,
+            service,
             as_of: now.min(bounds.end),
         })?;
         let PlanVersion {

@@ -68,17 +68,21 @@ impl KeptArgs {
     }
 }
 
-/// JSON lines on standard output. A reader that has seen enough is no error.
-struct Lines(BufWriter<std::io::Stdout>);
+/// Lines on standard output. A reader that has seen enough is no error.
+pub(super) struct Lines(BufWriter<std::io::Stdout>);
 
 impl Lines {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(BufWriter::new(std::io::stdout()))
     }
 
-    /// `false` if nobody reads any more.
-    fn write(&mut self, line: &impl Serialize) -> anyhow::Result<bool> {
-        let mut text = serde_json::to_string(line)?;
+    /// A JSON line. `false` if nobody reads any more.
+    pub(super) fn write(&mut self, line: &impl Serialize) -> anyhow::Result<bool> {
+        self.write_text(serde_json::to_string(line)?)
+    }
+
+    /// A line. `false` if nobody reads any more.
+    pub(super) fn write_text(&mut self, mut text: String) -> anyhow::Result<bool> {
         text.push('\n');
         match self.0.write_all(text.as_bytes()) {
             Ok(()) => Ok(true),
@@ -87,7 +91,7 @@ impl Lines {
         }
     }
 
-    fn finish(mut self) -> anyhow::Result<()> {
+    pub(super) fn finish(mut self) -> anyhow::Result<()> {
         match self.0.flush() {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
             _ => Ok(()),

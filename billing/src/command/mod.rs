@@ -1,9 +1,11 @@
 //! The command line. Standard output is data alone; logs and errors go to standard error.
 
+mod alerts;
 mod bills;
 mod export;
 mod rate;
 mod select;
+mod service;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -53,6 +55,13 @@ struct DatabaseArgs {
 enum Command {
     /// Take usage, answer REST, show the portal (the default)
     Serve(ServeArgs),
+    /// Where a tenant is told that it loses service too fast, and what it was told
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
+    /// Leave a span of time out of the service level, as for agreed maintenance; not in a period whose bill was issued
+    Exclude(service::ExcludeArgs),
+    /// List a tenant's exclusions, also revoked ones, as JSON lines
+    Exclusions(service::ExclusionsArgs),
     /// Write each billed interaction and unanswered turn of a period as a JSON line, in the order of time
     Export(export::ExportArgs),
     /// Show a tenant's bill of a period: the issued one, or a draft of what it would be now
@@ -63,6 +72,10 @@ enum Command {
     Kept(export::KeptArgs),
     /// Price usage from a file by a plan from a file, as a bill would
     Rate(rate::RateArgs),
+    /// Write the minutes that a tenant's gateways reported within a period as CSV: minute, good, bad, fast, slow
+    Minutes(service::MinutesArgs),
+    /// Let an excluded span count again; not in a period whose bill was issued
+    RevokeExclusion(service::RevokeExclusionArgs),
     /// Bring the database's tables up to date, making a SQLite file if there is none
     Migrate,
 }
@@ -78,6 +91,11 @@ impl Cli {
         let _telemetry = telemetry::init("springtide-billing", &telemetry).context("logging cannot start")?;
         match command.map_or_else(serve_by_default, Ok)? {
             Command::Serve(args) => serve(args, &database_url).await,
+            Command::Alerts(command) => command.run(&open(&database_url).await?).await,
+            Command::Exclude(args) => args.run(&open(&database_url).await?).await,
+            Command::Exclusions(args) => args.run(&open(&database_url).await?).await,
+            Command::Minutes(args) => args.run(&open(&database_url).await?).await,
+            Command::RevokeExclusion(args) => args.run(&open(&database_url).await?).await,
             Command::Export(args) => args.run(&open(&database_url).await?).await,
             Command::Invoice(args) => args.run(&open(&database_url).await?).await,
             Command::Invoices(args) => args.run(&open(&database_url).await?).await,

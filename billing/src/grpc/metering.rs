@@ -1,11 +1,13 @@
-//! `Metering.Report`: for the workers and gateways of tenants.
+//! `Metering.Report`: for the workers and gateways of tenants; `ReportMinutes`: see [`super::minutes`].
 
 use std::sync::Arc;
 
 use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::metering::metering_server::Metering;
 use springtide_proto::metering::record_result::Status as WireStatus;
-use springtide_proto::metering::{RecordResult, ReportRequest, ReportResponse};
+use springtide_proto::metering::{
+    RecordResult, ReportMinutesRequest, ReportMinutesResponse, ReportRequest, ReportResponse,
+};
 use springtide_runtime::clock::Clock;
 use springtide_runtime::identity::{PeerIdentity, refused};
 use springtide_runtime::tls::peer_identity;
@@ -15,6 +17,7 @@ use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::Verdict;
 use crate::metering::writer::UsageWriter;
 use crate::metrics::Metrics;
+use crate::store::Store;
 
 /// Most records of a call.
 pub const MAX_RECORDS: usize = 10_000;
@@ -27,6 +30,8 @@ pub struct MeteringService {
     pub clock: Arc<dyn Clock>,
     /// Counts.
     pub metrics: Metrics,
+    /// Takes minutes of service.
+    pub store: Store,
 }
 
 #[tonic::async_trait]
@@ -51,6 +56,16 @@ impl Metering for MeteringService {
         Ok(Response::new(ReportResponse {
             results: verdicts.into_iter().map(result_of).collect(),
         }))
+    }
+
+    async fn report_minutes(
+        &self,
+        request: Request<ReportMinutesRequest>,
+    ) -> Result<Response<ReportMinutesResponse>, Status> {
+        let peer = peer_identity(&request)?;
+        let results =
+            super::minutes::take(&self.store, request.into_inner(), &peer, self.clock.now()).await?;
+        Ok(Response::new(ReportMinutesResponse { results }))
     }
 }
 

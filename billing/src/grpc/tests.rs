@@ -7,7 +7,9 @@ use springtide_proto::event::{Interaction, InteractionKind};
 use springtide_proto::ids::{ConversationId, PoolId, TenantId, TenantUid, TurnId};
 use springtide_proto::metering::metering_server::Metering as _;
 use springtide_proto::metering::record_result::Status as RecordStatus;
-use springtide_proto::metering::{Delivery, Record, ReportRequest, Witness};
+use springtide_proto::metering::{
+    Delivery, Record, ReportMinutesRequest, ReportRequest, ServiceMinute, Witness,
+};
 use springtide_proto::tenancy::tenancy_server::Tenancy as _;
 use springtide_proto::tenancy::{CloseTenantRequest, PutRatePlanRequest, RegisterTenantRequest};
 use springtide_runtime::clock::ManualClock;
@@ -39,6 +41,7 @@ async fn bench() -> Bench {
         writer,
         clock: clock.clone(),
         metrics: Metrics::default(),
+        store: store.clone(),
     };
     Bench {
         metering,
@@ -348,4 +351,64 @@ async fn a_version_that_a_bill_used_is_plan_changed() {
         ..plan(other)
     };
     bench.tenancy.put_rate_plan(operator(next)).await.unwrap();
+}
+
+fn service_minute(bad: u64) -> ServiceMinute {
+    ServiceMinute {
+        pool: "web".into(),
+        boot_id: "boot".into(),
+        minute: Some(prost_types::Timestamp {
+            seconds: 1_794_355_200,
+            nanos: 0,
+        }),
+        good: 0,
+        bad,
+        fast: 0,
+        slow: 0,
+    }
+}
+
+#[tokio::test]
+async fn each_minute_hears_what_became_of_it_and_only_gateways_of_its_tenant_report_it() {
+    let bench = bench().await;
+    let report = async |peer, minutes| {
+        let request = ReportMinutesRequest {
+            tenant_uid: "uid-acme".into(),
+            tenant: "acme".into(),
+            reporter: "gateway-0".into(),
+            minutes,
+        };
+        let response = bench.metering.report_minutes(as_peer(peer, request)).await?;
+        let results = response.into_inner().results;
+        Ok::<_, tonic::Status>(
+            results
+                .iter()
+                .map(|result| (result.status(), result.reason.clone()))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let nameless = ServiceMinute {
+        pool: String::new(),
+        ..service_minute(1)
+    };
+    let minutes = vec![service_minute(1), nameless, service_minute(1), service_minute(2)];
+    let results = report(gateway("acme"), minutes).await.unwrap();
+    let expected = [
+        (RecordStatus::Accepted, ""),
+        (RecordStatus::Rejected, "INVALID_ARGUMENT"),
+        (RecordStatus::Duplicate, ""),
+        (RecordStatus::Conflict, "MINUTE_CONFLICT"),
+    ];
+    assert_eq!(
+        results,
+        expected.map(|(status, reason)| (status, reason.to_owned()))
+    );
+    for peer in [
+        worker("acme"),
+        gateway("other"),
+        PeerIdentity::System(SystemRole::Billing),
+    ] {
+        let refused = report(peer, vec![service_minute(1)]).await;
+        assert_eq!(reason(refused), Reason::PermissionDenied);
+    }
 }

@@ -5,12 +5,15 @@
 //! lies in [`sqlite`] and [`postgres`]. Decisions are not made here: they are pure, in `metering` and `rating`.
 
 mod accounts;
+mod alerts;
 mod error;
+mod exclusions;
 mod export;
 mod ingest;
 mod invoices;
 mod plans;
 mod postgres;
+mod service;
 mod sessions;
 mod sqlite;
 #[cfg(test)]
@@ -18,8 +21,10 @@ mod tests;
 mod usage;
 
 pub use accounts::{Account, AccountDetails, Registration};
+pub use alerts::{AlertTarget, Attempt, Delivery, DueDelivery, WatchLock};
 pub use error::StoreError;
 pub(crate) use error::with_causes;
+pub use exclusions::{ExclusionOutcome, NewExclusion, RecordedExclusion};
 pub use export::ExportedEvent;
 pub use invoices::{
     ChainLink, ENTITY, IssueOutcome, IssueRequest, Issued, KIND_REGULAR, NewInvoice, StoredInvoice,

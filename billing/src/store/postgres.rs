@@ -34,8 +34,17 @@ impl Postgres {
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
-        let text = include_str!("../../migrations/postgres/0001_metering_and_bills.sql");
-        Ok(super::ingest::migrations(text).run(&self.pool).await?)
+        let texts = [
+            (
+                "metering and bills",
+                include_str!("../../migrations/postgres/0001_metering_and_bills.sql"),
+            ),
+            (
+                "service levels",
+                include_str!("../../migrations/postgres/0002_service_levels.sql"),
+            ),
+        ];
+        Ok(super::ingest::migrations(texts).run(&self.pool).await?)
     }
 
     pub(super) fn pool(&self) -> &PgPool {

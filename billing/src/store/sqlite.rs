@@ -51,8 +51,17 @@ impl Sqlite {
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
-        let text = include_str!("../../migrations/sqlite/0001_metering_and_bills.sql");
-        Ok(super::ingest::migrations(text).run(&self.writer).await?)
+        let texts = [
+            (
+                "metering and bills",
+                include_str!("../../migrations/sqlite/0001_metering_and_bills.sql"),
+            ),
+            (
+                "service levels",
+                include_str!("../../migrations/sqlite/0002_service_levels.sql"),
+            ),
+        ];
+        Ok(super::ingest::migrations(texts).run(&self.writer).await?)
     }
 
     pub(super) fn readers(&self) -> &SqlitePool {

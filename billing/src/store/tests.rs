@@ -1,8 +1,10 @@
 //! One suite for both databases. SQLite always; PostgreSQL where `SPRINGTIDE_TEST_POSTGRES` names a server.
 
+mod alerts;
 mod bills;
 mod books;
 mod ingest;
+mod service;
 mod support;
 
 /// Makes a test of `$suite::$name` on SQLite and one on PostgreSQL.
@@ -50,10 +52,21 @@ on_both_databases! {
     bills::a_bill_reads_back_with_the_digest_of_its_text,
     bills::a_draft_is_what_the_bill_will_be,
     bills::without_a_plan_there_is_no_bill_and_no_number_is_used,
+    alerts::a_tenant_is_told_once_that_an_alert_is_raised_and_once_that_it_is_over,
+    alerts::a_message_is_signed_and_sent_again_until_it_is_received,
+    alerts::a_receiver_that_does_not_answer_keeps_no_other_waiting,
+    alerts::one_server_watches_and_another_takes_over_when_it_has_gone,
     books::a_plan_version_that_a_bill_used_never_changes,
     books::the_newest_generation_of_the_newest_object_is_the_plan,
     books::registering_is_idempotent_and_a_uid_keeps_its_name,
     books::a_closed_account_still_takes_usage_and_an_old_name_is_another_account,
     books::a_session_opens_until_it_lapses_or_is_closed,
+    service::a_minute_is_taken_once_and_stands_whatever_is_reported_after_it,
+    service::minutes_of_all_pools_and_gateways_are_summed_and_other_tenants_are_none_of_them,
+    service::concurrent_reports_of_one_gateway_lose_no_minute,
+    service::a_month_of_two_gateways_is_read_at_once,
+    service::a_uid_of_another_name_reports_no_minutes,
+    service::an_exclusion_is_recorded_listed_and_revoked,
+    service::no_exclusion_touches_a_period_whose_bill_was_issued,
     books::migrating_twice_changes_nothing_and_an_empty_database_says_so,
 }

@@ -44,6 +44,8 @@ pub struct Installation {
     pub creations_per_second: u32,
     /// Workers created at once over all pools.
     pub creations_burst: u32,
+    /// Answers within this count as fast.
+    pub answer_within: std::time::Duration,
     /// imagePullPolicy of gateways and workers.
     pub image_pull_policy: String,
     /// "HOST:PORT" of the fleet service.

@@ -277,6 +277,7 @@ impl Scenario {
                 system_namespace: "springtide-system".to_owned(),
                 gateway_image: "springtide.dev/gateway:0.1.0".to_owned(),
                 gateway_replicas: 2,
+                answer_within: std::time::Duration::from_millis(800),
                 max_workers: None,
                 creations_per_second: 50,
                 creations_burst: 100,

@@ -37,6 +37,8 @@ struct Pool {
     counts_changed: bool,
     /// All workers that should be heard were: what gateways are told is no less than what they know already.
     complete: bool,
+    /// It needs more workers, and its tenant has all that its contract gives it.
+    at_contract_limit: bool,
 }
 
 /// What a worker's report leads to.
@@ -194,10 +196,13 @@ impl Book {
                 pool: pool.clone(),
             };
             let endpoints = self.endpoints(&key);
-            let complete = self.pools.get(&key).is_some_and(|pool| pool.complete);
+            let (complete, at_contract_limit) = self
+                .pools
+                .get(&key)
+                .map_or((false, false), |pool| (pool.complete, pool.at_contract_limit));
             let gateway = self.gateways.get_mut(&tenant).and_then(|of| of.get_mut(&uid));
             if let Some(gateway) = gateway.filter(|_| complete) {
-                gateway.send_endpoints(&pool, endpoints);
+                gateway.send_endpoints(&pool, endpoints, at_contract_limit);
             }
         }
         attachment
@@ -389,19 +394,31 @@ impl Book {
             .find(|worker| worker.facts.pod_uid.as_str() == uid)
     }
 
+    /// The pool needs more workers and gets none, because its tenant has all that its contract gives it: gateways then count
+    /// who finds no room as refused beyond the contract.
+    pub fn at_contract_limit(&mut self, key: &PoolKey, is_there: bool) {
+        let Some(pool) = self.pools.get_mut(key) else {
+            return;
+        };
+        if std::mem::replace(&mut pool.at_contract_limit, is_there) != is_there {
+            self.push(key);
+        }
+    }
+
     fn push(&mut self, key: &PoolKey) {
         let endpoints = self.endpoints(key);
         let Some(pool) = self.pools.get_mut(key).filter(|pool| pool.complete) else {
             return;
         };
         pool.counts_changed = false;
+        let at_contract_limit = pool.at_contract_limit;
         let told = self
             .gateways
             .get_mut(&key.tenant)
             .into_iter()
             .flat_map(BTreeMap::values_mut);
         for gateway in told.filter(|gateway| gateway.facts.pools.contains(&key.pool)) {
-            gateway.send_endpoints(&key.pool, endpoints.clone());
+            gateway.send_endpoints(&key.pool, endpoints.clone(), at_contract_limit);
         }
     }
 
@@ -447,6 +464,7 @@ fn attached<'a>(
         stepped,
         counts_changed,
         complete: _,
+        at_contract_limit: _,
     } = pools.get_mut(&facts.key)?;
     let worker = workers.get_mut(&facts.pod_uid)?;
     let current = worker

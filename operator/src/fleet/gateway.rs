@@ -117,13 +117,19 @@ impl Gateway {
         self.attachment.is_none() || self.heard + SILENCE < now
     }
 
-    pub(super) fn send_endpoints(&mut self, pool: &PoolId, endpoints: Vec<Endpoint>) {
+    pub(super) fn send_endpoints(
+        &mut self,
+        pool: &PoolId,
+        endpoints: Vec<Endpoint>,
+        at_contract_limit: bool,
+    ) {
         let epoch = self.next_epoch();
         let pool = pool.as_str().to_owned();
         self.send(Command::Endpoints(Endpoints {
             epoch: Some(epoch.into()),
             pool,
             endpoints,
+            at_contract_limit,
         }));
     }
 

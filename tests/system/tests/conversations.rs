@@ -202,6 +202,21 @@ async fn who_finds_no_room_waits_with_a_position_and_is_served_when_there_is() {
         .unwrap();
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(String::from_utf8_lossy(&answer).contains("WAITING_ROOM_FULL"));
+    assert_eq!(
+        gateway.served(),
+        (1, 1),
+        "waiting is neither, a full room is bad service"
+    );
+    gateway.at_contract_limit(true);
+    client
+        .request(Method::POST, &path("c4"), body("t1", 0))
+        .await
+        .unwrap();
+    assert_eq!(
+        gateway.served(),
+        (1, 1),
+        "the tenant has all that its contract gives it"
+    );
     let waiting = tokio::spawn({
         let (client, path, body) = (client.clone(), path("c2"), body("t1", 5));
         async move { client.request(Method::POST, &path, body).await.unwrap().0 }
@@ -290,6 +305,7 @@ async fn what_is_wrong_is_refused_by_name() {
         .await
         .unwrap();
     assert_eq!(status, StatusCode::CONFLICT);
+    assert_eq!(gateway.served(), (1, 0), "none of these was our fault");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -196,15 +196,16 @@ impl Attachment {
             epoch: _,
             pool,
             endpoints,
+            at_contract_limit,
         }) = command
         {
             session.endpoints_known = true;
-            self.take_endpoints(&pool, endpoints);
+            self.take_endpoints(&pool, endpoints, at_contract_limit);
         }
         None
     }
 
-    fn take_endpoints(&self, pool: &str, endpoints: Vec<Endpoint>) {
+    fn take_endpoints(&self, pool: &str, endpoints: Vec<Endpoint>, at_contract_limit: bool) {
         let Some(pool) = PoolId::parse(pool)
             .ok()
             .and_then(|pool| self.relay.pools.get(&pool))
@@ -232,7 +233,10 @@ impl Attachment {
                 })
             })
             .collect();
-        pool.change(|pool| pool.replace_workers(workers));
+        pool.change(|pool| {
+            pool.replace_workers(workers);
+            pool.at_contract_limit = at_contract_limit;
+        });
         self.relay.workers.retain(|address| {
             self.relay
                 .pools

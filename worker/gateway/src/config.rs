@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use springtide_proto::ids::{PoolId, TenantId, TenantUid};
 use springtide_runtime::admin::AdminArgs;
+use springtide_runtime::clock::parse_seconds;
 use springtide_runtime::pod::PodArgs;
 use springtide_runtime::telemetry::TelemetryArgs;
 use springtide_runtime::tls::TlsArgs;
@@ -71,6 +72,9 @@ pub struct Config {
     /// Seconds within which a turn is answered, or refused
     #[arg(long, env = "SPRINGTIDE_TURN_TIMEOUT", default_value = "10", value_name = "SECONDS", value_parser = seconds)]
     pub turn_timeout: Duration,
+    /// Seconds from the door to the reply within which an answer counts as fast, as "1" or "0.8"
+    #[arg(long, env = "SPRINGTIDE_ANSWER_WITHIN", default_value = "1", value_name = "SECONDS", value_parser = parse_seconds)]
+    pub answer_within: Duration,
     /// Conversations that may wait for a worker at once, a pool
     #[arg(
         long,

@@ -33,6 +33,8 @@ const MAX_TEXT: usize = 2_000;
 /// A turn waits this long for a worker unless its sender says otherwise.
 const DEFAULT_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT_SECONDS: u64 = 25;
+/// No turn is kept waiting for longer, whatever its sender says.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(LONGEST_WAIT_SECONDS);
 
 /// What the channels share.
 #[derive(Clone)]

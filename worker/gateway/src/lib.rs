@@ -5,6 +5,7 @@
 //! - [`sessions`]: the conversations that came through this gateway.
 //! - [`resume`]: the resume token as clients hold it.
 //! - [`relay`]: a customer's turn, from the door to a reply that is witnessed.
+//! - [`service`]: the service that customers got, minute by minute.
 //! - [`workers`]: connections to workers.
 //! - [`attach`]: the stream to the operator: load up, endpoints down.
 //! - [`http`], [`websocket`], [`page`]: the channels.
@@ -19,6 +20,7 @@ pub mod page;
 pub mod pool;
 pub mod relay;
 pub mod resume;
+pub mod service;
 pub mod sessions;
 pub mod websocket;
 pub mod workers;

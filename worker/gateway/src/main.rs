@@ -9,9 +9,12 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use springtide_gateway::attach::Attachment;
 use springtide_gateway::config::Config;
-use springtide_gateway::http::{Door, router};
+use springtide_gateway::http::{Door, LONGEST_WAIT, router};
 use springtide_gateway::metrics::Metrics;
 use springtide_gateway::relay::{Relay, SharedPool};
+use springtide_gateway::service::ServiceMinutes;
+use springtide_gateway::service::book::Book;
+use springtide_gateway::service::keep::MinuteKeeper;
 use springtide_gateway::sessions::Sessions;
 use springtide_gateway::workers::Workers;
 use springtide_proto::fleet::GatewayHello;
@@ -24,6 +27,7 @@ use springtide_runtime::reporter::Reporter;
 use springtide_runtime::spool::Spool;
 use springtide_runtime::tls::TlsMaterial;
 use springtide_runtime::{shutdown, telemetry};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +38,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const LINGER: Duration = Duration::from_secs(2);
 /// Longest wait for turns that are under way.
 const TURNS_UNDER_WAY: Duration = Duration::from_secs(12);
+/// A minute of service is closed this long after its last turn must have ended.
+const CLOSE_SLACK: Duration = Duration::from_secs(1);
 /// Longest wait for billing when the gateway ends.
 const FLUSH: Duration = Duration::from_secs(20);
 
@@ -56,10 +62,21 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let registry = Arc::new(Mutex::new(Registry::default()));
     metrics.register(&mut registry.lock());
-    let relay = Arc::new(relay(&config, &tls, metrics.clone()).await?);
+    let relay = Arc::new(relay(&config, &pod, &tls, metrics.clone()).await?);
+    let billing = tls.channel(&config.billing, &PeerIdentity::System(SystemRole::Billing))?;
+    let keeper = MinuteKeeper {
+        minutes: relay.minutes.clone(),
+        spool: relay.spool.clone(),
+        billing: billing.clone(),
+        tenant: config.tenant.clone(),
+        tenant_uid: config.tenant_uid.clone(),
+        pod: pod.clone(),
+        clock: Arc::new(SystemClock),
+        closed: Arc::new(Notify::new()),
+    };
     let reporter = Reporter {
         spool: relay.spool.clone(),
-        billing: tls.channel(&config.billing, &PeerIdentity::System(SystemRole::Billing))?,
+        billing,
         witness: Witness::Gateway,
         pod: pod.clone(),
         counts: Arc::default(),
@@ -79,6 +96,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         .await
         .context("the admin port cannot be opened")?;
     tokio::spawn(reporter.clone().run(stopped.clone()));
+    tokio::spawn(keeper.clone().run(stopped.clone()));
     tokio::spawn(attachment.run(stopped.clone()));
     tokio::spawn(sweep(
         relay.clone(),
@@ -108,10 +126,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if tokio::time::timeout(TURNS_UNDER_WAY, served).await.is_err() {
         tracing::info!("connections are still open; their turns go on at another gateway");
     }
-    if !reporter.flush(FLUSH).await {
+    let (usage, minutes) = tokio::join!(reporter.flush(FLUSH), keeper.flush(FLUSH));
+    if !usage || !minutes {
         tracing::warn!(
             spooled = relay.spool.depth(),
-            "billing did not take all usage records; they stay in the spool"
+            minutes_taken = minutes,
+            "billing did not take all usage records and minutes; they stay in the spool"
         );
     }
     stopped.cancel();
@@ -119,7 +139,16 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn relay(config: &Config, tls: &TlsMaterial, metrics: Metrics) -> anyhow::Result<Relay> {
+async fn relay(
+    config: &Config,
+    pod: &PodIdentity,
+    tls: &TlsMaterial,
+    metrics: Metrics,
+) -> anyhow::Result<Relay> {
+    let spool = Spool::open(&config.spool_dir).await?;
+    spool.close_minutes_of_others(&pod.boot_id).await?;
+    let close_after = LONGEST_WAIT + config.turn_timeout + CLOSE_SLACK;
+    let book = Book::new(pod.boot_id.clone(), config.channels.pools(), close_after);
     let pools = config
         .channels
         .pools()
@@ -132,8 +161,9 @@ async fn relay(config: &Config, tls: &TlsMaterial, metrics: Metrics) -> anyhow::
         pools: pools.collect(),
         sessions: Sessions::default(),
         workers: Workers::new(tls.clone(), &config.tenant),
-        spool: Spool::open(&config.spool_dir).await?,
+        spool,
         metrics,
+        minutes: Arc::new(ServiceMinutes::new(book, config.answer_within)),
         letting_go: TaskTracker::new(),
         turn_timeout: config.turn_timeout,
         idle_after: config.idle_after,

@@ -65,6 +65,8 @@ pub struct Pool {
     admissions: VecDeque<Instant>,
     /// Tickets that nobody came back for.
     pub abandoned: u64,
+    /// The tenant has all the workers that its contract gives it: who finds no room is refused beyond the contract.
+    pub at_contract_limit: bool,
 }
 
 impl Pool {
@@ -78,6 +80,7 @@ impl Pool {
             most_waiting,
             admissions: VecDeque::new(),
             abandoned: 0,
+            at_contract_limit: false,
         }
     }
 

@@ -26,6 +26,7 @@ use crate::config::Channels;
 use crate::metrics::Metrics;
 use crate::pool::{Assignment, Pool, Worker};
 use crate::resume::ResumeToken;
+use crate::service::ServiceMinutes;
 use crate::sessions::{Session, Sessions};
 use crate::workers::{WorkerAnswer, Workers};
 
@@ -163,6 +164,8 @@ pub struct Relay {
     pub spool: Spool,
     /// Counts.
     pub metrics: Metrics,
+    /// The service that customers get, minute by minute.
+    pub minutes: Arc<ServiceMinutes>,
     /// Conversations that are being ended at workers that have them no more.
     pub letting_go: TaskTracker,
     /// Within this an assigned turn is answered.
@@ -205,10 +208,11 @@ impl Relay {
         let relay = self.clone();
         tokio::spawn(async move {
             let started = Instant::now();
+            let (channel, arrived_at) = (turn.channel.clone(), turn.arrived_at);
             let outcome = relay.relay(turn, &place, &done).await;
-            relay
-                .metrics
-                .turn(label(&outcome), started.elapsed().as_secs_f64());
+            let took = started.elapsed();
+            relay.metrics.turn(label(&outcome), took.as_secs_f64());
+            relay.count_service(&channel, arrived_at, &outcome, took);
             // Where the channel has gone, dropping the outcome settles it as undelivered.
             drop(done.send(outcome));
         });
@@ -254,6 +258,25 @@ impl Relay {
         let WorkerAnswer { active, .. } = self.workers.converse(&address, request, WORKER_TIMEOUT).await?;
         pool.change(|pool| pool.heard(pod, active));
         Ok(())
+    }
+
+    /// A channel that does not exist is the client's own error.
+    fn count_service(
+        &self,
+        channel: &str,
+        arrived_at: Timestamp,
+        outcome: &Result<Relayed, ApiError>,
+        took: Duration,
+    ) {
+        if let Some((id, pool)) = self
+            .channels
+            .pool(channel)
+            .and_then(|id| self.pools.get_key_value(id))
+        {
+            let at_contract_limit = pool.look(|pool| pool.at_contract_limit);
+            self.minutes
+                .count(id, arrived_at, outcome, took, at_contract_limit);
+        }
     }
 
     async fn relay(

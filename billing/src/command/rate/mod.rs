@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use springtide_proto::ids::{TenantId, TenantUid};
+use springtide_proto::ids::{BootId, PodName, PoolId, TenantId, TenantUid};
 use springtide_proto::metering::Record;
 use springtide_runtime::identity::TenantRole;
 
@@ -23,12 +23,16 @@ use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::{Party, Verdict};
 use crate::rating::period::Period;
 use crate::rating::plan::RatePlan;
+use crate::rating::rate::MinuteCounts;
+use crate::service_level::hour::Counts;
+use crate::service_level::report::{MinutesReport, ReportedMinute};
 use crate::store::{Account, AccountDetails, PlanVersion, Store, with_causes};
 
 /// Name of everything in a store that lives for one command.
 const NAME: &str = "rate";
 /// Largest batch that ingest takes.
 const BATCH: usize = 10_000;
+const HOUR: i64 = 3_600;
 
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
@@ -80,7 +84,8 @@ impl RateArgs {
         let account = self.account(&store, &spec, bounds.start).await?;
         self.ingest(&store, &account, usage).await?;
         if let Some(path) = &self.minutes {
-            files::minutes(path)?;
+            let report = minutes_report(&account.details.party, files::minutes(path)?)?;
+            store.take_minutes(&report).await?;
         }
         let as_of = self.as_of.unwrap_or(bounds.end);
         let (document, _) = issue(&store, &account, self.period, as_of)
@@ -159,6 +164,41 @@ impl RateArgs {
         }
         Ok(())
     }
+}
+
+/// The minutes as one gateway would report them.
+fn minutes_report(
+    party: &Party,
+    minutes: Vec<(Timestamp, MinuteCounts)>,
+) -> anyhow::Result<MinutesReport> {
+    let minutes = minutes.into_iter().map(|(at, counts)| {
+        let second = at.as_second();
+        let hour = second.div_euclid(HOUR) * HOUR;
+        let MinuteCounts {
+            good,
+            bad,
+            fast,
+            slow,
+        } = counts;
+        Ok(Ok(ReportedMinute {
+            pool: PoolId::parse(NAME)?,
+            boot_id: BootId::parse(NAME)?,
+            hour,
+            minute: usize::try_from((second - hour) / 60)?,
+            counts: Counts {
+                good,
+                bad,
+                fast,
+                slow,
+            },
+        }))
+    });
+    Ok(MinutesReport {
+        party: party.clone(),
+        reporter: PodName::parse(NAME)?,
+        is_probe: false,
+        minutes: minutes.collect::<anyhow::Result<_>>()?,
+    })
 }
 
 fn refusal(verdict: &Verdict) -> String {

@@ -30,6 +30,7 @@ use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 
 use crate::api::BotPool;
+use crate::autoscale::Binding;
 
 use super::apply::WriteError;
 use super::checkpoint;
@@ -93,6 +94,10 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
     }
     log_change(&context, &prepared);
     context.live.put(&key, prepared.live.clone());
+    let at_contract_limit = prepared.decision.binding == Binding::TenantLimit;
+    context
+        .fleet
+        .with_book(|book| book.at_contract_limit(&key, at_contract_limit));
     drop(granting);
     let applied = apply::apply(&context, &pool, &prepared, &seen, &mut memory).await;
     let written =

@@ -3,6 +3,8 @@ mod upkeep;
 
 use http::Method;
 use serde_json::{Value, json};
+use springtide_proto::fleet::GatewayCommand;
+use springtide_proto::fleet::gateway_command::Command;
 
 use super::*;
 use crate::controllers::testing::{Cached, Scenario, acme, key, web};
@@ -205,10 +207,15 @@ async fn nothing_exceeds_the_tenants_limit() {
         pools: vec![other],
         ..Cached::default()
     });
-    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 500);
+    let mut commands = gateway(&scenario.context.fleet, &key(), "g1", 500);
     reconciled(&scenario, &web(at_once(1))).await;
     assert_eq!(created(&scenario).len(), 2, "two are kept for the other pool");
     assert_eq!(scenario.context.live.pool(&key()).unwrap().binding, "TenantLimit");
+    let at_limit = |command: GatewayCommand| matches!(command.command, Some(Command::Endpoints(endpoints)) if endpoints.at_contract_limit);
+    assert!(
+        std::iter::from_fn(|| commands.try_recv().ok()).any(at_limit),
+        "gateways count who finds no room as refused beyond the contract"
+    );
 }
 
 #[tokio::test]

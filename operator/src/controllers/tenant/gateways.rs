@@ -167,6 +167,10 @@ fn environment(tenant: &Tenant, installation: &Installation) -> Vec<EnvVar> {
             "SPRINGTIDE_IDLE_AFTER",
             tenant.spec.idle_after.0.as_secs().to_string(),
         ),
+        variable(
+            "SPRINGTIDE_ANSWER_WITHIN",
+            installation.answer_within.as_secs_f64().to_string(),
+        ),
         variable("SPRINGTIDE_LISTEN", format!("0.0.0.0:{GATEWAY_PORT}")),
         variable("SPRINGTIDE_ADMIN_LISTEN", format!("0.0.0.0:{ADMIN_PORT}")),
     ]);

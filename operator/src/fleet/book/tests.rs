@@ -71,6 +71,33 @@ fn last_endpoints(receiver: &mut Receiver<GatewayCommand>) -> Option<Vec<Endpoin
 }
 
 #[test]
+fn gateways_are_told_at_once_when_a_pool_reaches_its_contracts_limit_and_when_it_leaves_it() {
+    let (mut book, ..) = with_worker();
+    let (sender, mut receiver) = mpsc::channel(64);
+    let mut told = |book: &mut Book, is_there| {
+        book.at_contract_limit(&key(), is_there);
+        let mut told = Vec::new();
+        while let Ok(GatewayCommand { command }) = receiver.try_recv() {
+            if let Some(gateway_command::Command::Endpoints(endpoints)) = command {
+                told.push(endpoints.at_contract_limit);
+            }
+        }
+        told
+    };
+    book.attach_gateway(gateway(), sender, at(50));
+    assert_eq!(told(&mut book, true), [false, true]);
+    assert_eq!(told(&mut book, true), [false; 0], "they know");
+    let (sender, mut late) = mpsc::channel(64);
+    book.attach_gateway(gateway(), sender, at(60));
+    assert!(
+        std::iter::from_fn(|| late.try_recv().ok()).any(|command| matches!(
+            command.command,
+            Some(gateway_command::Command::Endpoints(endpoints)) if endpoints.at_contract_limit
+        ))
+    );
+}
+
+#[test]
 fn a_worker_counts_only_after_it_answered_its_probe() {
     let mut book = Book::new(7, at(0));
     let (sender, _commands) = mpsc::channel(64);

@@ -15,6 +15,8 @@ use springtide_gateway::http::{Door, router};
 use springtide_gateway::metrics::Metrics as GatewayMetrics;
 use springtide_gateway::pool::Worker as KnownWorker;
 use springtide_gateway::relay::{Relay, SharedPool};
+use springtide_gateway::service::ServiceMinutes;
+use springtide_gateway::service::book::Book;
 use springtide_gateway::sessions::Sessions;
 use springtide_gateway::workers::Workers;
 use springtide_proto::ids::{BootId, PodName, PodUid, PoolId, TenantId, TenantUid};
@@ -38,6 +40,9 @@ pub const REFUND: &str = "退款多久到账";
 pub const INVOICE: &str = "怎么开发票";
 /// A question that is answered by a list of two, "north" and "south".
 pub const SHIPPING: &str = "仓库几点发货";
+
+/// Answers within this are fast: here all of them are.
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 
 /// What the tenant's gateways are told by their flags.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +142,8 @@ impl Tenant {
     pub async fn gateway_with_spool(&self, workers: &[&Worker], spool: &Path) -> anyhow::Result<Gateway> {
         let tls = self.material(&PeerIdentity::tenant(&self.id, TenantRole::Gateway))?;
         let pools = [(self.pool.clone(), SharedPool::new(self.settings.waiting_room))];
+        let boot_id = BootId::parse(new_boot_id())?;
+        let book = Book::new(boot_id, vec![self.pool.clone()], self.settings.turn_timeout);
         let relay = Arc::new(Relay {
             tenant: self.id.clone(),
             tenant_uid: self.uid.clone(),
@@ -146,6 +153,7 @@ impl Tenant {
             workers: Workers::new(tls.clone(), &self.id),
             spool: Spool::open(spool).await?,
             metrics: GatewayMetrics::default(),
+            minutes: Arc::new(ServiceMinutes::new(book, ANSWER_WITHIN)),
             idle_after: self.settings.idle_after,
             letting_go: TaskTracker::new(),
             turn_timeout: self.settings.turn_timeout,
@@ -223,6 +231,21 @@ impl Gateway {
             .workers
             .retain(|address| known.iter().any(|worker| worker.address == address));
         pool.change(|pool| pool.replace_workers(known));
+    }
+
+    /// What the operator would say of the tenant's limit.
+    pub fn at_contract_limit(&self, is_there: bool) {
+        if let Some(pool) = self.relay.pools.get(&self.pool) {
+            pool.change(|pool| pool.at_contract_limit = is_there);
+        }
+    }
+
+    /// Turns that it counted: good and bad ones. What did not keep the service, as a client's own error, is neither.
+    pub fn served(&self) -> (u64, u64) {
+        let minutes = self.relay.minutes.unkept();
+        minutes.iter().fold((0, 0), |(good, bad), minute| {
+            (good + minute.counts.good, bad + minute.counts.bad)
+        })
     }
 
     /// Waits until billing has its usage, at most `deadline`; says whether it has.

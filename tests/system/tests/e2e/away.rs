@@ -1,14 +1,20 @@
 //! Parts that are away: conversations go on without the operator and without billing, and every turn is billed afterwards.
+use std::time::Duration;
+
+use jiff::Timestamp;
+use springtide_runtime::clock::{Clock as _, SystemClock};
 use springtide_tests::cluster::Cluster;
 use springtide_tests::course::{Database, SYSTEM};
 use springtide_tests::data::TenantData;
 use springtide_tests::load::{Client, Sent};
 use springtide_tests::manifests::{PoolManifest, TenantManifest, rate_plan};
 
-use crate::support::{LIMIT, cluster, database, exported, wait_for_number};
+use crate::support::{LIMIT, cluster, database, exported, service_minutes, wait_for_number};
 
 const TENANT: &str = "aspen";
 const NAMESPACE: &str = "tenant-aspen";
+/// A minute is reported after its end and the longest that a turn of it may take.
+const MINUTES: Duration = Duration::from_secs(180);
 
 async fn take_on(cluster: &Cluster) -> Client {
     cluster.apply(&rate_plan("standard-2026")).await.unwrap();
@@ -81,10 +87,44 @@ async fn replicas(cluster: &Cluster, object: &str, name: &str, count: usize) {
         .unwrap();
 }
 
+/// Billing has every minute from `began` on, none missing, with all turns that were answered; though gateways were replaced and
+/// billing was away.
+async fn every_minute_is_reported(cluster: &Cluster, began: Timestamp, answered: usize) {
+    let ended = minute_of(SystemClock.now());
+    let check = || async {
+        let minutes = service_minutes(cluster, TENANT).await?;
+        let during: Vec<_> = minutes
+            .iter()
+            .filter(|(minute, ..)| minute_of(began) <= *minute && *minute <= ended)
+            .collect();
+        let wanted = (ended - minute_of(began)) / 60 + 1;
+        anyhow::ensure!(
+            i64::try_from(during.len())? == wanted,
+            "{} of {wanted} minutes: {during:?}",
+            during.len()
+        );
+        let good: u64 = during.iter().map(|(_, good, _)| good).sum();
+        anyhow::ensure!(
+            good >= u64::try_from(answered)?,
+            "{good} of {answered} answers are counted"
+        );
+        Ok(())
+    };
+    cluster
+        .wait_for("every minute of service", MINUTES, check)
+        .await
+        .unwrap();
+}
+
+fn minute_of(instant: Timestamp) -> i64 {
+    instant.as_second().div_euclid(60) * 60
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_billed_afterwards() {
     let Some(cluster) = cluster().await else { return };
     let client = take_on(&cluster).await;
+    let began = SystemClock.now();
     let token = ask(&cluster, &client, "c1", "t1", "").await;
 
     replicas(
@@ -170,6 +210,7 @@ async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_bill
         .wait_for("every turn, by both witnesses", LIMIT, check)
         .await
         .unwrap();
+    every_minute_is_reported(&cluster, began, wanted).await;
     cluster
         .kubectl(&["delete", "tn", TENANT, "--wait=true", "--timeout=120s"])
         .await

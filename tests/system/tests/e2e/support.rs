@@ -93,6 +93,25 @@ pub(crate) async fn wait_for_number(
 
 /// Billed turns of a tenant in this month, by billing's own export.
 pub(crate) async fn exported(cluster: &Cluster, tenant: &str) -> anyhow::Result<Vec<String>> {
+    billing_says(cluster, "export", tenant).await
+}
+
+/// Minutes of service that a tenant's gateways reported in this month: (second at which it begins, good, bad).
+pub(crate) async fn service_minutes(cluster: &Cluster, tenant: &str) -> anyhow::Result<Vec<(i64, u64, u64)>> {
+    let lines = billing_says(cluster, "minutes", tenant).await?;
+    let minutes = lines.iter().skip(1).map(|line| {
+        let fields: Vec<_> = line.split(',').collect();
+        let [minute, good, bad, _fast, _slow] = fields[..] else {
+            anyhow::bail!("{line:?} is no minute")
+        };
+        let minute: jiff::Timestamp = minute.parse()?;
+        Ok((minute.as_second(), good.parse()?, bad.parse()?))
+    });
+    minutes.collect()
+}
+
+/// Lines that billing prints of a tenant's month.
+async fn billing_says(cluster: &Cluster, what: &str, tenant: &str) -> anyhow::Result<Vec<String>> {
     let words = [
         "exec",
         "-n",
@@ -100,7 +119,7 @@ pub(crate) async fn exported(cluster: &Cluster, tenant: &str) -> anyhow::Result<
         "springtide-billing-0",
         "--",
         "springtide-billing",
-        "export",
+        what,
         "--tenant",
         tenant,
         "--period",

@@ -1,0 +1,85 @@
+//! `alerts`: where a tenant is told that it loses service too fast.
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, Subcommand};
+use springtide_runtime::clock::{Clock as _, SystemClock};
+
+use super::export::Lines;
+use super::select::TenantArgs;
+use crate::digest::Digest;
+use crate::service_level::webhook::check_url;
+use crate::store::{AlertTarget, Store};
+use crate::web::{Secrets as _, SystemSecrets};
+
+#[derive(Subcommand, Debug)]
+pub(super) enum AlertsCommand {
+    /// Post alerts to a URL from now on. Prints the secret that they are signed with, this once: the header
+    /// springtide-signature is t=SECONDS,v1=HEX, and HEX the HMAC-SHA256 of SECONDS, a dot and the body with that secret
+    Set(SetArgs),
+    /// Where alerts go, which are raised, and what became of the last ones, as JSON lines
+    Show(TenantOnly),
+    /// Post no alerts any more
+    Remove(TenantOnly),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SetArgs {
+    #[command(flatten)]
+    tenant: TenantArgs,
+    /// Where to post, https://…
+    #[arg(long, value_name = "URL")]
+    url: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct TenantOnly {
+    #[command(flatten)]
+    tenant: TenantArgs,
+}
+
+impl AlertsCommand {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        match self {
+            Self::Set(SetArgs { tenant, url }) => set(&tenant, url, store).await,
+            Self::Show(TenantOnly { tenant }) => show(&tenant, store).await,
+            Self::Remove(TenantOnly { tenant }) => {
+                let ledger = tenant.account(store).await?.ledger;
+                ensure!(
+                    store.remove_alert_target(ledger).await?,
+                    "the tenant's alerts go nowhere already"
+                );
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn set(tenant: &TenantArgs, url: String, store: &Store) -> anyhow::Result<()> {
+    check_url(&url).with_context(|| format!("{url:?} is no address for alerts"))?;
+    let ledger = tenant.account(store).await?.ledger;
+    // Hexadecimal of a digest of 32 random bytes: as hard to guess as those.
+    let secret = Digest::of(&SystemSecrets::default().next()?).to_string();
+    let target = AlertTarget {
+        url,
+        secret: secret.clone().into_bytes(),
+    };
+    store.set_alert_target(ledger, &target, SystemClock.now()).await?;
+    println!("{secret}");
+    Ok(())
+}
+
+async fn show(tenant: &TenantArgs, store: &Store) -> anyhow::Result<()> {
+    let ledger = tenant.account(store).await?.ledger;
+    let url = store.alert_target(ledger).await?.map(|target| target.url);
+    let raised = store.raised_alerts(ledger).await?;
+    let mut out = Lines::new();
+    if !out.write(&serde_json::json!({"url": url, "raised": raised}))? {
+        return Ok(());
+    }
+    for delivery in store.deliveries(ledger).await? {
+        if !out.write(&delivery)? {
+            return Ok(());
+        }
+    }
+    out.finish()
+}

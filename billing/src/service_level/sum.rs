@@ -1,0 +1,163 @@
+//! Minutes of all pools and gateways together.
+
+use jiff::Timestamp;
+
+use super::hour::{Counts, Hour, MINUTES};
+use crate::rating::period::Bounds;
+
+const MINUTE: i64 = 60;
+
+/// A stored hour.
+#[derive(Clone, Debug)]
+pub struct StoredHour {
+    /// The second at which it begins.
+    pub start_second: i64,
+    /// Of the operator's probe.
+    pub is_probe: bool,
+    /// What was reported.
+    pub hour: Hour,
+}
+
+/// Minutes that were reported within the bounds, in order; good, bad, fast and slow of each, summed.
+///
+/// A probe's bad minute adds to what gateways reported; where none did, it makes no minute reported, so that a silence is not
+/// taken for a quiet minute with one bad request.
+pub fn minutes_within(
+    hours: impl IntoIterator<Item = StoredHour>,
+    bounds: &Bounds,
+) -> Vec<(Timestamp, u64, u64, u64, u64)> {
+    let first = bounds.start.as_second().div_euclid(MINUTE);
+    let number = usize::try_from(bounds.end.as_second().div_euclid(MINUTE) - first + 1).unwrap_or_default();
+    let mut reported: Vec<Option<Counts>> = vec![None; number];
+    let mut failed_at_the_door = vec![0_u64; number];
+    for StoredHour {
+        start_second,
+        is_probe,
+        hour,
+    } in hours
+    {
+        let offset = start_second.div_euclid(MINUTE) - first;
+        for (place, counts) in (0..MINUTES).zip(hour.minutes()) {
+            let Some(counts) = counts else { continue };
+            let Ok(index) = usize::try_from(offset + i64::try_from(place).unwrap_or_default()) else {
+                continue;
+            };
+            if is_probe {
+                if let Some(failed) = failed_at_the_door.get_mut(index) {
+                    *failed = failed.saturating_add(counts.bad);
+                }
+            } else if let Some(sum) = reported.get_mut(index) {
+                add(sum.get_or_insert_default(), *counts);
+            }
+        }
+    }
+    reported
+        .into_iter()
+        .zip(failed_at_the_door)
+        .zip(first..)
+        .filter_map(|((sum, failed), minute)| {
+            let Counts {
+                good,
+                bad,
+                fast,
+                slow,
+            } = sum?;
+            let minute = Timestamp::from_second(minute * MINUTE).ok()?;
+            bounds
+                .contain(minute)
+                .then_some((minute, good, bad.saturating_add(failed), fast, slow))
+        })
+        .collect()
+}
+
+fn add(sum: &mut Counts, counts: Counts) {
+    let Counts {
+        good,
+        bad,
+        fast,
+        slow,
+    } = counts;
+    sum.good = sum.good.saturating_add(good);
+    sum.bad = sum.bad.saturating_add(bad);
+    sum.fast = sum.fast.saturating_add(fast);
+    sum.slow = sum.slow.saturating_add(slow);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds(start: &str, end: &str) -> Bounds {
+        Bounds {
+            start: start.parse().unwrap(),
+            end: end.parse().unwrap(),
+        }
+    }
+
+    fn hour(start: &str, is_probe: bool, minutes: &[(usize, Counts)]) -> StoredHour {
+        let mut hour = Hour::default();
+        for (minute, counts) in minutes {
+            hour.offer(*minute, *counts);
+        }
+        StoredHour {
+            start_second: start.parse::<Timestamp>().unwrap().as_second(),
+            is_probe,
+            hour,
+        }
+    }
+
+    fn good(good: u64) -> Counts {
+        Counts {
+            good,
+            fast: good,
+            ..Counts::default()
+        }
+    }
+
+    #[test]
+    fn pools_and_gateways_are_summed_and_only_reported_minutes_within_the_bounds_come_out() {
+        let hours = [
+            hour(
+                "2026-11-11T00:00:00Z",
+                false,
+                &[(14, good(7)), (15, good(1)), (17, good(0))],
+            ),
+            hour(
+                "2026-11-11T00:00:00Z",
+                false,
+                &[(
+                    15,
+                    Counts {
+                        good: 2,
+                        bad: 3,
+                        fast: 1,
+                        slow: 1,
+                    },
+                )],
+            ),
+            hour("2026-11-11T01:00:00Z", false, &[(0, good(5)), (1, good(9))]),
+        ];
+        let minutes = minutes_within(hours, &bounds("2026-11-11T00:15:00Z", "2026-11-11T01:01:00Z"));
+        let at = |time: &str| time.parse::<Timestamp>().unwrap();
+        let expected = [
+            (at("2026-11-11T00:15:00Z"), 3, 3, 2, 1),
+            (at("2026-11-11T00:17:00Z"), 0, 0, 0, 0),
+            (at("2026-11-11T01:00:00Z"), 5, 0, 5, 0),
+        ];
+        assert_eq!(minutes, expected);
+    }
+
+    #[test]
+    fn a_probe_makes_a_reported_minute_worse_and_a_silent_one_no_less_silent() {
+        let failed = Counts {
+            bad: 1,
+            ..Counts::default()
+        };
+        let hours = [
+            hour("2026-11-11T00:00:00Z", false, &[(1, good(4))]),
+            hour("2026-11-11T00:00:00Z", true, &[(1, failed), (2, failed)]),
+        ];
+        let minutes = minutes_within(hours, &bounds("2026-11-11T00:00:00Z", "2026-11-11T01:00:00Z"));
+        assert_eq!(minutes, [("2026-11-11T00:01:00Z".parse().unwrap(), 4, 1, 4, 0)]);
+    }
+}

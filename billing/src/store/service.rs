@@ -1,0 +1,118 @@
+//! Minutes of service: an hour of one (pool, start of a gateway) in a row.
+
+use std::collections::BTreeMap;
+
+use super::{Store, StoreError, in_transaction, on_readers};
+use crate::metering::decide::LedgerId;
+use crate::rating::period::Bounds;
+use crate::service_level::hour::{Hour, Offered};
+use crate::service_level::report::{MinutesReport, ReportedMinute};
+use crate::service_level::sum::{StoredHour, minutes_within};
+
+use jiff::Timestamp;
+
+const HOUR: i64 = 3_600;
+
+const SELECT: &str = "SELECT start_second, is_probe, minutes FROM service_hour WHERE ledger_id = $1 AND start_second >= $2 AND start_second < $3";
+/// Empty, so that there is a row to lock.
+const INSERT: &str =
+    "INSERT INTO service_hour (ledger_id, start_second, pool, boot_id, is_probe, reporter, minutes)
+    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
+const UPDATE: &str = "UPDATE service_hour SET minutes = $6
+    WHERE ledger_id = $1 AND start_second = $2 AND pool = $3 AND boot_id = $4 AND is_probe = $5";
+
+type Key<'a> = (i64, &'a str, &'a str);
+
+impl Store {
+    /// Takes the minutes of a report that are any; when it returns they are durable. What became of each of those, in order;
+    /// `None` if the UID belongs to another name.
+    pub async fn take_minutes(&self, report: &MinutesReport) -> Result<Option<Vec<Offered>>, StoreError> {
+        let MinutesReport {
+            party,
+            reporter,
+            is_probe,
+            minutes,
+        } = report;
+        let (uid, tenant) = (party.tenant_uid.as_str(), party.tenant.as_str());
+        let is_probe = i64::from(*is_probe);
+        let lock = self.dialect(
+            "SELECT minutes FROM service_hour WHERE ledger_id = $1 AND start_second = $2 AND pool = $3 AND boot_id = $4 AND is_probe = $5",
+            "SELECT minutes FROM service_hour WHERE ledger_id = $1 AND start_second = $2 AND pool = $3 AND boot_id = $4 AND is_probe = $5 FOR UPDATE",
+        );
+        // In the order of their keys, so that two reports do not wait for each other in a circle.
+        let mut rows: BTreeMap<Key<'_>, Vec<(usize, &ReportedMinute)>> = BTreeMap::new();
+        for (place, minute) in minutes.iter().flatten().enumerate() {
+            let key = (minute.hour, minute.pool.as_str(), minute.boot_id.as_str());
+            rows.entry(key).or_default().push((place, minute));
+        }
+        let mut offered = vec![Offered::Other; rows.values().map(Vec::len).sum()];
+        in_transaction!(self, transaction => {
+            let name: Option<(String,)> = sqlx::query_as("SELECT tenant FROM account WHERE tenant_uid = $1")
+                .bind(uid).fetch_optional(&mut *transaction).await?;
+            if name.is_some_and(|(name,)| name != tenant) {
+                return Ok(None);
+            }
+            sqlx::query("INSERT INTO ledger (tenant_uid, tenant) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                .bind(uid).bind(tenant).execute(&mut *transaction).await?;
+            let (ledger,): (LedgerId,) = sqlx::query_as("SELECT id FROM ledger WHERE tenant_uid = $1 AND tenant = $2")
+                .bind(uid).bind(tenant).fetch_one(&mut *transaction).await?;
+            for ((start, pool, boot_id), minutes) in rows {
+                sqlx::query(INSERT)
+                    .bind(ledger).bind(start).bind(pool).bind(boot_id).bind(is_probe)
+                    .bind(reporter.as_str()).bind(Hour::default().to_bytes())
+                    .execute(&mut *transaction).await?;
+                let (bytes,): (Vec<u8>,) = sqlx::query_as(lock)
+                    .bind(ledger).bind(start).bind(pool).bind(boot_id).bind(is_probe)
+                    .fetch_one(&mut *transaction).await?;
+                let mut hour = hour_of(&bytes)?;
+                for (place, minute) in minutes {
+                    if let Some(offered) = offered.get_mut(place) {
+                        *offered = hour.offer(minute.minute, minute.counts);
+                    }
+                }
+                let updated = hour.to_bytes();
+                if updated != bytes {
+                    sqlx::query(UPDATE)
+                        .bind(ledger).bind(start).bind(pool).bind(boot_id).bind(is_probe).bind(updated)
+                        .execute(&mut *transaction).await?;
+                }
+            }
+            transaction.commit().await?;
+            Ok(Some(offered))
+        })
+    }
+
+    /// Whether a gateway of the ledger ever reported a minute.
+    pub async fn has_service_minutes(&self, ledger: LedgerId) -> Result<bool, StoreError> {
+        let text = "SELECT 1 FROM service_hour WHERE ledger_id = $1 AND is_probe = 0 LIMIT 1";
+        let row: Option<(i32,)> =
+            on_readers!(self, pool => sqlx::query_as(text).bind(ledger).fetch_optional(pool).await)?;
+        Ok(row.is_some())
+    }
+
+    /// Minutes that gateways of a ledger reported within the bounds, in order: (its beginning, good, bad, fast, slow), summed
+    /// over pools and gateways.
+    pub async fn service_minutes(
+        &self,
+        ledger: LedgerId,
+        bounds: &Bounds,
+    ) -> Result<Vec<(Timestamp, u64, u64, u64, u64)>, StoreError> {
+        let from = bounds.start.as_second().div_euclid(HOUR) * HOUR;
+        let rows: Vec<(i64, i64, Vec<u8>)> = on_readers!(self, pool => {
+            sqlx::query_as(SELECT).bind(ledger).bind(from).bind(bounds.end.as_second()).fetch_all(pool).await
+        })?;
+        let hours = rows.into_iter().map(|(start_second, is_probe, bytes)| {
+            Ok(StoredHour {
+                start_second,
+                is_probe: is_probe != 0,
+                hour: hour_of(&bytes)?,
+            })
+        });
+        let hours: Vec<_> = hours.collect::<Result<_, StoreError>>()?;
+        Ok(minutes_within(hours, bounds))
+    }
+}
+
+fn hour_of(bytes: &[u8]) -> Result<Hour, StoreError> {
+    Hour::from_bytes(bytes).ok_or(StoreError::unreadable("hour of service"))
+}
