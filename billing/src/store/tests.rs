@@ -4,6 +4,7 @@ mod alerts;
 mod bills;
 mod books;
 mod ingest;
+mod random_bills;
 mod service;
 mod support;
 

@@ -167,10 +167,7 @@ impl RateArgs {
 }
 
 /// The minutes as one gateway would report them.
-fn minutes_report(
-    party: &Party,
-    minutes: Vec<(Timestamp, MinuteCounts)>,
-) -> anyhow::Result<MinutesReport> {
+fn minutes_report(party: &Party, minutes: Vec<(Timestamp, MinuteCounts)>) -> anyhow::Result<MinutesReport> {
     let minutes = minutes.into_iter().map(|(at, counts)| {
         let second = at.as_second();
         let hour = second.div_euclid(HOUR) * HOUR;

@@ -94,6 +94,25 @@ impl Bench {
         self.register(tenant).await
     }
 
+    /// An account since October, with a plan of its own.
+    pub(in crate::store) async fn register_with_plan(&self, tenant: &str, spec: &str) {
+        let plan = PlanVersion {
+            name: tenant.to_owned(),
+            uid: format!("plan-of-{tenant}"),
+            generation: 1,
+            spec: spec.to_owned(),
+            digest: Digest::of(spec.as_bytes()),
+        };
+        let before = at("2026-10-01T00:00:00Z");
+        assert_eq!(self.store.put_plan(&plan, before).await.unwrap(), PutPlan::Stored);
+        let details = AccountDetails {
+            rate_plan: tenant.to_owned(),
+            ..details(tenant)
+        };
+        let registration = self.store.register(&details, before).await.unwrap();
+        assert_eq!(registration, Registration::Done);
+    }
+
     /// Sum of a meter over November, of all statements or of one.
     pub(in crate::store) async fn sum(&self, tenant: &str, meter: &str, statement: Option<i64>) -> Exact {
         let (ledger, _) = self.store.ledgers_named(tenant).await.unwrap()[0];
@@ -114,7 +133,7 @@ impl Bench {
     clippy::disallowed_methods,
     reason = "a name that no other test's database has"
 )]
-fn random() -> u128 {
+pub(in crate::store) fn random() -> u128 {
     uuid::Uuid::new_v4().as_u128()
 }
 

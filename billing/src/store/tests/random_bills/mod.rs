@@ -1,0 +1,177 @@
+//! Bills of random plans, usage and service: the same on both databases to the last digit, and what a naive computation
+//! from the contract's text says.
+
+mod cases;
+mod naive;
+
+use jiff::Timestamp;
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use prost::Message as _;
+use springtide_proto::ids::{BootId, PodName, PoolId, TenantId};
+use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witness};
+use springtide_proto::time::timestamp_to_wire;
+use springtide_runtime::identity::TenantRole;
+
+use super::support::*;
+use crate::bill::document::Document;
+use crate::bill::issue;
+use crate::digest::canonical_json;
+use crate::metering::examine::{Reporter, examine};
+use crate::metering::report::{Examined, Verdict};
+use crate::service_level::hour::Counts;
+use crate::service_level::report::{MinutesReport, ReportedMinute};
+use cases::{Case, CaseEvent};
+
+/// How many cases are drawn, unless `SPRINGTIDE_RANDOM_BILLS` says another number.
+const CASES: usize = 300;
+/// Tenants that share a batch of usage.
+const TOGETHER: usize = 100;
+
+fn cases() -> Vec<Case> {
+    let number = std::env::var("SPRINGTIDE_RANDOM_BILLS").map_or(CASES, |text| text.parse().unwrap());
+    // Each run draws others; what failed is printed whole.
+    let seed = random().to_le_bytes();
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed, seed].concat());
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let strategy = cases::case();
+    (0..number)
+        .map(|_| strategy.new_tree(&mut runner).unwrap().current())
+        .collect()
+}
+
+/// The bills of the cases, each of a tenant of its own.
+async fn bills(bench: &Bench, cases: &[Case]) -> Vec<Document> {
+    let mut documents = Vec::new();
+    for (group, cases) in cases.chunks(TOGETHER).enumerate() {
+        let names: Vec<_> = (0..cases.len())
+            .map(|case| format!("case-{group}-{case}"))
+            .collect();
+        let mut records = Vec::new();
+        for (name, case) in names.iter().zip(cases) {
+            bench.register_with_plan(name, &canonical_json(&case.plan)).await;
+            for (number, event) in case.events.iter().enumerate() {
+                records.push(report_of(name, number, event));
+            }
+            if !case.minutes.is_empty() {
+                bench
+                    .store
+                    .take_minutes(&minutes_of(name, case))
+                    .await
+                    .unwrap()
+                    .unwrap();
+            }
+        }
+        for batch in records.chunks(10_000) {
+            for verdict in bench.report(batch.to_vec()).await {
+                assert_eq!(verdict, Verdict::Accepted);
+            }
+        }
+        for name in &names {
+            let account = bench.store.account_of_uid(&uid(name)).await.unwrap().unwrap();
+            let (document, _) = issue(&bench.store, &account, november_period(), afterwards())
+                .await
+                .unwrap();
+            documents.push(document);
+        }
+    }
+    documents
+}
+
+/// When all of it is over.
+fn afterwards() -> Timestamp {
+    at("2026-12-05T00:00:00Z")
+}
+
+fn report_of(name: &str, number: usize, event: &CaseEvent) -> Examined {
+    let dimension = |(key, value): (&&str, &&str)| Dimension {
+        key: (*key).to_owned(),
+        value: (*value).to_owned(),
+    };
+    let usage = UsageEvent {
+        meter: event.meter.to_owned(),
+        event_time: Some(timestamp_to_wire(event.time)),
+        dimensions: event.dimensions.iter().map(dimension).collect(),
+        ..usage_event(name, &format!("event-{number}"), &event.quantity)
+    };
+    let record = Record {
+        usage_event: usage.encode_to_vec().into(),
+        witness: Witness::Worker.into(),
+        delivery: Delivery::Unspecified.into(),
+        reporter: "worker".into(),
+        boot_id: "boot".into(),
+    };
+    let peer = Reporter {
+        tenant: TenantId::parse(name).unwrap(),
+        role: TenantRole::Worker,
+    };
+    examine(record, &peer, afterwards())
+}
+
+fn minutes_of(name: &str, case: &Case) -> MinutesReport {
+    let minute = |&(at, good, bad): &(Timestamp, u64, u64)| {
+        let hour = at.as_second().div_euclid(3_600) * 3_600;
+        Ok(ReportedMinute {
+            pool: PoolId::parse("web").unwrap(),
+            boot_id: BootId::parse("boot").unwrap(),
+            hour,
+            minute: usize::try_from((at.as_second() - hour) / 60).unwrap(),
+            counts: Counts {
+                good,
+                bad,
+                fast: good,
+                slow: 0,
+            },
+        })
+    };
+    MinutesReport {
+        party: details(name).party,
+        reporter: PodName::parse("gateway").unwrap(),
+        is_probe: false,
+        minutes: case.minutes.iter().map(minute).collect(),
+    }
+}
+
+/// What a bill says, without what depends on the order in which bills were issued.
+fn content(document: &Document) -> String {
+    let mut plain = document.to_json();
+    for field in ["number", "previousDigest", "digest"] {
+        plain[field] = serde_json::Value::Null;
+    }
+    canonical_json(&plain)
+}
+
+fn agrees_with_naive(case: &Case, document: &Document) {
+    let exponent = if document.currency == "JPY" { 0 } else { 2 };
+    let minor = |amount: &str| {
+        let digits: i128 = amount.replace('.', "").parse().unwrap();
+        assert_eq!(
+            amount.split_once('.').map_or(0, |(_, places)| places.len()),
+            exponent
+        );
+        digits
+    };
+    let lines = document
+        .lines
+        .iter()
+        .map(|line| (line.line.kind().to_owned(), minor(&line.line.amount)));
+    let (expected, total) = naive::bill(case);
+    assert_eq!(lines.collect::<Vec<_>>(), expected, "{case:#?}");
+    assert_eq!(minor(&document.total), total, "{case:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_bills_are_what_the_contract_says_and_the_same_on_both_databases() {
+    let cases = cases();
+    let on_sqlite = bills(&Bench::sqlite().await, &cases).await;
+    for (case, document) in cases.iter().zip(&on_sqlite) {
+        agrees_with_naive(case, document);
+    }
+    let Some(postgres) = Bench::postgres().await else {
+        return;
+    };
+    let on_postgres = bills(&postgres, &cases).await;
+    for (one, other) in on_sqlite.iter().zip(&on_postgres) {
+        assert_eq!(content(one), content(other));
+    }
+}
