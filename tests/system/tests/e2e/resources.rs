@@ -162,6 +162,15 @@ fn plan_with(path: &str, value: Value) -> Value {
         "currency": "CNY", "timeZone": "Asia/Shanghai",
         "charges": [{"name": "answers", "meter": "interactions", "model": "Graduated", "included": "0",
             "tiers": [{"upTo": "10", "unitPrice": "0.10"}, {"unitPrice": "0.05"}]}],
+        "surcharges": [{"name": "peak", "charge": "answers", "unitPrice": "0.02",
+            "windows": [{"days": ["Sat"], "from": "20:00", "to": "24:00"}, {"calendar": "shopping"}]}],
+        "calendars": {"shopping": ["2026-11-11"]},
+        "modules": [{"name": "voice", "monthlyFee": "500.00"}],
+        "minimumCommitment": "1000.00", "cap": "50000.00", "discount": {"percent": "0"},
+        "tax": {"name": "VAT", "percent": "6", "inclusive": false},
+        "sla": {"availability": {"objective": "99.9", "slice": "5m", "badShare": "0.05", "minimumRequests": 10, "noData": "Up",
+            "credits": [{"below": "99.9", "percent": "10"}], "creditCap": "100"},
+            "responseTime": {"within": "1s", "credits": [{"below": "95", "percent": "5"}]}},
     });
     let mut plan = resource("RatePlan", "wrong", &spec);
     *plan.pointer_mut(path).unwrap() = value;
@@ -187,7 +196,33 @@ async fn the_api_server_refuses_what_is_wrong_with_a_sentence_that_says_what_to_
             "negative",
         ),
         (plan_with("/spec/charges", json!([])), "charges"),
+        (
+            plan_with("/spec/cap", json!("999.99")),
+            "below the minimum commitment",
+        ),
+        (
+            plan_with("/spec/charges/0/model", json!("Package")),
+            "needs size and price",
+        ),
+        (
+            plan_with("/spec/surcharges/0/charge", json!("others")),
+            "a surcharge is on a charge",
+        ),
+        (plan_with("/spec/calendars", json!({})), "names a calendar"),
+        (
+            plan_with("/spec/surcharges/0/windows/0/from", json!("24:00")),
+            "to must be later than from",
+        ),
+        (
+            plan_with("/spec/surcharges/0/windows/1", json!({})),
+            "a window names days",
+        ),
+        (plan_with("/spec/tax/percent", json!("100.1")), "tax.percent"),
     ];
+    // With all that a plan can say it is taken, so that each refusal below is for the one thing that was changed.
+    let whole = plan_with("/metadata/name", json!("whole"));
+    cluster.apply(&whole.to_string()).await.unwrap();
+    wait_for_condition(&cluster, &["plan", "whole"], "Accepted", "True").await;
     for (object, sentence) in wrong.into_iter().chain(wrong_promotions()) {
         let error = cluster.apply(&object.to_string()).await.unwrap_err().to_string();
         assert!(

@@ -1,55 +1,22 @@
-//! RatePlan: what things cost.
+//! What is charged for.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{CustomResource, KubeSchema};
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-/// What is charged for, and at which price. Once a bill used it, its prices never change: make another plan instead.
-#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[kube(
-    group = "springtide.dev",
-    version = "v1alpha1",
-    kind = "RatePlan",
-    plural = "rateplans",
-    shortname = "plan",
-    category = "springtide",
-    status = "RatePlanStatus",
-    derive = "PartialEq",
-    doc = "What is charged for, and at which price. Once a bill used it, it never changes: make another plan instead.",
-    printcolumn(name = "Currency", type_ = "string", json_path = ".spec.currency"),
-    printcolumn(name = "Accepted", type_ = "string", json_path = ".status.conditions[?(@.type==\"Accepted\")].status"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name.size() <= 40 && !self.metadata.name.contains('.')")
-        .message("a plan's name must have at most 40 characters and no dots; choose a shorter name")
-)]
-#[serde(rename_all = "camelCase")]
-pub struct RatePlanSpec {
-    /// Currency of all its prices, ISO 4217, as CNY.
-    #[schemars(length(min = 3, max = 3), regex(pattern = r"^[A-Z]{3}$"))]
-    pub currency: String,
-    /// Zone in which its months begin and end, an IANA name such as Asia/Shanghai.
-    #[schemars(
-        length(min = 1, max = 64),
-        regex(pattern = r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")
-    )]
-    pub time_zone: String,
-    /// What is charged for.
-    #[schemars(length(min = 1, max = 32))]
-    #[x_kube(validation = Rule::new("self.all(one, self.exists_one(other, other.name == one.name))")
-        .message("two charges have the same name; names are what the lines of a bill are called, so make them differ"))]
-    pub charges: Vec<Charge>,
-}
 
 /// One thing that is charged for.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(
     validation = Rule::new("self.model != 'PerUnit' || (has(self.unitPrice) && (!has(self.tiers) || self.tiers.size() == 0))")
         .message("the model PerUnit needs a unitPrice and no tiers"),
-    validation = Rule::new("self.model != 'Graduated' || (!has(self.unitPrice) && has(self.tiers) && self.tiers.size() > 0)")
-        .message("the model Graduated needs tiers and no unitPrice")
+    validation = Rule::new("!(self.model in ['Graduated', 'Volume']) || (!has(self.unitPrice) && has(self.tiers) && self.tiers.size() > 0)")
+        .message("the models Graduated and Volume need tiers and no unitPrice"),
+    validation = Rule::new("(self.model == 'Package') == has(self.size) && has(self.size) == has(self.price)")
+        .message("the model Package needs size and price, and no other model has them"),
+    validation = Rule::new("self.model != 'Package' || (!has(self.unitPrice) && (!has(self.tiers) || self.tiers.size() == 0))")
+        .message("the model Package has neither unitPrice nor tiers")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Charge {
@@ -61,9 +28,10 @@ pub struct Charge {
     pub meter: String,
     /// Narrows what is counted: of each named dimension one value, or a list of values, as {outcome: resolved}.
     #[serde(default, rename = "where", skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "super::schema::dimension_values")]
+    #[schemars(schema_with = "super::super::schema::dimension_values")]
     pub filter: BTreeMap<String, serde_json::Value>,
-    /// PerUnit: every one costs unitPrice. Graduated: each tier prices the part that lies in it.
+    /// PerUnit: every one costs unitPrice. Graduated: each tier prices the part that lies in it. Volume: the tier in which
+    /// all of it lies prices all of it. Package: every size of them, or what is begun of it, costs price.
     pub model: ChargeModel,
     /// That many a month cost nothing, a decimal.
     #[serde(default = "default_included")]
@@ -77,7 +45,16 @@ pub struct Charge {
     #[x_kube(validation = Rule::new("!self.startsWith('-')")
         .message("a price cannot be negative; give 0 or more"))]
     pub unit_price: Option<String>,
-    /// Prices by quantity, from the lowest: for Graduated. All but the last say up to where they reach.
+    /// How many are in one package, a decimal above 0: for Package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[0-9]{1,18}(\.[0-9]{1,9})?$"))]
+    #[x_kube(validation = Rule::new("double(self) > 0.0").message("a package must have something in it; give a size above 0"))]
+    pub size: Option<String>,
+    /// Price of one package, a decimal: for Package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::super::schema::amount")]
+    pub price: Option<String>,
+    /// Prices by quantity, from the lowest: for Graduated and Volume. All but the last say up to where they reach.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(
@@ -96,6 +73,10 @@ pub enum ChargeModel {
     PerUnit,
     /// Each tier prices the part that lies in it.
     Graduated,
+    /// One tier prices all of it.
+    Volume,
+    /// Whole packages.
+    Package,
 }
 
 /// Price of the part of a quantity that lies in this tier.
@@ -117,19 +98,6 @@ pub struct Tier {
     #[x_kube(validation = Rule::new("!self.startsWith('-')")
         .message("a fee cannot be negative; give 0 or more"))]
     pub flat_fee: Option<String>,
-}
-
-/// What was last seen of a plan.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct RatePlanStatus {
-    /// Accepted: billing stored it, or says why not.
-    #[serde(default)]
-    #[schemars(schema_with = "super::schema::conditions")]
-    pub conditions: Vec<Condition>,
-    /// SHA-256 of the stored plan's canonical JSON, hexadecimal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
 }
 
 fn default_included() -> String {
