@@ -2,10 +2,15 @@
 
 mod bills;
 mod export;
+mod replay;
 mod select;
+
+#[cfg(test)]
+pub(crate) use replay::replay;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use springtide_runtime::clock::{Clock as _, SystemClock};
 use springtide_runtime::telemetry::{self, TelemetryArgs};
 
 use crate::serve::{ServeArgs, serve};
@@ -59,6 +64,11 @@ enum Command {
     Invoices(bills::InvoicesArgs),
     /// Write what was kept but not counted (rejected records, conflicts, variants) as JSON lines, the newest first
     Kept(export::KeptArgs),
+    /// Offer rejected records again, with the same checks: what only came too early is taken now, as a reversal whose event
+    /// had not arrived. A JSON line for each
+    Replay(replay::ReplayArgs),
+    /// Drop events of months that need not be kept any longer. Their keys and sums stay: none is counted again
+    DropEvents(replay::DropEventsArgs),
     /// Bring the database's tables up to date, making a SQLite file if there is none
     Migrate,
 }
@@ -78,11 +88,14 @@ impl Cli {
             Command::Invoice(args) => args.run(&open(&database_url).await?).await,
             Command::Invoices(args) => args.run(&open(&database_url).await?).await,
             Command::Kept(args) => args.run(&open(&database_url).await?).await,
+            Command::Replay(args) => args.run(&open(&database_url).await?).await,
+            Command::DropEvents(args) => args.run(&open(&database_url).await?).await,
             Command::Migrate => {
                 let store = Store::connect(&database_url, true)
                     .await
                     .context("the database cannot be opened")?;
                 store.migrate().await?;
+                store.make_months(SystemClock.now()).await?;
                 store.close().await;
                 Ok(())
             }

@@ -14,7 +14,8 @@ use springtide_runtime::clock::ManualClock;
 use springtide_runtime::identity::{PeerIdentity, SystemRole, TenantRole};
 use tonic::Request;
 
-use super::metering::{MAX_RECORDS, MeteringService};
+use super::metering::MeteringService;
+use crate::metering::MAX_RECORDS;
 use super::tenancy::TenancyService;
 use crate::metering::writer::UsageWriter;
 use crate::metrics::Metrics;

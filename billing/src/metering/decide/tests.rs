@@ -12,65 +12,54 @@ const LEDGER: OpenLedger = OpenLedger { id: 1, statement: 7 };
 /// A store in memory that does what the databases do, one batch after the other.
 #[derive(Default)]
 struct Memory {
-    keys: HashMap<Identity, (Sequence, Digest)>,
-    events: HashMap<Sequence, (Event, Standing)>,
+    keys: HashMap<EventKey, (Fingerprint, Marks)>,
+    events: HashMap<EventKey, Event>,
+    further: BTreeMap<FurtherReport, i16>,
     buckets: BTreeMap<(LedgerId, i64, BucketKey), i128>,
-    next: Sequence,
 }
 
 impl Memory {
     fn ingest(&mut self, reports: Vec<Report>) -> Vec<Verdict> {
         let candidates: Vec<_> = reports
-            .into_iter()
-            .map(|report| Candidate::Report(LEDGER, Box::new(report)))
+            .iter()
+            .map(|report| Candidate::Report(LEDGER, reporter_id(report), report))
             .collect();
-        let mut tracked = HashMap::new();
-        for (identity, hash) in claims(&candidates) {
-            let (sequence, hash) = *self.keys.entry(identity.clone()).or_insert_with(|| {
-                self.next += 1;
-                (self.next, hash)
-            });
-            tracked.insert(
-                identity,
-                Tracked {
-                    sequence,
-                    hash,
-                    known: self.events.get(&sequence).cloned(),
-                },
-            );
+        let keys = keys(&candidates);
+        assert!(keys.is_sorted());
+        let mut known: KnownEvents = keys
+            .into_iter()
+            .filter_map(|key| {
+                let (hash, marks) = *self.keys.get(&key)?;
+                let event = None;
+                Some((key, Known { hash, marks, event }))
+            })
+            .collect();
+        for (key, ledger) in unclear(&candidates, &known) {
+            assert_eq!(ledger, LEDGER.id);
+            known.get_mut(&key).unwrap().event = self.events.get(&key).cloned();
         }
-        for identity in referred(&candidates) {
-            if let Some((sequence, hash)) = self.keys.get(&identity) {
-                let known = self.events.get(sequence).cloned();
-                tracked.entry(identity).or_insert(Tracked {
-                    sequence: *sequence,
-                    hash: *hash,
-                    known,
-                });
-            }
+        let (verdicts, changes) = decide(&candidates, known).unwrap();
+        for NewEvent { marks, report, .. } in changes.events {
+            let stored = (report.hash.fingerprint(), marks);
+            assert!(self.keys.insert(report.key, stored).is_none());
+            self.events.insert(report.key, report.event.clone());
         }
-        let (verdicts, changes) = decide(candidates, tracked).unwrap();
-        for NewEvent {
-            sequence,
-            standing,
-            event,
-            ..
-        } in changes.events
-        {
-            self.events.insert(sequence, (event, standing));
+        for Changed { key, before, after } in changes.changed {
+            let (_, marks) = self.keys.get_mut(&key).unwrap();
+            assert_eq!(std::mem::replace(marks, after), before);
         }
-        for (sequence, standing) in changes.standings {
-            self.events.get_mut(&sequence).unwrap().1 = standing;
+        for (further, delivery) in changes.further {
+            let says = self.further.entry(further).or_insert(delivery);
+            *says = delivery.max(*says);
         }
-        for (identity, hash) in changes.rehashed {
-            self.keys.get_mut(&identity).unwrap().1 = hash;
-        }
-        self.keys
-            .retain(|identity, _| !changes.released.contains(identity));
         for (key, nanos) in changes.buckets {
             *self.buckets.entry(key).or_insert(0) += nanos;
         }
         verdicts
+    }
+
+    fn marks(&self, id: &str) -> Marks {
+        self.keys[&worker(id).key].1
     }
 
     fn total(&self) -> i128 {
@@ -79,11 +68,13 @@ impl Memory {
 }
 
 fn report(source: &str, id: &str, bytes: &str, witness: Witness, delivery: Delivery) -> Report {
+    let party = Party {
+        tenant_uid: TenantUid::parse("u").unwrap(),
+        tenant: TenantId::parse("acme").unwrap(),
+    };
     Report {
-        party: Party {
-            tenant_uid: TenantUid::parse("u").unwrap(),
-            tenant: TenantId::parse("acme").unwrap(),
-        },
+        key: party.event_key(source, id),
+        party,
         event: Event {
             source: source.into(),
             id: id.into(),
@@ -102,6 +93,12 @@ fn report(source: &str, id: &str, bytes: &str, witness: Witness, delivery: Deliv
             boot_id: "boot".into(),
         },
     }
+}
+
+/// "pod" is 1, "pod-2" is 2.
+fn reporter_id(report: &Report) -> ReporterId {
+    let name = &report.provenance.reporter;
+    name.rsplit_once('-').map_or(1, |(_, number)| number.parse().unwrap())
 }
 
 fn worker(id: &str) -> Report {
@@ -128,8 +125,50 @@ fn two_witnesses_of_one_interaction_count_once_in_one_batch_or_in_two() {
     );
     assert_eq!(memory.ingest(both), [Verdict::Duplicate, Verdict::Duplicate]);
     assert_eq!(memory.total(), 1);
-    let (_, standing) = memory.events[&1];
-    assert_eq!(standing.witnesses(), ["gateway", "worker"]);
+    assert_eq!(memory.marks("a").standing.witnesses(), ["gateway", "worker"]);
+}
+
+#[test]
+fn the_first_worker_and_gateway_are_kept_with_the_key_and_every_other_reporter_beside_it() {
+    let mut memory = Memory::default();
+    let by = |mut report: Report, pod: &str| {
+        report.provenance.reporter = pod.to_owned();
+        report
+    };
+    memory.ingest(vec![by(worker("a"), "pod-3")]);
+    memory.ingest(vec![
+        by(gateway("a", Delivery::Undelivered), "pod-5"),
+        by(gateway("a", Delivery::Undelivered), "pod-6"),
+        by(worker("a"), "pod-4"),
+    ]);
+    memory.ingest(vec![by(gateway("a", Delivery::Delivered), "pod-6")]);
+    let marks = memory.marks("a");
+    assert_eq!((marks.worker, marks.gateway, marks.delivery), (3, 5, 1));
+    let key = worker("a").key;
+    let beside: Vec<_> = memory.further.into_iter().collect();
+    let further = |witness, reporter| FurtherReport {
+        key,
+        witness,
+        reporter,
+    };
+    assert_eq!(beside, [(further(1, 4), 0), (further(2, 6), 2)]);
+}
+
+#[test]
+fn a_variant_or_reversal_of_an_event_that_was_dropped_for_its_age_changes_nothing_that_is_billed() {
+    let mut memory = Memory::default();
+    memory.ingest(vec![worker("a"), gateway("b", Delivery::Undelivered)]);
+    memory.events.clear();
+    let variant = report("interaction", "b", "other", Witness::Gateway, Delivery::Delivered);
+    let verdicts = memory.ingest(vec![variant, reversal("r", "a"), gateway("a", Delivery::Delivered)]);
+    assert!(matches!(
+        verdicts.as_slice(),
+        [Verdict::Variant, Verdict::Rejected(..), Verdict::Duplicate]
+    ));
+    assert_eq!(memory.total(), 1);
+    assert_eq!(memory.ingest(vec![gateway("a", Delivery::Undelivered)]), [Verdict::Duplicate]);
+    memory.ingest(vec![gateway("b", Delivery::Delivered)]);
+    assert_eq!(memory.total(), 2, "the same bytes say again what it was");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use springtide_proto::metering::record_result::Status as Taken;
 use springtide_proto::metering::{Record, RecordResult, ReportRequest, ReportResponse};
 use springtide_runtime::tls::TlsMaterial;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Who gets the records. It has them for good when it returns.
 pub type Take = Arc<dyn Fn(Vec<Record>) + Send + Sync>;
@@ -26,6 +26,15 @@ impl Metering for Service {
         let results = vec![taken; records.len()];
         (self.0)(records);
         Ok(Response::new(ReportResponse { results }))
+    }
+
+    type ReportStreamStream = tokio_stream::Empty<Result<ReportResponse, Status>>;
+
+    async fn report_stream(
+        &self,
+        _: Request<Streaming<ReportRequest>>,
+    ) -> Result<Response<Self::ReportStreamStream>, Status> {
+        Err(Status::unimplemented("nobody here reports by a stream"))
     }
 }
 
