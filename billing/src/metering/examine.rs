@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
 use springtide_proto::error::{ApiError, Reason};
-use springtide_proto::event::{INTERACTION_SOURCE, Interaction, MAX_EVENT, interaction_id};
-use springtide_proto::ids::{TenantId, TenantUid};
+use springtide_proto::event::{INTERACTION_SOURCE, InteractionKind, MAX_EVENT, interaction_id};
+use springtide_proto::ids::{ConversationId, PoolId, TenantId, TenantUid, TurnId};
 use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witness};
 use springtide_proto::time::timestamp_from_wire;
 use springtide_runtime::identity::TenantRole;
@@ -204,7 +204,7 @@ fn event_of(payload: &[u8], peer: &Reporter, now: Timestamp) -> Result<(Party, E
         ));
     }
     if event.source == INTERACTION_SOURCE && event.reversal_of.is_none() {
-        check_interaction(payload, &event)?;
+        check_interaction(&event)?;
     }
     Ok((party, event))
 }
@@ -250,21 +250,22 @@ fn fields_of(payload: &[u8], now: Timestamp) -> Result<(Party, Event), ApiError>
 }
 
 /// An interaction says the same in its identity, its meter and its dimensions.
-fn check_interaction(payload: &[u8], event: &Event) -> Result<(), ApiError> {
-    let interaction = Interaction::decode(payload)?;
-    if event.id != interaction_id(&interaction.conversation, &interaction.turn) {
+fn check_interaction(event: &Event) -> Result<(), ApiError> {
+    let find = |key: &str| event.dimensions.get(key).map_or("", String::as_str);
+    let kind = InteractionKind::parse(find("kind"))?;
+    PoolId::parse(find("pool"))?;
+    let conversation = ConversationId::parse(find("conversation"))?;
+    let turn = TurnId::parse(find("turn"))?;
+    if event.id != interaction_id(&conversation, &turn) {
         return Err(ApiError::invalid(
             "id",
             "id of an interaction must be its conversation/turn",
         ));
     }
-    if event.meter != interaction.kind.meter() {
+    if event.meter != kind.meter() {
         return Err(ApiError::invalid(
             "meter",
-            format!(
-                "meter of this kind of interaction must be {}",
-                interaction.kind.meter()
-            ),
+            format!("meter of this kind of interaction must be {}", kind.meter()),
         ));
     }
     if event.quantity != Exact::new(1, 0) {

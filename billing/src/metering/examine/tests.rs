@@ -1,5 +1,4 @@
-use springtide_proto::event::InteractionKind;
-use springtide_proto::ids::{ConversationId, PoolId, TurnId};
+use springtide_proto::event::Interaction;
 use springtide_proto::time::timestamp_to_wire;
 
 use super::*;
