@@ -9,7 +9,7 @@ use sqlx::{Decode, Encode, PgConnection, Transaction, Type};
 
 use super::copy::Rows;
 use crate::digest::Fingerprint;
-use crate::metering::decide::{Changes, Marks};
+use crate::metering::decide::{Changes, Marks, NewEvent};
 use crate::metering::report::{EventKey, Party};
 use crate::metering::standing::Standing;
 use crate::rating::number::Exact;
@@ -17,6 +17,9 @@ use crate::store::StoreError;
 use crate::store::kept::insert_rivals_and_rejections;
 use crate::store::ingest::{Hold, IngestTransaction, KeyRow, LedgerRow, Place, bucket_deltas, nanosecond_of};
 
+/// Up to so many rows an INSERT is faster: the end of a COPY waits some 40 ms for the acknowledgement of its data, which is
+/// hidden only while the server still works on them.
+const FEW: usize = 1_000;
 /// PostgreSQL's numbers of UUID and UUID[].
 const UUID: Oid = Oid(2950);
 const UUID_ARRAY: Oid = Oid(2951);
@@ -147,17 +150,84 @@ async fn insert_events(
     changes: &Changes<'_>,
     now: i64,
 ) -> Result<(), StoreError> {
-    if changes.events.is_empty() {
-        return Ok(());
+    let rows = changes
+        .events
+        .iter()
+        .map(event_row)
+        .collect::<Result<Vec<_>, _>>()?;
+    match rows.len() {
+        0 => Ok(()),
+        few if few <= FEW => insert_few(transaction, &rows, now).await,
+        _ => copy_many(transaction, &rows, now).await,
     }
+}
+
+/// A new event as its two rows have it.
+struct EventRow<'a> {
+    new: NewEvent<'a>,
+    time: i64,
+    nanos: i128,
+}
+
+fn event_row<'a>(new: &NewEvent<'a>) -> Result<EventRow<'a>, StoreError> {
+    Ok(EventRow {
+        new: *new,
+        time: nanosecond_of(new.report.event.time)?,
+        nanos: new.report.event.quantity.to_nanos()?,
+    })
+}
+
+async fn insert_few(
+    transaction: &mut Writing<'_>,
+    rows: &[EventRow<'_>],
+    now: i64,
+) -> Result<(), StoreError> {
+    fn column<T>(rows: &[EventRow<'_>], value: impl Fn(&EventRow<'_>) -> T) -> Vec<T> {
+        rows.iter().map(value).collect()
+    }
+    let keys = column(rows, |row| row.new.report.key);
+    let times = column(rows, |row| row.time);
+    let into_keys = "INSERT INTO event_key (key, hash, event_time, standing, worker, gateway, delivery)
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::int[], $6::int[], $7::smallint[])";
+    sqlx::query(into_keys)
+        .bind(&keys)
+        .bind(column(rows, |row| row.new.report.hash.fingerprint()))
+        .bind(&times)
+        .bind(column(rows, |row| row.new.marks.standing.to_stored()))
+        .bind(column(rows, |row| row.new.marks.worker))
+        .bind(column(rows, |row| row.new.marks.gateway))
+        .bind(column(rows, |row| row.new.marks.delivery))
+        .execute(&mut **transaction)
+        .await?;
+    let into_events = "INSERT INTO event (key, ledger_id, event_time, recorded_at, meter, quantity, payload)
+        SELECT key, ledger_id, event_time, $7, meter, quantity::numeric, payload
+        FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bytea[])
+        AS w (key, ledger_id, event_time, meter, quantity, payload)";
+    sqlx::query(into_events)
+        .bind(&keys)
+        .bind(column(rows, |row| row.new.ledger))
+        .bind(&times)
+        .bind(column(rows, |row| row.new.report.event.meter.clone()))
+        .bind(column(rows, |row| Exact::from_nanos(row.nanos).to_string()))
+        .bind(column(rows, |row| row.new.report.payload.clone()))
+        .bind(now)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+async fn copy_many(
+    transaction: &mut Writing<'_>,
+    rows: &[EventRow<'_>],
+    now: i64,
+) -> Result<(), StoreError> {
     let (mut keys, mut events) = (Rows::new(7), Rows::new(7));
-    for new in &changes.events {
+    for EventRow { new, time, nanos } in rows {
         let (report, marks) = (new.report, new.marks);
-        let time = nanosecond_of(report.event.time)?;
         keys.row()
             .uuid(report.key)
             .uuid(report.hash.fingerprint())
-            .big(time)
+            .big(*time)
             .small(marks.standing.to_stored())
             .int(marks.worker)
             .int(marks.gateway)
@@ -166,10 +236,10 @@ async fn insert_events(
             .row()
             .uuid(report.key)
             .big(new.ledger)
-            .big(time)
+            .big(*time)
             .big(now)
             .bytes(report.event.meter.as_bytes())
-            .numeric(report.event.quantity.to_nanos()?)
+            .numeric(*nanos)
             .bytes(&report.payload);
     }
     let into_keys = "COPY event_key (key, hash, event_time, standing, worker, gateway, delivery) FROM STDIN (FORMAT binary)";
