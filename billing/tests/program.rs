@@ -411,5 +411,8 @@ async fn a_stream_answers_each_batch_in_its_order_and_ends_at_one_that_is_refuse
         assert_eq!(statuses, expected);
     }
     let refused = answers.message().await.unwrap_err();
-    assert!(refused.message().contains("records must be 1 to 10000"), "{refused}");
+    assert!(
+        refused.message().contains("records must be 1 to 10000"),
+        "{refused}"
+    );
 }

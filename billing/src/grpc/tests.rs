@@ -15,8 +15,8 @@ use springtide_runtime::identity::{PeerIdentity, SystemRole, TenantRole};
 use tonic::Request;
 
 use super::metering::MeteringService;
-use crate::metering::MAX_RECORDS;
 use super::tenancy::TenancyService;
+use crate::metering::MAX_RECORDS;
 use crate::metering::writer::UsageWriter;
 use crate::metrics::Metrics;
 use crate::store::Store;

@@ -201,10 +201,7 @@ pub fn decide<'a>(
         events,
         changes: Changes::default(),
     };
-    let verdicts = candidates
-        .iter()
-        .map(|candidate| batch.take(candidate))
-        .collect();
+    let verdicts = candidates.iter().map(|candidate| batch.take(candidate)).collect();
     Ok((verdicts, batch.finish()?))
 }
 
@@ -366,13 +363,7 @@ impl<'a> Batch<'a> {
 
 impl<'a> Changes<'a> {
     /// One more report of an event.
-    fn note(
-        &mut self,
-        working: &mut Working<'a>,
-        ledger: OpenLedger,
-        reporter: ReporterId,
-        report: &Report,
-    ) {
+    fn note(&mut self, working: &mut Working<'a>, ledger: OpenLedger, reporter: ReporterId, report: &Report) {
         let Provenance {
             witness, delivery, ..
         } = report.provenance;
@@ -395,9 +386,7 @@ impl<'a> Changes<'a> {
 
     /// The difference between an event's standing before and after.
     fn add_usage(&mut self, working: &Working<'_>, ledger: OpenLedger) -> Result<(), Overflow> {
-        let was_billable = working
-            .stored
-            .is_some_and(|marks| marks.standing.is_billable());
+        let was_billable = working.stored.is_some_and(|marks| marks.standing.is_billable());
         let Some(event) = &working.event else {
             return Ok(());
         };

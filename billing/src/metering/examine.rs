@@ -143,10 +143,7 @@ pub fn rejection(
 }
 
 fn printable(text: &str, longest: usize) -> String {
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(longest)
-        .collect()
+    text.chars().filter(|c| !c.is_control()).take(longest).collect()
 }
 
 fn provenance_of(

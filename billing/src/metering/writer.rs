@@ -125,7 +125,11 @@ impl Writing {
                 for (submission, size) in group.into_iter().zip(callers) {
                     let rest = records.split_off(size.min(records.len()));
                     let own = std::mem::replace(&mut records, rest);
-                    drop(submission.answer.send(self.ingest(&own).await.map_err(ApiError::from)));
+                    drop(
+                        submission
+                            .answer
+                            .send(self.ingest(&own).await.map_err(ApiError::from)),
+                    );
                 }
             }
             Err(error) => {
@@ -140,7 +144,8 @@ impl Writing {
     async fn ingest(&self, records: &[Examined]) -> Result<Vec<Verdict>, StoreError> {
         let started = self.clock.now();
         let verdicts = self.store.ingest(records, started).await?;
-        self.metrics.ingested(&verdicts, records, started, self.clock.now());
+        self.metrics
+            .ingested(&verdicts, records, started, self.clock.now());
         Ok(verdicts)
     }
 }

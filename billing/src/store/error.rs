@@ -61,9 +61,9 @@ impl StoreError {
         match self {
             Self::Overtaken => true,
             // A key that is there by now; a circle of waiting transactions.
-            Self::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| code == "23505" || code == "40P01")
-            }
+            Self::Database(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| code == "23505" || code == "40P01"),
             _ => false,
         }
     }

@@ -256,7 +256,9 @@ fn refuse_collisions(candidates: &[Candidate<'_>], known: &KnownEvents) -> Resul
         if let Candidate::Report(_, _, report) = candidate
             && collides(report)
         {
-            return Err(StoreError::unreadable("identity, of which another has the fingerprint,"));
+            return Err(StoreError::unreadable(
+                "identity, of which another has the fingerprint,",
+            ));
         }
     }
     Ok(())

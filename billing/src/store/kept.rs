@@ -145,7 +145,10 @@ pub(super) use insert_rivals_and_rejections;
 impl Store {
     /// What was kept but not counted, the newest first.
     pub async fn kept(&self, query: &KeptQuery) -> Result<Vec<Kept>, StoreError> {
-        let text = self.dialect(select_kept!("lower(hex(", "))"), select_kept!("encode(", ", 'hex')"));
+        let text = self.dialect(
+            select_kept!("lower(hex(", "))"),
+            select_kept!("encode(", ", 'hex')"),
+        );
         let or_empty = |text: &Option<String>| text.clone().unwrap_or_default();
         let since = query.since.map_or(Ok(i64::MIN), nanosecond_of)?;
         let until = query.until.map_or(Ok(i64::MAX), nanosecond_of)?;
@@ -181,7 +184,8 @@ impl Store {
         after: Option<&Rejected>,
         limit: u32,
     ) -> Result<Vec<Rejected>, StoreError> {
-        let text = "SELECT peer, hash, reason, message, payload, witness, delivery, reporter, boot_id FROM rejection
+        let text =
+            "SELECT peer, hash, reason, message, payload, witness, delivery, reporter, boot_id FROM rejection
             WHERE taken_at IS NULL AND ($1 = '' OR peer = $1) AND ($2 = '' OR reason = $2)
             AND (peer > $3 OR (peer = $3 AND hash > $4) OR (peer = $3 AND hash = $4 AND reason > $5))
             ORDER BY peer, hash, reason LIMIT $6";

@@ -196,7 +196,15 @@ async fn write_events(
         let (key, hash) = (report.key.to_string(), report.hash.fingerprint().to_string());
         let time = nanosecond_of(report.event.time)?;
         let standing = marks.standing.to_stored();
-        keys.push(json!([key, hash, time, marks.worker, marks.gateway, standing, marks.delivery]));
+        keys.push(json!([
+            key,
+            hash,
+            time,
+            marks.worker,
+            marks.gateway,
+            standing,
+            marks.delivery
+        ]));
         let nanos = report.event.quantity.to_nanos()?.to_string();
         let payload = hexadecimal(&report.payload);
         events.push(json!([new.ledger, time, key, report.event.meter, nanos, payload]));
@@ -214,10 +222,17 @@ async fn write_events(
         .map(|changed| {
             let marks = changed.after;
             let standing = marks.standing.to_stored();
-            json!([changed.key.to_string(), marks.worker, marks.gateway, standing, marks.delivery])
+            json!([
+                changed.key.to_string(),
+                marks.worker,
+                marks.gateway,
+                standing,
+                marks.delivery
+            ])
         })
         .collect();
-    let text = "UPDATE event_key SET worker = w.value ->> 1, gateway = w.value ->> 2, standing = w.value ->> 3,
+    let text =
+        "UPDATE event_key SET worker = w.value ->> 1, gateway = w.value ->> 2, standing = w.value ->> 3,
             delivery = w.value ->> 4
         FROM json_each($1) w WHERE event_key.key = unhex(w.value ->> 0)";
     run(transaction, text, changed, None).await?;
@@ -225,7 +240,12 @@ async fn write_events(
         .further
         .iter()
         .map(|(further, delivery)| {
-            json!([further.key.to_string(), further.witness, further.reporter, delivery])
+            json!([
+                further.key.to_string(),
+                further.witness,
+                further.reporter,
+                delivery
+            ])
         })
         .collect();
     let text = "INSERT INTO further_report (key, witness, reporter, delivery, recorded_at)
@@ -238,7 +258,10 @@ async fn write_events(
 fn hexadecimal(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+        .collect()
 }
 
 /// Adds in this program, not in SQL: SQLite's sums of large numbers turn into floats.

@@ -72,8 +72,12 @@ pub async fn take(
     // Before a byte of the body is read.
     let account = account_asked_for(&state, &headers, &tenant).await?;
     let party = account.details.party;
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let content_type = content_type.and_then(|value| value.split(';').next()).map(str::trim);
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let content_type = content_type
+        .and_then(|value| value.split(';').next())
+        .map(str::trim);
     let is_batch = match content_type {
         Some(ONE) => false,
         Some(BATCH) => true,
@@ -101,13 +105,15 @@ pub async fn take(
     let results: Vec<_> = identities
         .into_iter()
         .zip(verdicts)
-        .map(|((source, id), verdict)| result(&source, &id, verdict))
+        .map(|((source, id), verdict)| result(&source, &id, &verdict))
         .collect();
     Ok(Json(json!({"results": results})))
 }
 
 fn events_of(bytes: &[u8], is_batch: bool) -> Result<Vec<Value>, ApiError> {
-    let wrong = |error: serde_json::Error| ApiError::invalid("body", format!("the body is not JSON of events: {error}"));
+    let wrong = |error: serde_json::Error| {
+        ApiError::invalid("body", format!("the body is not JSON of events: {error}"))
+    };
     let events: Vec<Value> = if is_batch {
         serde_json::from_slice(bytes).map_err(wrong)?
     } else {
@@ -152,8 +158,9 @@ fn examined(event: Value, party: &Party, now: Timestamp) -> Examined {
 }
 
 fn usage_event(event: Value, party: &Party) -> Result<UsageEvent, ApiError> {
-    let event: CloudEvent = serde_json::from_value(event)
-        .map_err(|error| ApiError::invalid("event", format!("event is not a CloudEvent of usage: {error}")))?;
+    let event: CloudEvent = serde_json::from_value(event).map_err(|error| {
+        ApiError::invalid("event", format!("event is not a CloudEvent of usage: {error}"))
+    })?;
     if event.specversion != "1.0" {
         return Err(ApiError::invalid("specversion", "specversion must be 1.0"));
     }
@@ -164,8 +171,12 @@ fn usage_event(event: Value, party: &Party) -> Result<UsageEvent, ApiError> {
     if event.data_base64.is_some() || !event.datacontenttype.as_ref().is_none_or(is_json) {
         return Err(ApiError::invalid("data", "data must be JSON"));
     }
-    let data = event.data.ok_or_else(|| ApiError::invalid("data", "data is missing"))?;
-    let time = event.time.ok_or_else(|| ApiError::invalid("time", "time is missing"))?;
+    let data = event
+        .data
+        .ok_or_else(|| ApiError::invalid("data", "data is missing"))?;
+    let time = event
+        .time
+        .ok_or_else(|| ApiError::invalid("time", "time is missing"))?;
     let dimensions = data
         .dimensions
         .into_iter()
@@ -187,8 +198,8 @@ fn usage_event(event: Value, party: &Party) -> Result<UsageEvent, ApiError> {
     })
 }
 
-fn result(source: &Value, id: &Value, verdict: Verdict) -> Value {
-    let (reason, message) = answer_of(&verdict).unwrap_or_default();
+fn result(source: &Value, id: &Value, verdict: &Verdict) -> Value {
+    let (reason, message) = answer_of(verdict).unwrap_or_default();
     json!({"source": source, "id": id, "status": verdict.name(), "reason": reason, "message": message})
 }
 

@@ -66,12 +66,7 @@ pub struct WebState {
 
 impl WebState {
     /// Of these parts.
-    pub fn new(
-        store: Store,
-        clock: Arc<dyn Clock>,
-        secrets: Arc<dyn Secrets>,
-        writer: UsageWriter,
-    ) -> Self {
+    pub fn new(store: Store, clock: Arc<dyn Clock>, secrets: Arc<dyn Secrets>, writer: UsageWriter) -> Self {
         Self {
             store,
             clock,

@@ -275,7 +275,10 @@ async fn interactions_are_streamed_as_json_lines() {
         (StatusCode::OK, "application/x-ndjson; charset=utf-8")
     );
     assert_eq!(body.lines().count(), 10);
-    let mut lines: Vec<Value> = body.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut lines: Vec<Value> = body
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     lines.sort_by_key(|line| line["turn"].to_string());
     assert_eq!(
         (&lines[0]["turn"], &lines[0]["witnesses"]),

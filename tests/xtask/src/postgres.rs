@@ -148,10 +148,10 @@ fn spawn(bin: &Path, folder: &Path, data: &Path, place: &Place<'_>, log: &Path) 
         settings,
     } = *place;
     let mut server = server_program(bin, "pg_ctl", folder, netns);
-    let mut words = format!("-p {port} -k {} -c listen_addresses={address}", folder.display());
-    for (name, value) in settings {
-        words.push_str(&format!(" -c {name}={value}"));
-    }
+    let first = format!("-p {port} -k {} -c listen_addresses={address}", folder.display());
+    let others = settings.iter().map(|(name, value)| format!("-c {name}={value}"));
+    let words: Vec<_> = std::iter::once(first).chain(others).collect();
+    let words = words.join(" ");
     server
         .arg("-D")
         .arg(data)

@@ -98,7 +98,8 @@ fn report(source: &str, id: &str, bytes: &str, witness: Witness, delivery: Deliv
 /// "pod" is 1, "pod-2" is 2.
 fn reporter_id(report: &Report) -> ReporterId {
     let name = &report.provenance.reporter;
-    name.rsplit_once('-').map_or(1, |(_, number)| number.parse().unwrap())
+    name.rsplit_once('-')
+        .map_or(1, |(_, number)| number.parse().unwrap())
 }
 
 fn worker(id: &str) -> Report {
@@ -160,13 +161,20 @@ fn a_variant_or_reversal_of_an_event_that_was_dropped_for_its_age_changes_nothin
     memory.ingest(vec![worker("a"), gateway("b", Delivery::Undelivered)]);
     memory.events.clear();
     let variant = report("interaction", "b", "other", Witness::Gateway, Delivery::Delivered);
-    let verdicts = memory.ingest(vec![variant, reversal("r", "a"), gateway("a", Delivery::Delivered)]);
+    let verdicts = memory.ingest(vec![
+        variant,
+        reversal("r", "a"),
+        gateway("a", Delivery::Delivered),
+    ]);
     assert!(matches!(
         verdicts.as_slice(),
         [Verdict::Variant, Verdict::Rejected(..), Verdict::Duplicate]
     ));
     assert_eq!(memory.total(), 1);
-    assert_eq!(memory.ingest(vec![gateway("a", Delivery::Undelivered)]), [Verdict::Duplicate]);
+    assert_eq!(
+        memory.ingest(vec![gateway("a", Delivery::Undelivered)]),
+        [Verdict::Duplicate]
+    );
     memory.ingest(vec![gateway("b", Delivery::Delivered)]);
     assert_eq!(memory.total(), 2, "the same bytes say again what it was");
 }

@@ -144,7 +144,9 @@ mod tests {
         let body = bytes.strip_prefix(SIGNATURE).unwrap();
         assert_eq!(
             body,
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 2, 0, 7, 0, 0, 0, 2, b'a', b'b', 0xff, 0xff]
+            [
+                0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 2, 0, 7, 0, 0, 0, 2, b'a', b'b', 0xff, 0xff
+            ]
         );
     }
 }

@@ -14,8 +14,8 @@ use crate::metering::report::{EventKey, Party};
 use crate::metering::standing::Standing;
 use crate::rating::number::Exact;
 use crate::store::StoreError;
-use crate::store::kept::insert_rivals_and_rejections;
 use crate::store::ingest::{Hold, IngestTransaction, KeyRow, LedgerRow, Place, bucket_deltas, nanosecond_of};
+use crate::store::kept::insert_rivals_and_rejections;
 
 /// Up to so many rows an INSERT is faster: the end of a COPY waits some 40 ms for the acknowledgement of its data, which is
 /// hidden only while the server still works on them.
@@ -216,11 +216,7 @@ async fn insert_few(
     Ok(())
 }
 
-async fn copy_many(
-    transaction: &mut Writing<'_>,
-    rows: &[EventRow<'_>],
-    now: i64,
-) -> Result<(), StoreError> {
+async fn copy_many(transaction: &mut Writing<'_>, rows: &[EventRow<'_>], now: i64) -> Result<(), StoreError> {
     let (mut keys, mut events) = (Rows::new(7), Rows::new(7));
     for EventRow { new, time, nanos } in rows {
         let (report, marks) = (new.report, new.marks);
@@ -274,7 +270,11 @@ async fn update_known(transaction: &mut Writing<'_>, changes: &Changes<'_>) -> R
                 .map(move |changed| if is_after { changed.after } else { changed.before })
         };
         query = query
-            .bind(marks().map(|marks| marks.standing.to_stored()).collect::<Vec<_>>())
+            .bind(
+                marks()
+                    .map(|marks| marks.standing.to_stored())
+                    .collect::<Vec<_>>(),
+            )
             .bind(marks().map(|marks| marks.worker).collect::<Vec<_>>())
             .bind(marks().map(|marks| marks.gateway).collect::<Vec<_>>())
             .bind(marks().map(|marks| marks.delivery).collect::<Vec<_>>());

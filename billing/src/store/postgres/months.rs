@@ -18,7 +18,9 @@ const LOCK: i64 = 0x7370_745f_6d6f_6e74;
 /// First instant of the month that is `later` months after that of `instant`.
 fn month(instant: Timestamp, later: i32) -> Option<(Date, Timestamp)> {
     let first = instant.to_zoned(TimeZone::UTC).date().first_of_month();
-    let date = first.checked_add(jiff::Span::new().try_months(later).ok()?).ok()?;
+    let date = first
+        .checked_add(jiff::Span::new().try_months(later).ok()?)
+        .ok()?;
     Some((date, date.to_zoned(TimeZone::UTC).ok()?.timestamp()))
 }
 
@@ -100,8 +102,14 @@ mod tests {
         let now = "2026-12-31T23:59:59.5Z".parse().unwrap();
         let (first, from) = month(now, 0).unwrap();
         let (next, to) = month(now, 1).unwrap();
-        assert_eq!((name(first), name(next)), ("event_of_2026_12".into(), "event_of_2027_01".into()));
-        assert_eq!((from.to_string(), to.to_string()), ("2026-12-01T00:00:00Z".into(), "2027-01-01T00:00:00Z".into()));
+        assert_eq!(
+            (name(first), name(next)),
+            ("event_of_2026_12".into(), "event_of_2027_01".into())
+        );
+        assert_eq!(
+            (from.to_string(), to.to_string()),
+            ("2026-12-01T00:00:00Z".into(), "2027-01-01T00:00:00Z".into())
+        );
         assert_eq!(first_of(&name(first)), Some(first));
         assert_eq!(first_of("event_of_other_months"), None);
     }

@@ -26,7 +26,9 @@ async fn post(bench: &Bench, tenant: &str, token: &str, kind: &str, body: &Value
 }
 
 async fn storage(bench: &Bench) -> Value {
-    let (_, usage) = bench.api("/api/v1/tenants/acme/usage?period=2026-11", "token-acme").await;
+    let (_, usage) = bench
+        .api("/api/v1/tenants/acme/usage?period=2026-11", "token-acme")
+        .await;
     let meters = usage["meters"].as_array().unwrap().clone();
     let storage = meters.into_iter().find(|meter| meter["meter"] == "storage");
     storage.map_or(Value::Null, |meter| meter["quantity"].clone())
@@ -34,7 +36,10 @@ async fn storage(bench: &Bench) -> Value {
 
 fn statuses(answer: &Value) -> Vec<&str> {
     let results = answer["results"].as_array().unwrap();
-    results.iter().map(|result| result["status"].as_str().unwrap()).collect()
+    results
+        .iter()
+        .map(|result| result["status"].as_str().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -44,11 +49,21 @@ async fn an_event_is_counted_once_however_often_it_is_posted_and_is_on_the_bill_
     for expected in ["accepted", "duplicate"] {
         let (status, answer) = post(&bench, "acme", "token-acme", ONE, &first).await;
         assert_eq!((status, statuses(&answer)), (StatusCode::OK, vec![expected]));
-        assert_eq!((&answer["results"][0]["source"], &answer["results"][0]["id"]), (&json!("shop"), &json!("a")));
+        assert_eq!(
+            (&answer["results"][0]["source"], &answer["results"][0]["id"]),
+            (&json!("shop"), &json!("a"))
+        );
     }
     assert_eq!(storage(&bench).await, "2.5");
     let other = event("a", &json!("3"));
-    let (_, answer) = post(&bench, "acme", "token-acme", &format!("{ONE}; charset=utf-8"), &other).await;
+    let (_, answer) = post(
+        &bench,
+        "acme",
+        "token-acme",
+        &format!("{ONE}; charset=utf-8"),
+        &other,
+    )
+    .await;
     assert_eq!(answer["results"][0]["reason"], "EVENT_CONFLICT");
     assert_eq!(storage(&bench).await, "2.5", "the first one stands");
 }
@@ -73,12 +88,27 @@ async fn what_is_wrong_with_one_event_of_a_batch_is_said_of_it_alone() {
         (with("specversion", json!("0.3")), "specversion"),
         (with("type", json!("")), "type"),
         (with("time", json!(null)), "time is missing"),
-        (with("time", json!("2126-01-01T00:00:00Z")), "event_time lies more than an hour ahead"),
-        (with("time", json!("1969-12-31T23:59:59Z")), "event_time lies before 1970"),
+        (
+            with("time", json!("2126-01-01T00:00:00Z")),
+            "event_time lies more than an hour ahead",
+        ),
+        (
+            with("time", json!("1969-12-31T23:59:59Z")),
+            "event_time lies before 1970",
+        ),
         (with("datacontenttype", json!("text/xml")), "data must be JSON"),
-        (data(json!({"meter": "Storage GB!", "quantity": 1})), "meter must be"),
-        (data(json!({"meter": "storage", "quantity": 1, "surprise": 1})), "event is not a CloudEvent"),
-        (with("source", json!("interaction")), "source interaction is what workers and gateways alone report"),
+        (
+            data(json!({"meter": "Storage GB!", "quantity": 1})),
+            "meter must be",
+        ),
+        (
+            data(json!({"meter": "storage", "quantity": 1, "surprise": 1})),
+            "event is not a CloudEvent",
+        ),
+        (
+            with("source", json!("interaction")),
+            "source interaction is what workers and gateways alone report",
+        ),
     ];
     events.extend(wrong.iter().map(|(event, _)| event.clone()));
     events.push(event("good-2", &json!("3")));
@@ -94,17 +124,33 @@ async fn what_is_wrong_with_one_event_of_a_batch_is_said_of_it_alone() {
     assert_eq!(results.first().unwrap()["status"], "accepted");
     assert_eq!(results.last().unwrap()["status"], "accepted");
     assert_eq!(storage(&bench).await, "5");
-    let kept = bench.store.kept(&crate::store::KeptQuery::default()).await.unwrap();
-    assert_eq!(kept.iter().map(|kept| kept.times).sum::<i64>(), 15, "all are kept");
+    let kept = bench
+        .store
+        .kept(&crate::store::KeptQuery::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        kept.iter().map(|kept| kept.times).sum::<i64>(),
+        15,
+        "all are kept"
+    );
 }
 
 #[tokio::test]
 async fn a_batch_of_ten_thousand_is_taken_and_one_more_or_none_is_refused_by_name() {
     let bench = bench().await;
-    let batch = |count: usize| (0..count).map(|id| event(&id.to_string(), &json!(1))).collect::<Vec<_>>();
+    let batch = |count: usize| {
+        (0..count)
+            .map(|id| event(&id.to_string(), &json!(1)))
+            .collect::<Vec<_>>()
+    };
     for count in [0, 10_001] {
         let (status, answer) = post(&bench, "acme", "token-acme", BATCH, &Value::from(batch(count))).await;
-        assert_eq!((status, &answer["error"]["field"]), (StatusCode::BAD_REQUEST, &json!("events")), "{answer}");
+        assert_eq!(
+            (status, &answer["error"]["field"]),
+            (StatusCode::BAD_REQUEST, &json!("events")),
+            "{answer}"
+        );
     }
     let (status, answer) = post(&bench, "acme", "token-acme", BATCH, &Value::from(batch(10_000))).await;
     assert_eq!((status, statuses(&answer).len()), (StatusCode::OK, 10_000));

@@ -109,7 +109,7 @@ impl Lane {
         let size = self.batch as u64;
         let records: Vec<_> = (batch * size..(batch + 1) * size)
             .map(|number| record(&self.tenant, &self.name, number, witness))
-            .collect();
+            .collect::<anyhow::Result<_>>()?;
         let begun = Instant::now();
         let (accepted, duplicates) = match &self.door {
             Door::Program(clients) => {
@@ -121,7 +121,7 @@ impl Lane {
                 };
                 (count(Status::Accepted), count(Status::Duplicate))
             }
-            Door::Store(store) => self.into_store(store, records, witness).await?,
+            Door::Store(store) => self.put_into_store(store, records, witness).await?,
         };
         let wait = begun.elapsed().as_micros();
         let (first, second) = if witness == Witness::Worker {
@@ -140,7 +140,7 @@ impl Lane {
         })
     }
 
-    async fn into_store(
+    async fn put_into_store(
         &self,
         store: &Store,
         records: Vec<Record>,
@@ -167,18 +167,17 @@ impl Lane {
 
 /// Two runs on one database have no event in common.
 pub(super) fn random() -> String {
-    uuid::Uuid::new_v4().simple().to_string()[..12].to_owned()
+    springtide_runtime::clock::new_boot_id().to_string()
 }
 
 /// A report of the turn of that number: both witnesses' have the same bytes.
-pub(super) fn record(tenant: &str, name: &str, number: u64, witness: Witness) -> Record {
-    let id = |text: String| text;
+pub(super) fn record(tenant: &str, name: &str, number: u64, witness: Witness) -> anyhow::Result<Record> {
     let interaction = Interaction {
-        tenant: TenantId::parse(tenant).expect("a name"),
-        tenant_uid: TenantUid::parse(format!("uid-{tenant}")).expect("a UID"),
-        pool: PoolId::parse("web").expect("a name"),
-        conversation: ConversationId::parse(id(format!("{name}-{}", number / TURNS))).expect("an id"),
-        turn: TurnId::parse(id(format!("t{}", number % TURNS))).expect("an id"),
+        tenant: TenantId::parse(tenant)?,
+        tenant_uid: TenantUid::parse(format!("uid-{tenant}"))?,
+        pool: PoolId::parse("web")?,
+        conversation: ConversationId::parse(format!("{name}-{}", number / TURNS))?,
+        turn: TurnId::parse(format!("t{}", number % TURNS))?,
         channel: "web".to_owned(),
         // The same for both witnesses: from a fixed instant on, a turn each millisecond.
         arrived_at: jiff::Timestamp::from_millisecond(1_763_000_000_000 + i64::try_from(number).unwrap_or(0))
@@ -186,7 +185,7 @@ pub(super) fn record(tenant: &str, name: &str, number: u64, witness: Witness) ->
         kind: InteractionKind::Answer,
         answer_id: Some(format!("entry-{}", number % 50)),
     };
-    Record {
+    Ok(Record {
         usage_event: interaction.encode().into(),
         witness: witness.into(),
         delivery: if witness == Witness::Gateway {
@@ -197,5 +196,5 @@ pub(super) fn record(tenant: &str, name: &str, number: u64, witness: Witness) ->
         .into(),
         reporter: format!("{tenant}-{}", witness.as_str_name().to_lowercase()),
         boot_id: name.to_owned(),
-    }
+    })
 }

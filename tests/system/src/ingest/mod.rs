@@ -159,7 +159,12 @@ async fn small(program: &Program, time: Duration) -> anyhow::Result<crate::chaos
         let due = start + Duration::from_micros(number * 1_000_000 / SMALL_RATE);
         tokio::time::sleep_until(due).await;
         let mut client = clients.of(springtide_proto::metering::Witness::Worker).clone();
-        let record = lane::record("bench-small", &name, number, springtide_proto::metering::Witness::Worker);
+        let record = lane::record(
+            "bench-small",
+            &name,
+            number,
+            springtide_proto::metering::Witness::Worker,
+        )?;
         tasks.spawn(async move {
             let request = springtide_proto::metering::ReportRequest {
                 records: vec![record],

@@ -15,7 +15,7 @@ use springtide_runtime::identity::{PeerIdentity, SystemRole, TenantRole};
 use tonic::transport::Channel;
 
 const LARGEST: usize = 64 << 20;
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 pub(super) struct Program {
     child: Child,

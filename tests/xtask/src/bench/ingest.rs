@@ -50,7 +50,15 @@ pub(super) fn run(options: &IngestOptions, folder: &Path) -> Result<(Vec<Value>,
             ("springtide-billing", "springtide-billing"),
         ] {
             let mut build = workspace::cargo()?;
-            build.args(["build", "--release", "--locked", "--package", package, "--bin", program]);
+            build.args([
+                "build",
+                "--release",
+                "--locked",
+                "--package",
+                package,
+                "--bin",
+                program,
+            ]);
             step.run(&mut build)?;
         }
         Ok(())
@@ -76,7 +84,9 @@ pub(super) fn run(options: &IngestOptions, folder: &Path) -> Result<(Vec<Value>,
     };
     let mut migrate = Command::new(release.join("springtide-billing"));
     output(migrate.args(["migrate", "--database-url", server.address()]))?;
-    alone(&format!("{} random keys", options.keys), |_| database.fill(options.keys))?;
+    alone(&format!("{} random keys", options.keys), |_| {
+        database.fill(options.keys)
+    })?;
     let before = database.checkpoints()?;
     let figures = measure(options, &release, server.address(), folder)?;
     let checkpoints = database.checkpoints()? - before;
@@ -114,12 +124,22 @@ fn bars(run: &Value) -> Vec<Value> {
     let least = |path: &str| number(path).unwrap_or(0.0);
     let most = |path: &str| number(path).unwrap_or(f64::INFINITY);
     let count = |path: &str| run.pointer(path).and_then(Value::as_u64).unwrap_or(0);
-    let keys = format!("{} random keys before, {} checkpoints", count("/keys_before"), count("/checkpoints"));
+    let keys = format!(
+        "{} random keys before, {} checkpoints",
+        count("/keys_before"),
+        count("/checkpoints")
+    );
     let rate = least("/figures/bulk/reports_per_s");
     let copy = least("/copy_rows_per_s/two_connections");
     let lost = count("/events").abs_diff(count("/billed"));
     vec![
-        at_least("durable reports/s, batches of 10,000, each event twice", rate, 50_000.0, count("/figures/bulk/reports"), &keys),
+        at_least(
+            "durable reports/s, batches of 10,000, each event twice",
+            rate,
+            50_000.0,
+            count("/figures/bulk/reports"),
+            &keys,
+        ),
         at_least(
             "the same against COPY of key and event rows, two connections",
             if copy > 0.0 { rate / copy } else { 0.0 },
@@ -127,8 +147,20 @@ fn bars(run: &Value) -> Vec<Value> {
             count("/figures/bulk/reports"),
             &format!("COPY: {copy:.0} rows/s; into the same tables, same keys, same run"),
         ),
-        bar("unary report at 500/s alone, p99, ms", most("/figures/small_alone_ms/p99"), 30.0, 10_000, "from when it was due"),
-        bar("unary report at 500/s beside bulk, p99, ms", most("/figures/small_beside_bulk_ms/p99"), 100.0, 10_000, "from when it was due"),
+        bar(
+            "unary report at 500/s alone, p99, ms",
+            most("/figures/small_alone_ms/p99"),
+            30.0,
+            10_000,
+            "from when it was due",
+        ),
+        bar(
+            "unary report at 500/s beside bulk, p99, ms",
+            most("/figures/small_beside_bulk_ms/p99"),
+            100.0,
+            10_000,
+            "from when it was due",
+        ),
         bar(
             "batch of 10,000, one at a time, p99, ms",
             most("/figures/one_batch_at_a_time/batch_ms/p99"),
@@ -136,7 +168,13 @@ fn bars(run: &Value) -> Vec<Value> {
             count("/figures/one_batch_at_a_time/batches"),
             "from sending to acknowledgement",
         ),
-        bar("events that are not on the bill at once, or twice", lost as f64, 0.0, count("/events"), "sum of usage against events, read after the last answer"),
+        bar(
+            "events that are not on the bill at once, or twice",
+            lost as f64,
+            0.0,
+            count("/events"),
+            "sum of usage against events, read after the last answer",
+        ),
     ]
 }
 
@@ -148,7 +186,18 @@ struct Database {
 impl Database {
     fn command(&self, text: &str) -> Command {
         let mut psql = Command::new(&self.psql);
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.address, "-c", text]);
+        psql.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            &self.address,
+            "-c",
+            text,
+        ]);
         psql
     }
 
@@ -158,7 +207,10 @@ impl Database {
 
     fn number(&self, text: &str) -> Result<u64> {
         let answer = self.run(text)?;
-        answer.trim().parse().with_context(|| format!("{answer:?} is no number"))
+        answer
+            .trim()
+            .parse()
+            .with_context(|| format!("{answer:?} is no number"))
     }
 
     fn checkpoints(&self) -> Result<u64> {
