@@ -19,7 +19,7 @@ struct Memory {
 }
 
 impl Memory {
-    fn ingest(&mut self, reports: Vec<Report>) -> Vec<Verdict> {
+    fn ingest(&mut self, reports: &[Report]) -> Vec<Verdict> {
         let candidates: Vec<_> = reports
             .iter()
             .map(|report| Candidate::Report(LEDGER, reporter_id(report), report))
@@ -120,11 +120,8 @@ fn reversal(id: &str, of: &str) -> Report {
 fn two_witnesses_of_one_interaction_count_once_in_one_batch_or_in_two() {
     let mut memory = Memory::default();
     let both = vec![worker("a"), gateway("a", Delivery::Delivered)];
-    assert_eq!(
-        memory.ingest(both.clone()),
-        [Verdict::Accepted, Verdict::Duplicate]
-    );
-    assert_eq!(memory.ingest(both), [Verdict::Duplicate, Verdict::Duplicate]);
+    assert_eq!(memory.ingest(&both), [Verdict::Accepted, Verdict::Duplicate]);
+    assert_eq!(memory.ingest(&both), [Verdict::Duplicate, Verdict::Duplicate]);
     assert_eq!(memory.total(), 1);
     assert_eq!(memory.marks("a").standing.witnesses(), ["gateway", "worker"]);
 }
@@ -136,13 +133,13 @@ fn the_first_worker_and_gateway_are_kept_with_the_key_and_every_other_reporter_b
         report.provenance.reporter = pod.to_owned();
         report
     };
-    memory.ingest(vec![by(worker("a"), "pod-3")]);
-    memory.ingest(vec![
+    memory.ingest(&[by(worker("a"), "pod-3")]);
+    memory.ingest(&[
         by(gateway("a", Delivery::Undelivered), "pod-5"),
         by(gateway("a", Delivery::Undelivered), "pod-6"),
         by(worker("a"), "pod-4"),
     ]);
-    memory.ingest(vec![by(gateway("a", Delivery::Delivered), "pod-6")]);
+    memory.ingest(&[by(gateway("a", Delivery::Delivered), "pod-6")]);
     let marks = memory.marks("a");
     assert_eq!((marks.worker, marks.gateway, marks.delivery), (3, 5, 1));
     let key = worker("a").key;
@@ -158,44 +155,40 @@ fn the_first_worker_and_gateway_are_kept_with_the_key_and_every_other_reporter_b
 #[test]
 fn a_variant_or_reversal_of_an_event_that_was_dropped_for_its_age_changes_nothing_that_is_billed() {
     let mut memory = Memory::default();
-    memory.ingest(vec![worker("a"), gateway("b", Delivery::Undelivered)]);
+    memory.ingest(&[worker("a"), gateway("b", Delivery::Undelivered)]);
     memory.events.clear();
     let variant = report("interaction", "b", "other", Witness::Gateway, Delivery::Delivered);
-    let verdicts = memory.ingest(vec![
-        variant,
-        reversal("r", "a"),
-        gateway("a", Delivery::Delivered),
-    ]);
+    let verdicts = memory.ingest(&[variant, reversal("r", "a"), gateway("a", Delivery::Delivered)]);
     assert!(matches!(
         verdicts.as_slice(),
         [Verdict::Variant, Verdict::Rejected(..), Verdict::Duplicate]
     ));
     assert_eq!(memory.total(), 1);
     assert_eq!(
-        memory.ingest(vec![gateway("a", Delivery::Undelivered)]),
+        memory.ingest(&[gateway("a", Delivery::Undelivered)]),
         [Verdict::Duplicate]
     );
-    memory.ingest(vec![gateway("b", Delivery::Delivered)]);
+    memory.ingest(&[gateway("b", Delivery::Delivered)]);
     assert_eq!(memory.total(), 2, "the same bytes say again what it was");
 }
 
 #[test]
 fn an_undelivered_interaction_goes_off_the_bill_and_a_delivered_report_brings_it_back() {
     let mut memory = Memory::default();
-    memory.ingest(vec![worker("a")]);
+    memory.ingest(&[worker("a")]);
     assert_eq!(memory.total(), 1);
-    memory.ingest(vec![gateway("a", Delivery::Undelivered)]);
+    memory.ingest(&[gateway("a", Delivery::Undelivered)]);
     assert_eq!(memory.total(), 0);
-    memory.ingest(vec![gateway("a", Delivery::Delivered)]);
+    memory.ingest(&[gateway("a", Delivery::Delivered)]);
     assert_eq!(memory.total(), 1);
-    memory.ingest(vec![gateway("a", Delivery::Undelivered)]);
+    memory.ingest(&[gateway("a", Delivery::Undelivered)]);
     assert_eq!(memory.total(), 1);
 }
 
 #[test]
 fn a_variants_delivery_counts_for_the_interaction_that_came_first() {
     let mut memory = Memory::default();
-    memory.ingest(vec![worker("a"), gateway("a", Delivery::Undelivered)]);
+    memory.ingest(&[worker("a"), gateway("a", Delivery::Undelivered)]);
     let variant = report(
         "interaction",
         "a",
@@ -203,14 +196,14 @@ fn a_variants_delivery_counts_for_the_interaction_that_came_first() {
         Witness::Gateway,
         Delivery::Delivered,
     );
-    assert_eq!(memory.ingest(vec![variant]), [Verdict::Variant]);
+    assert_eq!(memory.ingest(&[variant]), [Verdict::Variant]);
     assert_eq!(memory.total(), 1);
 }
 
 #[test]
 fn other_bytes_of_any_other_source_are_a_conflict_that_changes_nothing() {
     let mut memory = Memory::default();
-    memory.ingest(vec![report(
+    memory.ingest(&[report(
         "handoff",
         "h",
         "one",
@@ -218,26 +211,26 @@ fn other_bytes_of_any_other_source_are_a_conflict_that_changes_nothing() {
         Delivery::Delivered,
     )]);
     let other = report("handoff", "h", "two", Witness::Gateway, Delivery::Delivered);
-    assert_eq!(memory.ingest(vec![other]), [Verdict::Conflict]);
+    assert_eq!(memory.ingest(&[other]), [Verdict::Conflict]);
     assert_eq!(memory.total(), 1);
 }
 
 #[test]
 fn a_reversal_undoes_one_event_once_and_nothing_brings_it_back() {
     let mut memory = Memory::default();
-    memory.ingest(vec![worker("a"), worker("b")]);
+    memory.ingest(&[worker("a"), worker("b")]);
     assert_eq!(
-        memory.ingest(vec![reversal("r1", "a"), reversal("r1", "a")]),
+        memory.ingest(&[reversal("r1", "a"), reversal("r1", "a")]),
         [Verdict::Accepted, Verdict::Duplicate]
     );
     assert_eq!(memory.total(), 1);
-    memory.ingest(vec![
+    memory.ingest(&[
         gateway("a", Delivery::Undelivered),
         gateway("a", Delivery::Delivered),
     ]);
     assert_eq!(memory.total(), 1);
     let refused = |verdict: &Verdict| matches!(verdict, Verdict::Rejected(Reason::EventRejected, _));
-    let again = memory.ingest(vec![
+    let again = memory.ingest(&[
         reversal("r2", "a"),
         reversal("r3", "r1"),
         reversal("r4", "none"),
@@ -246,7 +239,7 @@ fn a_reversal_undoes_one_event_once_and_nothing_brings_it_back() {
     assert!(again.iter().all(refused), "{again:?}");
     let mut other_meter = reversal("r6", "b");
     other_meter.event.meter = "unanswered".into();
-    assert!(refused(&memory.ingest(vec![other_meter])[0]));
+    assert!(refused(&memory.ingest(&[other_meter])[0]));
     assert_eq!(memory.total(), 1);
     assert_eq!(memory.keys.len(), 3, "what was refused holds no identity");
 }
@@ -256,10 +249,10 @@ fn an_identity_whose_first_report_was_refused_is_free_for_the_next_in_the_same_b
     let mut memory = Memory::default();
     let mut wrong = reversal("a", "none");
     wrong.hash = Digest::of(b"wrong");
-    let verdicts = memory.ingest(vec![wrong, worker("a")]);
+    let verdicts = memory.ingest(&[wrong, worker("a")]);
     assert_eq!(verdicts[1], Verdict::Accepted);
     assert_eq!(
-        memory.ingest(vec![worker("a")]),
+        memory.ingest(&[worker("a")]),
         [Verdict::Duplicate],
         "the key holds the hash of what was taken"
     );
@@ -269,7 +262,7 @@ fn an_identity_whose_first_report_was_refused_is_free_for_the_next_in_the_same_b
 fn an_event_and_its_reversal_in_one_batch_leave_no_trace_in_usage() {
     let mut memory = Memory::default();
     assert_eq!(
-        memory.ingest(vec![worker("a"), reversal("r", "a")]),
+        memory.ingest(&[worker("a"), reversal("r", "a")]),
         [Verdict::Accepted, Verdict::Accepted]
     );
     assert!(memory.buckets.is_empty());
@@ -303,7 +296,8 @@ proptest! {
         for pass in 0..2 {
             let mut memory = Memory::default();
             for batch in reports.chunks(cut) {
-                memory.ingest(batch.iter().map(|(_, report)| report.clone()).collect());
+                let batch: Vec<_> = batch.iter().map(|(_, report)| report.clone()).collect();
+                memory.ingest(&batch);
             }
             let all: Vec<_> = reports.iter().map(|(_, report)| report.clone()).collect();
             prop_assert_eq!(memory.total(), naive(&all), "pass {}", pass);

@@ -167,7 +167,7 @@ impl Lane {
 
 /// Two runs on one database have no event in common.
 pub(super) fn random() -> String {
-    springtide_runtime::clock::new_boot_id().to_string()
+    springtide_runtime::clock::new_boot_id()
 }
 
 /// A report of the turn of that number: both witnesses' have the same bytes.
