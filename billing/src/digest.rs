@@ -11,9 +11,9 @@ use serde_json::Value;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
-/// A stored or sent digest that is not 32 bytes.
+/// A stored or sent digest of another length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a SHA-256 has 32 bytes, not {0}")]
+#[error("a digest of {0} bytes is none of ours")]
 pub struct WrongLength(pub usize);
 
 impl Digest {
@@ -34,6 +34,13 @@ impl Digest {
         &self.0
     }
 
+    /// Its first half, for what is kept once per event.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut half = [0; 16];
+        half.copy_from_slice(&self.0[..16]);
+        Fingerprint(half)
+    }
+
     /// Compares in a time that does not depend on where the two differ.
     #[must_use]
     pub fn constant_time_equals(&self, other: &Self) -> bool {
@@ -43,6 +50,37 @@ impl Digest {
             .zip(other.0)
             .fold(0, |sum, (one, two)| sum | (one ^ two));
         std::hint::black_box(difference) == 0
+    }
+}
+
+/// The first half of a SHA-256: 128 bits, which nobody can make two texts agree in, at half the room in the largest index.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint([u8; 16]);
+
+impl Fingerprint {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl TryFrom<&[u8]> for Fingerprint {
+    type Error = WrongLength;
+    fn try_from(bytes: &[u8]) -> Result<Self, WrongLength> {
+        bytes.try_into().map(Self).map_err(|_| WrongLength(bytes.len()))
+    }
+}
+
+/// Lower-case hexadecimal.
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fingerprint({self})")
     }
 }
 

@@ -1,5 +1,7 @@
 //! What billing counts of itself.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -8,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::metering::report::Verdict;
+use crate::metering::report::{Examined, Verdict};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatusLabel {
@@ -69,28 +71,19 @@ impl Metrics {
     }
 
     /// Notes a durable transaction.
-    pub fn ingested(
-        &self,
-        verdicts: &[Verdict],
-        times: &[Option<Timestamp>],
-        started: Timestamp,
-        now: Timestamp,
-    ) {
+    pub fn ingested(&self, verdicts: &[Verdict], records: &[Examined], started: Timestamp, now: Timestamp) {
         self.transaction_seconds
             .observe(now.duration_since(started).as_secs_f64());
-        for (verdict, time) in verdicts.iter().zip(times) {
-            let status = match verdict {
-                Verdict::Accepted => "accepted",
-                Verdict::Duplicate => "duplicate",
-                Verdict::Variant => "variant",
-                Verdict::Conflict => "conflict",
-                Verdict::Rejected(..) => "rejected",
-            };
-            self.records.get_or_create(&StatusLabel { status }).inc();
-            if let (Verdict::Accepted, Some(time)) = (verdict, time) {
-                self.lag_seconds
-                    .observe(now.duration_since(*time).as_secs_f64().max(0.0));
+        let mut counts = BTreeMap::<_, u64>::new();
+        for (verdict, record) in verdicts.iter().zip(records) {
+            *counts.entry(verdict.name()).or_default() += 1;
+            if let (Verdict::Accepted, Ok(report)) = (verdict, record) {
+                let lag = now.duration_since(report.event.time).as_secs_f64();
+                self.lag_seconds.observe(lag.max(0.0));
             }
+        }
+        for (status, count) in counts {
+            self.records.get_or_create(&StatusLabel { status }).inc_by(count);
         }
     }
 

@@ -18,6 +18,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::grpc::metering::MeteringService;
 use crate::grpc::tenancy::TenancyService;
+use crate::metering::MAX_MESSAGE;
 use crate::metering::writer::UsageWriter;
 use crate::metrics::Metrics;
 use crate::service_level::ServiceMetrics;
@@ -29,8 +30,8 @@ use crate::web;
 /// Name of the database in readiness.
 const DATABASE: &str = "database";
 const PROBE_INTERVAL: Duration = Duration::from_secs(2);
-/// A full batch of the largest records, with room.
-const MAX_MESSAGE: usize = 64 << 20;
+/// How often it is seen to that there is room ahead for what will be recorded.
+const MONTHS_INTERVAL: Duration = Duration::from_hours(6);
 
 /// Where the server listens.
 #[derive(Args, Clone, Debug)]
@@ -100,10 +101,12 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         webhooks: Webhooks::new().context("webhooks cannot be sent")?,
     };
     let watching = tokio::spawn(watch.run(shutdown.clone()));
+    let making_months = tokio::spawn(make_months(store.clone(), clock.clone(), shutdown.clone()));
     let web_state = web::WebState::new(
         store.clone(),
         clock.clone(),
         Arc::new(web::SystemSecrets::default()),
+        writer.clone(),
     );
     let serving_http = tokio::spawn({
         let shutdown = shutdown.clone();
@@ -135,12 +138,13 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         )
         .await;
     shutdown.cancel();
-    // The services are gone, and with them the writer's last handle: it ends when its queue is empty.
-    writing.await.context("the writer failed")?;
     serving_http
         .await
         .context("the HTTP server failed")?
         .context("the HTTP server failed")?;
+    // The services are gone, and with them the writer's last handle: its tasks end when their queues are empty.
+    writing.await.context("the writer failed")?;
+    making_months.await.context("the task that makes months failed")?;
     probing.await.context("the probe failed")?;
     watching.await.context("the watch failed")?;
     store.close().await;
@@ -194,6 +198,19 @@ async fn open_store(
         tokio::select! {
             () = shutdown.cancelled() => return Ok(None),
             () = tokio::time::sleep(PROBE_INTERVAL) => {}
+        }
+    }
+}
+
+/// Makes room ahead for what will be recorded. Without it nothing is lost: there is a place for what has none.
+async fn make_months(store: Store, clock: Arc<dyn Clock>, shutdown: CancellationToken) {
+    loop {
+        if let Err(error) = store.make_months(clock.now()).await {
+            tracing::error!(error = %with_causes(&error), "the months to come could not be made");
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(MONTHS_INTERVAL) => {}
         }
     }
 }

@@ -292,7 +292,8 @@ async fn usage_survives_kills_and_ends_on_one_bill_and_in_one_export() {
         .map(|line| serde_json::from_slice(line).unwrap())
         .collect();
     assert_eq!(lines.len(), 4);
-    assert_eq!(lines[0]["witnesses"], serde_json::json!(["gateway", "worker"]));
+    let first = lines.iter().find(|line| line["turn"] == "t1").unwrap();
+    assert_eq!(first["witnesses"], serde_json::json!(["gateway", "worker"]));
 
     let draft = program.json(&[
         "invoice", "--tenant", "acme", "--period", "2026-10", "--format", "json",
@@ -465,5 +466,46 @@ async fn minutes_come_out_as_csv_after_a_kill_and_an_excluded_span_is_listed() {
     assert_eq!(
         shown,
         serde_json::json!({"url": "https://acme.example/", "raised": []})
+    );
+}
+
+#[tokio::test]
+async fn a_stream_answers_each_batch_in_its_order_and_ends_at_one_that_is_refused_as_a_whole() {
+    let program = Program::start().await;
+    let channel = program
+        .channel(PeerIdentity::tenant(&acme(), TenantRole::Worker))
+        .await;
+    let batch = |turns: &[&str]| ReportRequest {
+        records: turns.iter().map(|turn| record(turn, Witness::Worker)).collect(),
+    };
+    let batches = [
+        batch(&["t1", "t2"]),
+        batch(&["t2"]),
+        batch(&["t3"]),
+        batch(&[]),
+        batch(&["t4"]),
+    ];
+    let mut answers = MeteringClient::new(channel)
+        .report_stream(tokio_stream::iter(batches))
+        .await
+        .unwrap()
+        .into_inner();
+    for expected in [
+        vec![Status::Accepted, Status::Accepted],
+        vec![Status::Duplicate],
+        vec![Status::Accepted],
+    ] {
+        let answer = answers.message().await.unwrap().unwrap();
+        let statuses: Vec<_> = answer
+            .results
+            .iter()
+            .map(springtide_proto::metering::RecordResult::status)
+            .collect();
+        assert_eq!(statuses, expected);
+    }
+    let refused = answers.message().await.unwrap_err();
+    assert!(
+        refused.message().contains("records must be 1 to 10000"),
+        "{refused}"
     );
 }

@@ -65,6 +65,19 @@ impl InteractionKind {
         }
     }
 
+    /// The kind of that text.
+    pub fn parse(text: &str) -> Result<Self, ApiError> {
+        match text {
+            "answer" => Ok(Self::Answer),
+            "list" => Ok(Self::List),
+            "sorry" => Ok(Self::Sorry),
+            _ => Err(ApiError::invalid(
+                "dimensions.kind",
+                "kind must be answer, list or sorry",
+            )),
+        }
+    }
+
     /// The meter that counts it.
     pub fn meter(self) -> &'static str {
         match self {
@@ -157,17 +170,7 @@ impl Interaction {
                 .find(|d| d.key == key)
                 .map(|d| d.value.clone())
         };
-        let kind = match find("kind").as_deref() {
-            Some("answer") => InteractionKind::Answer,
-            Some("list") => InteractionKind::List,
-            Some("sorry") => InteractionKind::Sorry,
-            _ => {
-                return Err(ApiError::invalid(
-                    "dimensions.kind",
-                    "kind must be answer, list or sorry",
-                ));
-            }
-        };
+        let kind = InteractionKind::parse(&find("kind").unwrap_or_default())?;
         Ok(Self {
             tenant: TenantId::parse(event.tenant.clone())?,
             tenant_uid: TenantUid::parse(event.tenant_uid.clone())?,

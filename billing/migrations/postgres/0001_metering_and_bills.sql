@@ -39,67 +39,93 @@ CREATE TABLE rate_plan (
     PRIMARY KEY (name, uid, generation)
 );
 
--- Identity of an event, for ever: never deleted, never partitioned by time.
-CREATE TABLE event_key (
-    ledger_id BIGINT NOT NULL,
-    source TEXT NOT NULL,
-    id TEXT NOT NULL,
-    hash BYTEA NOT NULL,
-    sequence BIGINT GENERATED ALWAYS AS IDENTITY,
-    PRIMARY KEY (ledger_id, source, id)
+-- A pod and its process start, as it names itself.
+CREATE TABLE reporter (
+    id INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    UNIQUE (name, boot_id)
 );
 
--- `standing`: bits, what all reports of it say together (see metering/standing.rs).
+-- Identity of an event, for ever: never deleted, never partitioned by time. The key is the first half of the SHA-256 of
+-- tenant UID, tenant, source and id; the hash is that of the bytes. Beside it, what changes: `standing` is a set of bits,
+-- what all reports of it say together (see metering/standing.rs); worker and gateway are its first reporters, 0 is none;
+-- delivery is what that gateway says of it, 0 nothing, 1 undelivered, 2 delivered. Half of each page is left for the second
+-- report, which so stays on its page and touches no index.
+CREATE TABLE event_key (
+    key UUID PRIMARY KEY,
+    hash UUID NOT NULL,
+    event_time BIGINT NOT NULL,
+    worker INTEGER NOT NULL,
+    gateway INTEGER NOT NULL,
+    standing SMALLINT NOT NULL,
+    delivery SMALLINT NOT NULL
+) WITH (fillfactor = 50, autovacuum_vacuum_insert_scale_factor = 0.05);
+
+-- What happened, as it came: an encoded UsageEvent. A partition for each month in which it was recorded.
 CREATE TABLE event (
-    sequence BIGINT PRIMARY KEY,
     ledger_id BIGINT NOT NULL,
-    standing BIGINT NOT NULL,
-    source TEXT NOT NULL,
-    id TEXT NOT NULL,
     event_time BIGINT NOT NULL,
     recorded_at BIGINT NOT NULL,
+    key UUID NOT NULL,
     meter TEXT NOT NULL,
     quantity NUMERIC NOT NULL,
-    dimensions TEXT NOT NULL,
-    reversal_of TEXT
-) WITH (fillfactor = 90);
+    payload BYTEA NOT NULL
+) PARTITION BY RANGE (recorded_at);
 CREATE INDEX event_by_time ON event (ledger_id, event_time);
+-- Takes what no month's partition does, so that no event fails for lack of one.
+CREATE TABLE event_of_other_months PARTITION OF event DEFAULT;
 
--- Who reported an event, and whether it was delivered: 0 not said, 1 undelivered, 2 delivered. Outside key and hash.
-CREATE TABLE provenance (
-    sequence BIGINT NOT NULL,
-    witness BIGINT NOT NULL,
-    reporter TEXT NOT NULL,
-    boot_id TEXT NOT NULL,
-    delivery BIGINT NOT NULL,
+-- Reporters of an event beside its first worker and its first gateway: outside key and hash.
+CREATE TABLE further_report (
+    key UUID NOT NULL,
+    witness SMALLINT NOT NULL,
+    reporter INTEGER NOT NULL REFERENCES reporter (id),
+    delivery SMALLINT NOT NULL,
     recorded_at BIGINT NOT NULL,
-    PRIMARY KEY (sequence, witness, reporter, boot_id)
+    PRIMARY KEY (key, witness, reporter)
 );
+
+-- All that was said of an event: witness 0 is not said (over HTTP), 1 a worker, 2 a gateway.
+CREATE VIEW provenance (key, witness, reporter, boot_id, delivery) AS
+    SELECT k.key, CAST(k.standing & 1 AS BIGINT), r.name, r.boot_id, CAST(0 AS BIGINT) FROM event_key k JOIN reporter r ON r.id = k.worker
+    UNION ALL
+    SELECT k.key, CAST(2 AS BIGINT), r.name, r.boot_id, CAST(k.delivery AS BIGINT) FROM event_key k JOIN reporter r ON r.id = k.gateway
+    UNION ALL
+    SELECT f.key, CAST(f.witness AS BIGINT), r.name, r.boot_id, CAST(f.delivery AS BIGINT) FROM further_report f JOIN reporter r ON r.id = f.reporter;
 
 -- Other bytes under an identity that is taken: a variant of an interaction (is_variant = 1), or a conflict.
 CREATE TABLE rival (
-    sequence BIGINT NOT NULL,
+    key BYTEA NOT NULL,
     hash BYTEA NOT NULL,
+    ledger_id BIGINT NOT NULL,
+    identity TEXT NOT NULL,
     payload BYTEA NOT NULL,
     is_variant BIGINT NOT NULL,
     reporter TEXT NOT NULL,
     recorded_at BIGINT NOT NULL,
-    PRIMARY KEY (sequence, hash)
+    PRIMARY KEY (key, hash)
 );
 
--- Records that were wrong in themselves, for people to see.
+-- Records that were wrong in themselves, for people to see and to offer again; with the words of the reporter that sent them
+-- first. What was taken later is marked with when.
 CREATE TABLE rejection (
     peer TEXT NOT NULL,
     hash BYTEA NOT NULL,
     reason TEXT NOT NULL,
     message TEXT NOT NULL,
     payload BYTEA NOT NULL,
+    witness BIGINT NOT NULL,
+    delivery BIGINT NOT NULL,
     reporter TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
     times BIGINT NOT NULL,
     first_at BIGINT NOT NULL,
     last_at BIGINT NOT NULL,
+    taken_at BIGINT,
     PRIMARY KEY (peer, hash, reason)
 );
+CREATE INDEX rejection_by_time ON rejection (first_at, hash);
 
 -- Usage in quarters of an hour: what bills read. The quantity is that which landed in the statement, also below zero.
 CREATE TABLE usage_bucket (

@@ -40,67 +40,91 @@ CREATE TABLE rate_plan (
     PRIMARY KEY (name, uid, generation)
 ) STRICT, WITHOUT ROWID;
 
--- Identity of an event, for ever: never deleted, never partitioned by time.
-CREATE TABLE event_key (
-    ledger_id INTEGER NOT NULL,
-    source TEXT NOT NULL,
-    id TEXT NOT NULL,
-    hash BLOB NOT NULL,
-    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    UNIQUE (ledger_id, source, id)
+-- A pod and its process start, as it names itself.
+CREATE TABLE reporter (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    UNIQUE (name, boot_id)
 ) STRICT;
 
--- `standing`: bits, what all reports of it say together (see metering/standing.rs).
-CREATE TABLE event (
-    sequence INTEGER PRIMARY KEY,
-    ledger_id INTEGER NOT NULL,
+-- Identity of an event, for ever: never deleted. The key is the first half of the SHA-256 of tenant UID, tenant, source and
+-- id; the hash is that of the bytes. Beside it, what changes: `standing` is a set of bits, what all reports of it say together
+-- (see metering/standing.rs); worker and gateway are its first reporters, 0 is none; delivery is what that gateway says of it,
+-- 0 nothing, 1 undelivered, 2 delivered.
+CREATE TABLE event_key (
+    key BLOB PRIMARY KEY,
+    hash BLOB NOT NULL,
+    event_time INTEGER NOT NULL,
+    worker INTEGER NOT NULL,
+    gateway INTEGER NOT NULL,
     standing INTEGER NOT NULL,
-    source TEXT NOT NULL,
-    id TEXT NOT NULL,
+    delivery INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What happened, as it came: an encoded UsageEvent.
+CREATE TABLE event (
+    ledger_id INTEGER NOT NULL,
     event_time INTEGER NOT NULL,
     recorded_at INTEGER NOT NULL,
+    key BLOB NOT NULL,
     meter TEXT NOT NULL,
     quantity TEXT NOT NULL,
-    dimensions TEXT NOT NULL,
-    reversal_of TEXT
+    payload BLOB NOT NULL
 ) STRICT;
 CREATE INDEX event_by_time ON event (ledger_id, event_time);
+CREATE INDEX event_by_record ON event (recorded_at);
 
--- Who reported an event, and whether it was delivered: 0 not said, 1 undelivered, 2 delivered. Outside key and hash.
-CREATE TABLE provenance (
-    sequence INTEGER NOT NULL,
+-- Reporters of an event beside its first worker and its first gateway: outside key and hash.
+CREATE TABLE further_report (
+    key BLOB NOT NULL,
     witness INTEGER NOT NULL,
-    reporter TEXT NOT NULL,
-    boot_id TEXT NOT NULL,
+    reporter INTEGER NOT NULL REFERENCES reporter (id),
     delivery INTEGER NOT NULL,
     recorded_at INTEGER NOT NULL,
-    PRIMARY KEY (sequence, witness, reporter, boot_id)
+    PRIMARY KEY (key, witness, reporter)
 ) STRICT, WITHOUT ROWID;
+
+-- All that was said of an event: witness 0 is not said (over HTTP), 1 a worker, 2 a gateway.
+CREATE VIEW provenance (key, witness, reporter, boot_id, delivery) AS
+    SELECT k.key, CAST(k.standing & 1 AS BIGINT), r.name, r.boot_id, CAST(0 AS BIGINT) FROM event_key k JOIN reporter r ON r.id = k.worker
+    UNION ALL
+    SELECT k.key, CAST(2 AS BIGINT), r.name, r.boot_id, CAST(k.delivery AS BIGINT) FROM event_key k JOIN reporter r ON r.id = k.gateway
+    UNION ALL
+    SELECT f.key, CAST(f.witness AS BIGINT), r.name, r.boot_id, CAST(f.delivery AS BIGINT) FROM further_report f JOIN reporter r ON r.id = f.reporter;
 
 -- Other bytes under an identity that is taken: a variant of an interaction (is_variant = 1), or a conflict.
 CREATE TABLE rival (
-    sequence INTEGER NOT NULL,
+    key BLOB NOT NULL,
     hash BLOB NOT NULL,
+    ledger_id INTEGER NOT NULL,
+    identity TEXT NOT NULL,
     payload BLOB NOT NULL,
     is_variant INTEGER NOT NULL,
     reporter TEXT NOT NULL,
     recorded_at INTEGER NOT NULL,
-    PRIMARY KEY (sequence, hash)
-) STRICT, WITHOUT ROWID;
+    PRIMARY KEY (key, hash)
+) STRICT;
 
--- Records that were wrong in themselves, for people to see.
+-- Records that were wrong in themselves, for people to see and to offer again; with the words of the reporter that sent them
+-- first. What was taken later is marked with when.
 CREATE TABLE rejection (
     peer TEXT NOT NULL,
     hash BLOB NOT NULL,
     reason TEXT NOT NULL,
     message TEXT NOT NULL,
     payload BLOB NOT NULL,
+    witness INTEGER NOT NULL,
+    delivery INTEGER NOT NULL,
     reporter TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
     times INTEGER NOT NULL,
     first_at INTEGER NOT NULL,
     last_at INTEGER NOT NULL,
+    taken_at INTEGER,
     PRIMARY KEY (peer, hash, reason)
-) STRICT, WITHOUT ROWID;
+) STRICT;
+CREATE INDEX rejection_by_time ON rejection (first_at, hash);
 
 -- Usage in quarters of an hour: what bills read. The quantity is that which landed in the statement, also below zero.
 CREATE TABLE usage_bucket (

@@ -4,11 +4,12 @@ use std::io::{BufWriter, Write};
 
 use clap::{Args, ValueEnum};
 use futures::TryStreamExt as _;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::select::TenantArgs;
 use crate::rating::period::Period;
-use crate::store::Store;
+use crate::store::{KeptQuery, Store};
 
 /// Form of an export.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -34,6 +35,24 @@ pub(super) struct KeptArgs {
     /// Name of the tenant whose parts sent it; all tenants if left out
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
+    /// Why it was not counted, as EVENT_REJECTED or EVENT_CONFLICT
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// What first came at this time or later
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// What first came before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// What has this in its message, identity or reporter
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
+    /// What follows the line with this cursor
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+    /// At most so many lines
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u32>,
 }
 
 impl ExportArgs {
@@ -59,7 +78,25 @@ impl ExportArgs {
 impl KeptArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
         let mut out = Lines::new();
-        for kept in store.kept(self.tenant.as_deref()).await? {
+        let Self {
+            tenant,
+            reason,
+            since,
+            until,
+            text,
+            after,
+            limit,
+        } = self;
+        let query = KeptQuery {
+            tenant,
+            reason,
+            since,
+            until,
+            text,
+            after,
+            limit,
+        };
+        for kept in store.kept(&query).await? {
             if !out.write(&kept)? {
                 return Ok(());
             }

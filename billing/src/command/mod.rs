@@ -4,11 +4,16 @@ mod alerts;
 mod bills;
 mod export;
 mod rate;
+mod replay;
 mod select;
 mod service;
 
+#[cfg(test)]
+pub(crate) use replay::replay;
+
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use springtide_runtime::clock::{Clock as _, SystemClock};
 use springtide_runtime::telemetry::{self, TelemetryArgs};
 
 use crate::serve::{ServeArgs, serve};
@@ -76,6 +81,11 @@ enum Command {
     Minutes(service::MinutesArgs),
     /// Let an excluded span count again; not in a period whose bill was issued
     RevokeExclusion(service::RevokeExclusionArgs),
+    /// Offer rejected records again, with the same checks: what only came too early is taken now, as a reversal whose event
+    /// had not arrived. A JSON line for each
+    Replay(replay::ReplayArgs),
+    /// Drop events of months that need not be kept any longer. Their keys and sums stay: none is counted again
+    DropEvents(replay::DropEventsArgs),
     /// Bring the database's tables up to date, making a SQLite file if there is none
     Migrate,
 }
@@ -101,11 +111,14 @@ impl Cli {
             Command::Invoices(args) => args.run(&open(&database_url).await?).await,
             Command::Rate(args) => args.run().await,
             Command::Kept(args) => args.run(&open(&database_url).await?).await,
+            Command::Replay(args) => args.run(&open(&database_url).await?).await,
+            Command::DropEvents(args) => args.run(&open(&database_url).await?).await,
             Command::Migrate => {
                 let store = Store::connect(&database_url, true)
                     .await
                     .context("the database cannot be opened")?;
                 store.migrate().await?;
+                store.make_months(SystemClock.now()).await?;
                 store.close().await;
                 Ok(())
             }

@@ -1,8 +1,11 @@
-//! `Metering.Report`: for the workers and gateways of tenants; `ReportMinutes`: see [`super::minutes`].
+//! `Metering`: for the workers and gateways of tenants, by the batch or as a stream of batches; `ReportMinutes`: see
+//! [`super::minutes`].
 
 use std::sync::Arc;
 
-use springtide_proto::error::{ApiError, Reason};
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
+use springtide_proto::error::ApiError;
 use springtide_proto::metering::metering_server::Metering;
 use springtide_proto::metering::record_result::Status as WireStatus;
 use springtide_proto::metering::{
@@ -11,18 +14,20 @@ use springtide_proto::metering::{
 use springtide_runtime::clock::Clock;
 use springtide_runtime::identity::{PeerIdentity, refused};
 use springtide_runtime::tls::peer_identity;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
+use crate::metering::MAX_RECORDS;
 use crate::metering::examine::{Reporter, examine};
-use crate::metering::report::Verdict;
+use crate::metering::report::{Verdict, answer_of};
 use crate::metering::writer::UsageWriter;
 use crate::metrics::Metrics;
 use crate::store::Store;
 
-/// Most records of a call.
-pub const MAX_RECORDS: usize = 10_000;
+/// Batches of a stream that are on their way to the disk at a time.
+const AHEAD: usize = 2;
 
 /// The service.
+#[derive(Clone)]
 pub struct MeteringService {
     /// Makes batches durable.
     pub writer: UsageWriter,
@@ -38,24 +43,25 @@ pub struct MeteringService {
 impl Metering for MeteringService {
     async fn report(&self, request: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         let peer = reporter_of(&peer_identity(&request)?)?;
-        let ReportRequest { records } = request.into_inner();
-        if !(1..=MAX_RECORDS).contains(&records.len()) {
-            let message = format!("records must be 1 to {MAX_RECORDS}, not {}", records.len());
-            return Err(ApiError::invalid("records", message).into());
-        }
-        let now = self.clock.now();
-        let examined = records
-            .into_iter()
-            .map(|record| examine(record, &peer, now))
-            .collect();
-        let verdicts = self
-            .writer
-            .write(examined)
-            .await
-            .inspect_err(|_| self.metrics.report_failed())?;
-        Ok(Response::new(ReportResponse {
-            results: verdicts.into_iter().map(result_of).collect(),
-        }))
+        Ok(Response::new(self.take(request.into_inner(), &peer).await?))
+    }
+
+    type ReportStreamStream = BoxStream<'static, Result<ReportResponse, Status>>;
+
+    async fn report_stream(
+        &self,
+        request: Request<Streaming<ReportRequest>>,
+    ) -> Result<Response<Self::ReportStreamStream>, Status> {
+        let peer = reporter_of(&peer_identity(&request)?)?;
+        let service = self.clone();
+        let answers = request
+            .into_inner()
+            .map(move |batch| {
+                let (service, peer) = (service.clone(), peer.clone());
+                async move { Ok(service.take(batch?, &peer).await?) }
+            })
+            .buffered(AHEAD);
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn report_minutes(
@@ -69,34 +75,52 @@ impl Metering for MeteringService {
     }
 }
 
+impl MeteringService {
+    /// Makes a batch durable; a result for each record.
+    async fn take(&self, request: ReportRequest, peer: &Reporter) -> Result<ReportResponse, ApiError> {
+        let ReportRequest { records } = request;
+        if !(1..=MAX_RECORDS).contains(&records.len()) {
+            let message = format!("records must be 1 to {MAX_RECORDS}, not {}", records.len());
+            return Err(ApiError::invalid("records", message));
+        }
+        let now = self.clock.now();
+        let examined = records
+            .into_iter()
+            .map(|record| examine(record, peer, now))
+            .collect();
+        let verdicts = self
+            .writer
+            .write(examined)
+            .await
+            .inspect_err(|_| self.metrics.report_failed())?;
+        Ok(ReportResponse {
+            results: verdicts.iter().map(result_of).collect(),
+        })
+    }
+}
+
 fn reporter_of(identity: &PeerIdentity) -> Result<Reporter, ApiError> {
     match identity {
         PeerIdentity::Tenant { tenant, role } => Ok(Reporter {
             tenant: tenant.clone(),
-            role: *role,
+            role: Some(*role),
         }),
         PeerIdentity::System(_) => Err(refused()),
     }
 }
 
-fn result_of(verdict: Verdict) -> RecordResult {
-    let plain = |status: WireStatus| RecordResult {
-        status: status.into(),
-        ..RecordResult::default()
+fn result_of(verdict: &Verdict) -> RecordResult {
+    let status = match verdict {
+        Verdict::Accepted => WireStatus::Accepted,
+        Verdict::Duplicate => WireStatus::Duplicate,
+        Verdict::Variant => WireStatus::Variant,
+        Verdict::Conflict => WireStatus::Conflict,
+        Verdict::Rejected(..) => WireStatus::Rejected,
     };
-    match verdict {
-        Verdict::Accepted => plain(WireStatus::Accepted),
-        Verdict::Duplicate => plain(WireStatus::Duplicate),
-        Verdict::Variant => plain(WireStatus::Variant),
-        Verdict::Conflict => RecordResult {
-            reason: Reason::EventConflict.as_str().to_owned(),
-            message: "another event of this identity is known; the first one stands".to_owned(),
-            ..plain(WireStatus::Conflict)
-        },
-        Verdict::Rejected(reason, message) => RecordResult {
-            reason: reason.as_str().to_owned(),
-            message,
-            ..plain(WireStatus::Rejected)
-        },
+    let (reason, message) = answer_of(verdict).unwrap_or_default();
+    RecordResult {
+        status: status.into(),
+        reason: reason.to_owned(),
+        message,
     }
 }

@@ -16,8 +16,9 @@ use springtide_runtime::clock::ManualClock;
 use springtide_runtime::identity::{PeerIdentity, SystemRole, TenantRole};
 use tonic::Request;
 
-use super::metering::{MAX_RECORDS, MeteringService};
+use super::metering::MeteringService;
 use super::tenancy::TenancyService;
+use crate::metering::MAX_RECORDS;
 use crate::metering::writer::UsageWriter;
 use crate::metrics::Metrics;
 use crate::store::Store;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
 use springtide_proto::error::{ApiError, Reason};
-use springtide_proto::event::{INTERACTION_SOURCE, Interaction, MAX_EVENT, interaction_id};
-use springtide_proto::ids::{TenantId, TenantUid};
+use springtide_proto::event::{INTERACTION_SOURCE, InteractionKind, MAX_EVENT, interaction_id};
+use springtide_proto::ids::{ConversationId, PoolId, TenantId, TenantUid, TurnId};
 use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witness};
 use springtide_proto::time::timestamp_from_wire;
 use springtide_runtime::identity::TenantRole;
@@ -24,13 +24,13 @@ const MAX_KEY: usize = 32;
 const MAX_VALUE: usize = 64;
 const MAX_REPORTER: usize = 253;
 
-/// A part of a tenant, proven by its certificate.
+/// A part of a tenant, proven by its certificate, or the client firm itself, by its token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reporter {
     /// Whose.
     pub tenant: TenantId,
-    /// Which part.
-    pub role: TenantRole,
+    /// Which part; `None` is the client firm, over HTTP.
+    pub role: Option<TenantRole>,
 }
 
 /// Checks everything about a record that can be known without the store.
@@ -48,20 +48,63 @@ pub fn examine(record: Record, peer: &Reporter, now: Timestamp) -> Examined {
         .and_then(|provenance| Ok((provenance, event_of(&payload, peer, now)?)));
     match checked {
         Ok((provenance, (party, event))) => Ok(Box::new(Report {
+            key: party.event_key(&event.source, &event.id),
             party,
             event,
             hash,
             payload,
             provenance,
         })),
-        Err(error) => Err(Box::new(rejection(payload, hash, &reporter, peer, error))),
+        Err(error) => {
+            let said = Provenance {
+                witness: Witness::try_from(witness).unwrap_or(Witness::Unspecified),
+                delivery: Delivery::try_from(delivery).unwrap_or(Delivery::Unspecified),
+                reporter: printable(&reporter, MAX_REPORTER),
+                boot_id: printable(&boot_id, MAX_SOURCE),
+            };
+            Err(Box::new(rejection(payload, hash, said, peer, error)))
+        }
     }
 }
 
-fn rejection(
+/// Checks a record that was rejected once, with the words of the one who sent it first.
+pub fn examine_again(peer: &str, record: &Record, now: Timestamp) -> Examined {
+    let role = match record.witness() {
+        Witness::Worker => Some(TenantRole::Worker),
+        Witness::Gateway => Some(TenantRole::Gateway),
+        Witness::Unspecified => None,
+    };
+    match TenantId::parse(peer) {
+        Ok(tenant) => examine(record.clone(), &Reporter { tenant, role }, now),
+        Err(error) => {
+            let payload = record.usage_event.to_vec();
+            let hash = Digest::of(&payload);
+            let said = Provenance {
+                witness: record.witness(),
+                delivery: record.delivery(),
+                reporter: record.reporter.clone(),
+                boot_id: record.boot_id.clone(),
+            };
+            Err(Box::new(Rejection {
+                peer: peer.to_owned(),
+                payload,
+                hash,
+                witness: said.witness,
+                delivery: said.delivery,
+                reporter: said.reporter,
+                boot_id: said.boot_id,
+                reason: Reason::EventRejected,
+                message: error.message,
+            }))
+        }
+    }
+}
+
+/// What is kept of a record that is not taken.
+pub fn rejection(
     mut payload: Vec<u8>,
     hash: Digest,
-    reporter: &str,
+    said: Provenance,
     peer: &Reporter,
     error: ApiError,
 ) -> Rejection {
@@ -71,11 +114,12 @@ fn rejection(
         message,
         field,
     } = error;
-    let printable: String = reporter
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(MAX_REPORTER)
-        .collect();
+    let Provenance {
+        witness,
+        delivery,
+        reporter,
+        boot_id,
+    } = said;
     // Of the table, a record's own faults are all EVENT_REJECTED; what the identity may not do keeps its reason.
     let reason = if reason == Reason::PermissionDenied {
         reason
@@ -89,10 +133,17 @@ fn rejection(
         peer: peer.tenant.to_string(),
         payload,
         hash,
-        reporter: printable,
+        witness,
+        delivery,
+        reporter,
+        boot_id,
         reason,
         message,
     }
+}
+
+fn printable(text: &str, longest: usize) -> String {
+    text.chars().filter(|c| !c.is_control()).take(longest).collect()
 }
 
 fn provenance_of(
@@ -104,8 +155,9 @@ fn provenance_of(
 ) -> Result<Provenance, ApiError> {
     let witness = Witness::try_from(witness).unwrap_or(Witness::Unspecified);
     let expected = match peer.role {
-        TenantRole::Worker => Witness::Worker,
-        TenantRole::Gateway => Witness::Gateway,
+        Some(TenantRole::Worker) => Witness::Worker,
+        Some(TenantRole::Gateway) => Witness::Gateway,
+        None => Witness::Unspecified,
     };
     if witness != expected {
         return Err(ApiError::new(
@@ -135,6 +187,31 @@ fn event_of(payload: &[u8], peer: &Reporter, now: Timestamp) -> Result<(Party, E
             format!("usage_event is longer than {MAX_EVENT} bytes"),
         ));
     }
+    let (party, event) = fields_of(payload, now)?;
+    if party.tenant != peer.tenant {
+        return Err(ApiError::new(
+            Reason::PermissionDenied,
+            "tenant is not the one that this certificate belongs to",
+        ));
+    }
+    if event.source == INTERACTION_SOURCE && peer.role.is_none() {
+        return Err(ApiError::invalid(
+            "source",
+            format!("source {INTERACTION_SOURCE} is what workers and gateways alone report"),
+        ));
+    }
+    if event.source == INTERACTION_SOURCE && event.reversal_of.is_none() {
+        check_interaction(&event)?;
+    }
+    Ok((party, event))
+}
+
+/// An event as it was taken once.
+pub fn stored_event(payload: &[u8]) -> Result<(Party, Event), ApiError> {
+    fields_of(payload, Timestamp::MAX)
+}
+
+fn fields_of(payload: &[u8], now: Timestamp) -> Result<(Party, Event), ApiError> {
     let wire = UsageEvent::decode(payload)
         .map_err(|_| ApiError::invalid("usage_event", "usage_event is not an encoded UsageEvent"))?;
     let UsageEvent {
@@ -152,12 +229,6 @@ fn event_of(payload: &[u8], peer: &Reporter, now: Timestamp) -> Result<(Party, E
         tenant_uid: TenantUid::parse(tenant_uid)?,
         tenant: TenantId::parse(tenant)?,
     };
-    if party.tenant != peer.tenant {
-        return Err(ApiError::new(
-            Reason::PermissionDenied,
-            "tenant is not the one that this certificate belongs to",
-        ));
-    }
     let event = Event {
         source: text("source", &source, MAX_SOURCE)?,
         id: text("id", &id, MAX_EVENT_ID)?,
@@ -172,28 +243,26 @@ fn event_of(payload: &[u8], peer: &Reporter, now: Timestamp) -> Result<(Party, E
             Some(text("reversal_of", &reversal_of, MAX_EVENT_ID)?)
         },
     };
-    if event.source == INTERACTION_SOURCE && event.reversal_of.is_none() {
-        check_interaction(payload, &event)?;
-    }
     Ok((party, event))
 }
 
 /// An interaction says the same in its identity, its meter and its dimensions.
-fn check_interaction(payload: &[u8], event: &Event) -> Result<(), ApiError> {
-    let interaction = Interaction::decode(payload)?;
-    if event.id != interaction_id(&interaction.conversation, &interaction.turn) {
+fn check_interaction(event: &Event) -> Result<(), ApiError> {
+    let find = |key: &str| event.dimensions.get(key).map_or("", String::as_str);
+    let kind = InteractionKind::parse(find("kind"))?;
+    PoolId::parse(find("pool"))?;
+    let conversation = ConversationId::parse(find("conversation"))?;
+    let turn = TurnId::parse(find("turn"))?;
+    if event.id != interaction_id(&conversation, &turn) {
         return Err(ApiError::invalid(
             "id",
             "id of an interaction must be its conversation/turn",
         ));
     }
-    if event.meter != interaction.kind.meter() {
+    if event.meter != kind.meter() {
         return Err(ApiError::invalid(
             "meter",
-            format!(
-                "meter of this kind of interaction must be {}",
-                interaction.kind.meter()
-            ),
+            format!("meter of this kind of interaction must be {}", kind.meter()),
         ));
     }
     if event.quantity != Exact::new(1, 0) {

@@ -1,6 +1,6 @@
 //! From a report to what is counted.
 //!
-//! - An *event* is a thing that happened and may cost; its *identity* is (ledger, source, id). A *report* is a witness
+//! - An *event* is a thing that happened and may cost; its *identity* is (ledger, source, id), its *key* a fingerprint of that. A *report* is a witness
 //!   saying that it happened; an event has one or more.
 //! - A *ledger* is where usage of one (tenant UID, tenant name) gathers, whether or not an account is registered for it:
 //!   usage that comes before its account is kept, and a name that does not belong to a UID reaches nobody's bill.
@@ -8,6 +8,11 @@
 //!   customer, whether it was undone. It alone decides whether the event is *billable*.
 //! - [`examine`] turns a wire record into a report or a rejection; [`decide`] says what a batch of reports changes; the
 //!   store applies it in one transaction; [`writer`] merges concurrent batches into one.
+
+/// Most records of a call.
+pub const MAX_RECORDS: usize = 10_000;
+/// Largest message or body: a full batch of the largest records, with room.
+pub const MAX_MESSAGE: usize = 64 << 20;
 
 pub mod decide;
 pub mod examine;

@@ -7,7 +7,7 @@ use springtide_proto::error::Reason;
 use springtide_proto::ids::{TenantId, TenantUid};
 use springtide_proto::metering::{Delivery, Witness};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Fingerprint};
 use crate::rating::number::Exact;
 use crate::rating::period::BUCKET_SECONDS;
 use crate::rating::plan::IDENTIFYING_DIMENSIONS;
@@ -19,6 +19,17 @@ pub struct Party {
     pub tenant_uid: TenantUid,
     /// Name.
     pub tenant: TenantId,
+}
+
+/// An event's identity for ever: the fingerprint of its tenant's UID and name, its source and its id.
+pub type EventKey = Fingerprint;
+
+impl Party {
+    /// The key of this party's event. None of the parts holds a control character, so none runs into the next.
+    pub fn event_key(&self, source: &str, id: &str) -> EventKey {
+        let parts = [self.tenant_uid.as_str(), self.tenant.as_str(), source, id];
+        Digest::of(parts.join("\0").as_bytes()).fingerprint()
+    }
 }
 
 /// What happened.
@@ -47,12 +58,37 @@ pub struct Report {
     pub party: Party,
     /// What.
     pub event: Event,
+    /// Its identity.
+    pub key: EventKey,
     /// Of the bytes as they came.
     pub hash: Digest,
     /// The bytes as they came.
     pub payload: Vec<u8>,
     /// Who says it.
     pub provenance: Provenance,
+}
+
+impl Report {
+    /// What is kept if it may not be taken.
+    pub fn rejected(&self, reason: Reason, message: String) -> Rejection {
+        let Provenance {
+            witness,
+            delivery,
+            reporter,
+            boot_id,
+        } = self.provenance.clone();
+        Rejection {
+            peer: self.party.tenant.to_string(),
+            payload: self.payload.clone(),
+            hash: self.hash,
+            witness,
+            delivery,
+            reporter,
+            boot_id,
+            reason,
+            message,
+        }
+    }
 }
 
 /// Who says it: outside the event's identity and hash.
@@ -77,8 +113,14 @@ pub struct Rejection {
     pub payload: Vec<u8>,
     /// Of the whole bytes.
     pub hash: Digest,
+    /// As which part, as it said.
+    pub witness: Witness,
+    /// Whether it reached the customer, as it said.
+    pub delivery: Delivery,
     /// Pod, as far as it is known.
     pub reporter: String,
+    /// Process start of that pod, as far as it is known.
+    pub boot_id: String,
     /// From the table of reasons.
     pub reason: Reason,
     /// A sentence.
@@ -101,6 +143,31 @@ pub enum Verdict {
     Conflict,
     /// Wrong in itself.
     Rejected(Reason, String),
+}
+
+impl Verdict {
+    /// As metrics and JSON name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Variant => "variant",
+            Self::Conflict => "conflict",
+            Self::Rejected(..) => "rejected",
+        }
+    }
+}
+
+/// The reason and the sentence that go with a verdict that is no success.
+pub fn answer_of(verdict: &Verdict) -> Option<(&'static str, String)> {
+    match verdict {
+        Verdict::Accepted | Verdict::Duplicate | Verdict::Variant => None,
+        Verdict::Conflict => Some((
+            Reason::EventConflict.as_str(),
+            "another event of this identity is known; the first one stands".to_owned(),
+        )),
+        Verdict::Rejected(reason, message) => Some((reason.as_str(), message.clone())),
+    }
 }
 
 /// Which part of a ledger's usage an event belongs to: bills read usage summed by these.
@@ -130,12 +197,19 @@ impl Event {
     }
 }
 
-/// Dimensions as canonical JSON.
+/// Dimensions, which come sorted by their keys, as canonical JSON.
 pub fn dimensions_to_json<'a>(dimensions: impl Iterator<Item = (&'a String, &'a String)>) -> String {
-    let fields = dimensions
-        .map(|(key, value)| (key.clone(), value.clone().into()))
-        .collect();
-    crate::digest::canonical_json(&serde_json::Value::Object(fields))
+    let mut text = String::from("{");
+    for (position, (key, value)) in dimensions.enumerate() {
+        if position > 0 {
+            text.push(',');
+        }
+        text.push_str(&serde_json::Value::from(key.as_str()).to_string());
+        text.push(':');
+        text.push_str(&serde_json::Value::from(value.as_str()).to_string());
+    }
+    text.push('}');
+    text
 }
 
 #[cfg(test)]

@@ -5,20 +5,20 @@ use springtide_proto::metering::{Delivery, Witness};
 
 /// A set of facts about an event, stored as an integer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Standing(i64);
+pub struct Standing(i16);
 
 /// A worker reported it.
-const WORKER: i64 = 1;
+const WORKER: i16 = 1;
 /// A gateway reported it.
-const GATEWAY: i64 = 1 << 1;
+const GATEWAY: i16 = 1 << 1;
 /// A gateway said that it reached the customer.
-const DELIVERED: i64 = 1 << 2;
+const DELIVERED: i16 = 1 << 2;
 /// A gateway said that it did not.
-const UNDELIVERED: i64 = 1 << 3;
+const UNDELIVERED: i16 = 1 << 3;
 /// A later event undid it.
-const REVERSED: i64 = 1 << 4;
+const REVERSED: i16 = 1 << 4;
 /// It undoes an earlier event, and counts for nothing itself.
-const REVERSAL: i64 = 1 << 5;
+const REVERSAL: i16 = 1 << 5;
 
 /// SQL that is true for a standing that is billable, where the column is named `standing`. Says what
 /// [`Standing::is_billable`] says; understood by both databases.
@@ -83,12 +83,12 @@ impl Standing {
     }
 
     /// As it is stored.
-    pub fn to_stored(self) -> i64 {
+    pub fn to_stored(self) -> i16 {
         self.0
     }
 
     /// As it was stored.
-    pub fn from_stored(stored: i64) -> Self {
+    pub fn from_stored(stored: i16) -> Self {
         Self(stored)
     }
 }

@@ -1,21 +1,26 @@
-//! One task writes all usage. Batches that come while a transaction is on its way to the disk are merged into the next
-//! one, so that many small reports cost few syncs. What a caller hears is heard after the commit.
+//! A few tasks write all usage. Small batches have a task of their own, which merges those that come while a transaction is
+//! on its way to the disk into the next one: many small reports cost few syncs, and wait for no large batch. Large batches
+//! go by tenant, so that the two witnesses of an event do not meet in two transactions. What a caller hears is heard after
+//! the commit.
 
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use springtide_proto::error::{ApiError, Reason};
 use springtide_runtime::clock::Clock;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::report::{Examined, Verdict};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
-/// Batches that may wait; more wait in their callers.
+/// Batches that may wait for a task; more wait in their callers.
 const QUEUE: usize = 64;
+/// Records up to which a batch is small.
+const SMALL: usize = 500;
 /// Records after which no further batch is merged into a transaction.
-const ENOUGH: usize = 20_000;
+const ENOUGH: usize = 10_000;
 
 type Answer = Result<Vec<Verdict>, ApiError>;
 
@@ -24,36 +29,58 @@ struct Submission {
     answer: oneshot::Sender<Answer>,
 }
 
-/// Where handlers put their batches. The task ends when all of these are gone.
+/// Where handlers put their batches. The tasks end when all of these are gone.
 #[derive(Clone, Debug)]
 pub struct UsageWriter {
-    submissions: mpsc::Sender<Submission>,
+    small: mpsc::Sender<Submission>,
+    large: Vec<mpsc::Sender<Submission>>,
 }
 
 impl UsageWriter {
-    /// Starts the task.
+    /// Starts the tasks.
     pub fn start(store: Store, clock: Arc<dyn Clock>, metrics: Metrics) -> (Self, JoinHandle<()>) {
-        let (submissions, waiting) = mpsc::channel(QUEUE);
+        let mut tasks = JoinSet::new();
+        let writers = store.writers();
         let writing = Writing {
             store,
             clock,
             metrics,
         };
-        (Self { submissions }, tokio::spawn(writing.run(waiting)))
+        let mut start = || {
+            let (submissions, waiting) = mpsc::channel(QUEUE);
+            tasks.spawn(writing.clone().run(waiting));
+            submissions
+        };
+        let small = start();
+        let large = (0..writers).map(|_| start()).collect();
+        let all = tokio::spawn(async move { while tasks.join_next().await.is_some() {} });
+        (Self { small, large }, all)
     }
 
     /// Makes a batch durable; a verdict for each record, in order. That the caller goes away stops nothing.
     pub async fn write(&self, records: Vec<Examined>) -> Answer {
         let (answer, result) = oneshot::channel();
         let ended = |()| ApiError::new(Reason::Unavailable, "billing is shutting down; try again");
-        self.submissions
+        self.task_for(&records)
             .send(Submission { records, answer })
             .await
             .map_err(|_| ended(()))?;
         result.await.map_err(|_| ended(()))?
     }
+
+    fn task_for(&self, records: &[Examined]) -> &mpsc::Sender<Submission> {
+        if records.len() <= SMALL {
+            return &self.small;
+        }
+        let tenant = records.iter().find_map(|record| record.as_ref().ok());
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let number = hasher.hash_one(tenant.map(|report| &report.party)) % self.large.len().max(1) as u64;
+        let position = usize::try_from(number).unwrap_or_default();
+        self.large.get(position).unwrap_or(&self.small)
+    }
 }
 
+#[derive(Clone)]
 struct Writing {
     store: Store,
     clock: Arc<dyn Clock>,
@@ -75,32 +102,34 @@ impl Writing {
     }
 
     async fn write_group(&self, mut group: Vec<Submission>) {
-        if group.len() == 1 {
-            for submission in group {
-                self.write_alone(submission).await;
-            }
-            return;
+        let mut records = Vec::new();
+        let mut callers = Vec::with_capacity(group.len());
+        for submission in &mut group {
+            callers.push(submission.records.len());
+            records.append(&mut submission.records);
         }
-        let sizes: Vec<_> = group.iter().map(|submission| submission.records.len()).collect();
-        let merged = group
-            .iter()
-            .flat_map(|submission| submission.records.iter().cloned())
-            .collect();
-        match self.ingest(merged).await {
+        let outcome = self.ingest(&records).await;
+        match outcome {
             Ok(mut verdicts) => {
-                for (submission, size) in group.into_iter().zip(sizes) {
+                for (submission, size) in group.into_iter().zip(callers) {
                     let rest = verdicts.split_off(size.min(verdicts.len()));
                     // A caller that went away does not hear it; its batch is durable all the same.
                     drop(submission.answer.send(Ok(std::mem::replace(&mut verdicts, rest))));
                 }
             }
-            Err(error) if error.is_about_the_data() => {
+            Err(error) if error.is_about_the_data() && group.len() > 1 => {
                 tracing::warn!(
                     batches = group.len(),
                     "a merged transaction failed, each batch is tried alone"
                 );
-                for submission in group.drain(..) {
-                    self.write_alone(submission).await;
+                for (submission, size) in group.into_iter().zip(callers) {
+                    let rest = records.split_off(size.min(records.len()));
+                    let own = std::mem::replace(&mut records, rest);
+                    drop(
+                        submission
+                            .answer
+                            .send(self.ingest(&own).await.map_err(ApiError::from)),
+                    );
                 }
             }
             Err(error) => {
@@ -112,21 +141,11 @@ impl Writing {
         }
     }
 
-    async fn write_alone(&self, submission: Submission) {
-        let Submission { records, answer } = submission;
-        let result = self.ingest(records).await.map_err(ApiError::from);
-        drop(answer.send(result));
-    }
-
-    async fn ingest(&self, records: Vec<Examined>) -> Result<Vec<Verdict>, StoreError> {
-        let times: Vec<_> = records
-            .iter()
-            .map(|record| record.as_ref().ok().map(|report| report.event.time))
-            .collect();
+    async fn ingest(&self, records: &[Examined]) -> Result<Vec<Verdict>, StoreError> {
         let started = self.clock.now();
         let verdicts = self.store.ingest(records, started).await?;
-        let now = self.clock.now();
-        self.metrics.ingested(&verdicts, &times, started, now);
+        self.metrics
+            .ingested(&verdicts, records, started, self.clock.now());
         Ok(verdicts)
     }
 }

@@ -33,6 +33,12 @@ pub enum StoreError {
     /// The database is away, full, or refuses.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+    /// Another transaction took an identity, or changed how an event stands, after this one had read it.
+    #[error("another transaction was faster, several times")]
+    Overtaken,
+    /// A cursor that no page ended with.
+    #[error("the cursor is none that a page ended with")]
+    Cursor,
     /// A sum beyond what is kept.
     #[error("a sum of usage has too many digits")]
     Overflow(#[from] Overflow),
@@ -48,6 +54,18 @@ impl StoreError {
     /// Reads a stored value; the error names it.
     pub(super) fn unreadable(what: &'static str) -> Self {
         Self::Unreadable { what }
+    }
+
+    /// The same transaction may succeed when it reads anew.
+    pub(super) fn is_overtaken(&self) -> bool {
+        match self {
+            Self::Overtaken => true,
+            // A key that is there by now; a circle of waiting transactions.
+            Self::Database(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| code == "23505" || code == "40P01"),
+            _ => false,
+        }
     }
 
     /// The records are at fault and not the database: others would be taken.

@@ -1,14 +1,14 @@
 //! Billed interactions one by one, in the order of their time, as a stream: a month of a big tenant fits no memory.
 
-use std::collections::BTreeMap;
-
 use futures::stream::{BoxStream, StreamExt as _};
 use jiff::Timestamp;
 use serde::Serialize;
+use springtide_proto::event::INTERACTION_SOURCE;
 
 use super::ingest::{instant_of, nanosecond_of};
 use super::{Store, StoreError, on_readers};
 use crate::metering::decide::LedgerId;
+use crate::metering::examine::stored_event;
 use crate::metering::standing::{Standing, billable_sql};
 use crate::rating::period::Bounds;
 
@@ -31,13 +31,13 @@ pub struct ExportedEvent {
     pub witnesses: Vec<&'static str>,
 }
 
-type Row = (i64, i64, String, String);
+type Row = (i64, i16, String, Vec<u8>);
 
 const SELECT: &str = concat!(
-    "SELECT event_time, standing, meter, dimensions FROM event
-     WHERE ledger_id = $1 AND event_time >= $2 AND event_time < $3 AND source = 'interaction' AND ",
+    "SELECT e.event_time, k.standing, e.meter, e.payload FROM event e JOIN event_key k ON k.key = e.key
+     WHERE e.ledger_id = $1 AND e.event_time >= $2 AND e.event_time < $3 AND ",
     billable_sql!(),
-    " ORDER BY event_time, sequence"
+    " ORDER BY e.event_time, e.key"
 );
 
 impl Store {
@@ -59,17 +59,22 @@ impl Store {
                 .bind(to)
                 .fetch(pool)
                 .map(move |row| exported(&tenant, row?))
+                .filter_map(async |event| event.transpose())
                 .boxed()
         })
     }
 }
 
-fn exported(tenant: &str, row: Row) -> Result<ExportedEvent, StoreError> {
-    let (time, standing, meter, dimensions) = row;
-    let mut dimensions: BTreeMap<String, String> =
-        serde_json::from_str(&dimensions).map_err(|_| StoreError::unreadable("dimensions"))?;
+/// `None` for what is no interaction.
+fn exported(tenant: &str, row: Row) -> Result<Option<ExportedEvent>, StoreError> {
+    let (time, standing, meter, payload) = row;
+    let (_, event) = stored_event(&payload).map_err(|_| StoreError::unreadable("event"))?;
+    if event.source != INTERACTION_SOURCE {
+        return Ok(None);
+    }
+    let mut dimensions = event.dimensions;
     let mut take = |key: &str| dimensions.remove(key).unwrap_or_default();
-    Ok(ExportedEvent {
+    Ok(Some(ExportedEvent {
         tenant: tenant.to_owned(),
         conversation: take("conversation"),
         turn: take("turn"),
@@ -77,5 +82,5 @@ fn exported(tenant: &str, row: Row) -> Result<ExportedEvent, StoreError> {
         meter,
         kind: take("kind"),
         witnesses: Standing::from_stored(standing).witnesses(),
-    })
+    }))
 }

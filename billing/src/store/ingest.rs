@@ -1,55 +1,67 @@
-//! One batch, one transaction: hold the ledgers, claim identities, load what is known, decide, write, commit.
+//! One batch, one transaction: hold the ledgers, look up what is known, decide, write, commit.
+//!
+//! Between the look-up and the write another transaction may take one of the identities, or change how one stands; the
+//! write says so and is done again, alone in its ledgers.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 use springtide_proto::error::Reason;
 use sqlx::SqlStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
+use super::reporters::ReporterIds;
 use super::{Store, StoreError};
-use crate::digest::Digest;
+use crate::digest::{Digest, Fingerprint};
 use crate::metering::decide::{
-    Candidate, Changes, Identity, LedgerId, NewEvent, OpenLedger, Sequence, Tracked, TrackedEvents, claims,
-    decide, referred,
+    Candidate, Changes, Known, KnownEvents, LedgerId, Marks, OpenLedger, decide, keys, unclear,
 };
-use crate::metering::report::{Event, Examined, Party, Rejection, Report, Verdict, dimensions_to_json};
-use crate::metering::standing::Standing;
-use crate::rating::number::Exact;
+use crate::metering::examine::stored_event;
+use crate::metering::report::{EventKey, Examined, Party, Report, Verdict};
+
+/// Tries of a transaction that others overtake; all but the first are alone in their ledgers.
+const ATTEMPTS: u32 = 4;
 
 /// (tenant UID, tenant, ledger, open statement).
 pub(super) type LedgerRow = (String, String, i64, i64);
-/// (sequence, ledger, source, id, hash, standing, time, meter, quantity in billionths, dimensions, reversal of).
-pub(super) type KnownRow = (
-    i64,
-    i64,
-    String,
-    String,
-    Vec<u8>,
-    i64,
-    i64,
-    String,
-    String,
-    String,
-    Option<String>,
-);
+
+/// What is kept of an event beside its key.
+pub(super) struct KeyRow {
+    pub(super) key: EventKey,
+    pub(super) hash: Fingerprint,
+    pub(super) event_time: i64,
+    pub(super) marks: Marks,
+}
+
+/// Where an event's bytes are.
+pub(super) struct Place {
+    pub(super) key: EventKey,
+    pub(super) ledger: LedgerId,
+    pub(super) event_time: i64,
+}
+
+/// How a transaction holds its ledgers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Others may take usage at the same time.
+    Shared,
+    /// Nobody else may.
+    Alone,
+}
 
 /// What ingest asks of a transaction of either database.
 pub(super) trait IngestTransaction {
     /// (tenant UID, tenant) of those UIDs that are registered.
     async fn registered_names(&mut self, uids: &[String]) -> Result<Vec<(String, String)>, StoreError>;
     /// The parties' ledgers, made where missing, whose open statements cannot be closed until the transaction ends.
-    async fn hold_ledgers(&mut self, parties: &[&Party]) -> Result<Vec<LedgerRow>, StoreError>;
-    /// Inserts the identities that are new and returns those.
-    async fn claim(
-        &mut self,
-        claims: &BTreeMap<Identity, Digest>,
-    ) -> Result<Vec<(Sequence, i64, String, String)>, StoreError>;
-    /// Those of the identities that have an event, held until the transaction ends.
-    async fn load_known(&mut self, identities: &[&Identity]) -> Result<Vec<KnownRow>, StoreError>;
-    /// Writes what was decided.
-    async fn apply(&mut self, changes: &Changes, now: i64) -> Result<(), StoreError>;
+    async fn hold_ledgers(&mut self, parties: &[&Party], hold: Hold) -> Result<Vec<LedgerRow>, StoreError>;
+    /// Those of the keys that are known. The keys come sorted.
+    async fn find(&mut self, keys: &[EventKey]) -> Result<Vec<KeyRow>, StoreError>;
+    /// The bytes of events, of those that were not dropped for their age.
+    async fn payloads(&mut self, places: &[Place]) -> Result<Vec<(EventKey, Vec<u8>)>, StoreError>;
+    /// Writes what was decided; [`StoreError::Overtaken`] if that is not what is there any more.
+    async fn apply(&mut self, changes: &Changes<'_>, now: i64) -> Result<(), StoreError>;
     /// Makes it durable.
     async fn finish(self) -> Result<(), StoreError>;
 }
@@ -69,40 +81,83 @@ pub(super) fn migrations(texts: [(&'static str, &'static str); 2]) -> Migrator {
     Migrator::with_migrations(migrations.collect())
 }
 
+/// One call of [`Store::ingest`].
+struct Batch<'a> {
+    records: &'a [Examined],
+    reporters: &'a ReporterIds,
+    now: Timestamp,
+    is_kept: bool,
+}
+
 impl Store {
     /// Takes examined records; when it returns, what is accepted is durable. A verdict for each, in order.
-    pub async fn ingest(&self, records: Vec<Examined>, now: Timestamp) -> Result<Vec<Verdict>, StoreError> {
+    pub async fn ingest(&self, records: &[Examined], now: Timestamp) -> Result<Vec<Verdict>, StoreError> {
+        self.take(records, now, true).await
+    }
+
+    /// What [`Self::ingest`] would say, without doing it.
+    pub async fn rehearse(&self, records: &[Examined], now: Timestamp) -> Result<Vec<Verdict>, StoreError> {
+        self.take(records, now, false).await
+    }
+
+    async fn take(
+        &self,
+        records: &[Examined],
+        now: Timestamp,
+        is_kept: bool,
+    ) -> Result<Vec<Verdict>, StoreError> {
+        let reporters = self.reporter_ids(records.iter().flatten()).await?;
+        let batch = Batch {
+            records,
+            reporters: &reporters,
+            now,
+            is_kept,
+        };
+        let mut hold = Hold::Shared;
+        for _ in 1..ATTEMPTS {
+            match self.attempt(&batch, hold).await {
+                Err(error) if error.is_overtaken() => hold = Hold::Alone,
+                outcome => return outcome,
+            }
+        }
+        self.attempt(&batch, hold).await
+    }
+
+    async fn attempt(&self, batch: &Batch<'_>, hold: Hold) -> Result<Vec<Verdict>, StoreError> {
         match self {
-            Self::Sqlite(database) => ingest(database.begin().await?, records, now).await,
-            Self::Postgres(database) => ingest(database.begin().await?, records, now).await,
+            Self::Sqlite(database) => attempt(database.begin().await?, batch, hold).await,
+            Self::Postgres(database) => attempt(database.begin_ingest().await?, batch, hold).await,
         }
     }
 }
 
-async fn ingest<T: IngestTransaction>(
+async fn attempt<T: IngestTransaction>(
     mut transaction: T,
-    records: Vec<Examined>,
-    now: Timestamp,
+    batch: &Batch<'_>,
+    hold: Hold,
 ) -> Result<Vec<Verdict>, StoreError> {
-    let candidates = assign_ledgers(&mut transaction, records).await?;
-    let claims = claims(&candidates);
-    let tracked = track(&mut transaction, &claims, referred(&candidates)).await?;
-    let (verdicts, changes) = decide(candidates, tracked)?;
-    transaction.apply(&changes, nanosecond_of(now)?).await?;
-    transaction.finish().await?;
+    let candidates = assign_ledgers(&mut transaction, batch, hold).await?;
+    let known = look_up(&mut transaction, &candidates).await?;
+    let (verdicts, changes) = decide(&candidates, known)?;
+    if batch.is_kept {
+        transaction.apply(&changes, nanosecond_of(batch.now)?).await?;
+        transaction.finish().await?;
+    }
     Ok(verdicts)
 }
 
 /// Finds each report's ledger. A UID that is registered under another name is refused as what may not be reported, in the
 /// same words as any other tenant's: the answer does not say that the UID exists.
-async fn assign_ledgers<T: IngestTransaction>(
+async fn assign_ledgers<'a, T: IngestTransaction>(
     transaction: &mut T,
-    records: Vec<Examined>,
-) -> Result<Vec<Candidate>, StoreError> {
-    let parties: BTreeSet<Party> = records
+    batch: &Batch<'a>,
+    hold: Hold,
+) -> Result<Vec<Candidate<'a>>, StoreError> {
+    let parties: BTreeSet<&Party> = batch
+        .records
         .iter()
         .flatten()
-        .map(|report| report.party.clone())
+        .map(|report| &report.party)
         .collect();
     let uids: Vec<_> = parties.iter().map(|party| party.tenant_uid.to_string()).collect();
     let registered: HashMap<_, _> = transaction.registered_names(&uids).await?.into_iter().collect();
@@ -111,153 +166,103 @@ async fn assign_ledgers<T: IngestTransaction>(
             .get(party.tenant_uid.as_str())
             .is_none_or(|name| name == party.tenant.as_str())
     };
-    let own: Vec<_> = parties.iter().filter(|party| is_own(party)).collect();
+    let own: Vec<_> = parties.iter().copied().filter(|party| is_own(party)).collect();
     let held = if own.is_empty() {
         Vec::new()
     } else {
-        transaction.hold_ledgers(&own).await?
+        transaction.hold_ledgers(&own, hold).await?
     };
     let ledgers: HashMap<_, _> = held
-        .into_iter()
-        .map(|(uid, tenant, id, statement)| ((uid, tenant), OpenLedger { id, statement }))
+        .iter()
+        .map(|(uid, tenant, id, statement)| {
+            let ledger = OpenLedger {
+                id: *id,
+                statement: *statement,
+            };
+            ((uid.as_str(), tenant.as_str()), ledger)
+        })
         .collect();
-    let candidate = |record: Examined| {
+    let candidate = |record: &'a Examined| {
         let report = match record {
             Ok(report) => report,
-            Err(rejection) => return Candidate::Rejection(rejection),
+            Err(rejection) => return Ok(Candidate::Rejection(Cow::Borrowed(rejection.as_ref()))),
         };
-        let key = (
-            report.party.tenant_uid.to_string(),
-            report.party.tenant.to_string(),
-        );
-        match ledgers.get(&key) {
-            Some(ledger) => Candidate::Report(*ledger, report),
-            None => Candidate::Rejection(Box::new(foreign(*report))),
-        }
+        let key = (report.party.tenant_uid.as_str(), report.party.tenant.as_str());
+        Ok(match ledgers.get(&key) {
+            Some(ledger) => Candidate::Report(*ledger, batch.reporters.of(&report.provenance)?, report),
+            None => Candidate::Rejection(Cow::Owned(report.rejected(
+                Reason::PermissionDenied,
+                "tenant_uid is not one that this certificate belongs to".to_owned(),
+            ))),
+        })
     };
-    Ok(records.into_iter().map(candidate).collect())
+    batch.records.iter().map(candidate).collect()
 }
 
-fn foreign(report: Report) -> Rejection {
-    let Report {
-        party,
-        event: _,
-        hash,
-        payload,
-        provenance,
-    } = report;
-    Rejection {
-        peer: party.tenant.to_string(),
-        payload,
-        hash,
-        reporter: provenance.reporter,
-        reason: Reason::PermissionDenied,
-        message: "tenant_uid is not one that this certificate belongs to".to_owned(),
-    }
-}
-
-async fn track<T: IngestTransaction>(
+async fn look_up<T: IngestTransaction>(
     transaction: &mut T,
-    claims: &BTreeMap<Identity, Digest>,
-    referred: Vec<Identity>,
-) -> Result<TrackedEvents, StoreError> {
-    if claims.is_empty() {
+    candidates: &[Candidate<'_>],
+) -> Result<KnownEvents, StoreError> {
+    let keys = keys(candidates);
+    if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let mut tracked = HashMap::with_capacity(claims.len());
-    for (sequence, ledger, source, id) in transaction.claim(claims).await? {
-        let identity = Identity { ledger, source, id };
-        let hash = *claims.get(&identity).ok_or(StoreError::unreadable("event key"))?;
-        tracked.insert(
-            identity,
-            Tracked {
-                sequence,
-                hash,
-                known: None,
-            },
-        );
+    let rows = transaction.find(&keys).await?;
+    let mut times = HashMap::with_capacity(rows.len());
+    let mut known = HashMap::with_capacity(rows.len());
+    for KeyRow {
+        key,
+        hash,
+        event_time,
+        marks,
+    } in rows
+    {
+        times.insert(key, event_time);
+        let event = None;
+        known.insert(key, Known { hash, marks, event });
     }
-    let wanted: HashSet<_> = claims
-        .keys()
-        .chain(&referred)
-        .filter(|identity| !tracked.contains_key(*identity))
+    let places: Vec<_> = unclear(candidates, &known)
+        .into_iter()
+        .filter_map(|(key, ledger)| {
+            let event_time = *times.get(&key)?;
+            Some(Place {
+                key,
+                ledger,
+                event_time,
+            })
+        })
         .collect();
-    if !wanted.is_empty() {
-        let mut wanted: Vec<_> = wanted.into_iter().collect();
-        wanted.sort_unstable();
-        for row in transaction.load_known(&wanted).await? {
-            let (identity, known) = known_of(row)?;
-            tracked.insert(identity, known);
+    if !places.is_empty() {
+        for (key, payload) in transaction.payloads(&places).await? {
+            let (party, event) = stored_event(&payload).map_err(|_| StoreError::unreadable("event"))?;
+            if party.event_key(&event.source, &event.id) != key {
+                return Err(StoreError::unreadable("identity of an event"));
+            }
+            if let Some(known) = known.get_mut(&key) {
+                known.event = Some(event);
+            }
+        }
+        refuse_collisions(candidates, &known)?;
+    }
+    Ok(known)
+}
+
+/// Two identities of one fingerprint would be counted as one: rather nothing of the batch is taken.
+fn refuse_collisions(candidates: &[Candidate<'_>], known: &KnownEvents) -> Result<(), StoreError> {
+    let collides = |report: &Report| {
+        let stored = known.get(&report.key).and_then(|known| known.event.as_ref());
+        stored.is_some_and(|event| event.id != report.event.id || event.source != report.event.source)
+    };
+    for candidate in candidates {
+        if let Candidate::Report(_, _, report) = candidate
+            && collides(report)
+        {
+            return Err(StoreError::unreadable(
+                "identity, of which another has the fingerprint,",
+            ));
         }
     }
-    Ok(tracked)
-}
-
-fn known_of(row: KnownRow) -> Result<(Identity, Tracked), StoreError> {
-    let (sequence, ledger, source, id, hash, standing, time, meter, nanos, dimensions, reversal_of) = row;
-    let event = Event {
-        source: source.clone(),
-        id: id.clone(),
-        meter,
-        quantity: Exact::from_nanos(nanos.parse().map_err(|_| StoreError::unreadable("quantity"))?),
-        time: instant_of(time)?,
-        dimensions: serde_json::from_str(&dimensions).map_err(|_| StoreError::unreadable("dimensions"))?,
-        reversal_of,
-    };
-    let hash = Digest::try_from(hash.as_slice()).map_err(|_| StoreError::unreadable("hash"))?;
-    let known = Some((event, Standing::from_stored(standing)));
-    Ok((
-        Identity { ledger, source, id },
-        Tracked {
-            sequence,
-            hash,
-            known,
-        },
-    ))
-}
-
-/// An event as its row has it.
-pub(super) struct EventRow<'a> {
-    pub(super) sequence: Sequence,
-    pub(super) ledger: LedgerId,
-    pub(super) standing: i64,
-    pub(super) source: &'a str,
-    pub(super) id: &'a str,
-    pub(super) time: i64,
-    pub(super) meter: &'a str,
-    pub(super) nanos: i128,
-    pub(super) dimensions: String,
-    pub(super) reversal_of: Option<&'a str>,
-}
-
-pub(super) fn event_row(new: &NewEvent) -> Result<EventRow<'_>, StoreError> {
-    let NewEvent {
-        ledger,
-        sequence,
-        standing,
-        event,
-    } = new;
-    let Event {
-        source,
-        id,
-        meter,
-        quantity,
-        time,
-        dimensions,
-        reversal_of,
-    } = event;
-    Ok(EventRow {
-        sequence: *sequence,
-        ledger: *ledger,
-        standing: standing.to_stored(),
-        source,
-        id,
-        time: nanosecond_of(*time)?,
-        meter,
-        nanos: quantity.to_nanos()?,
-        dimensions: dimensions_to_json(dimensions.iter()),
-        reversal_of: reversal_of.as_deref(),
-    })
+    Ok(())
 }
 
 /// What a batch adds to one bucket.
@@ -272,7 +277,7 @@ pub(super) struct BucketDelta<'a> {
 }
 
 /// The batch's additions, in the order of their keys.
-pub(super) fn bucket_deltas(changes: &Changes) -> Vec<BucketDelta<'_>> {
+pub(super) fn bucket_deltas<'a>(changes: &'a Changes<'_>) -> Vec<BucketDelta<'a>> {
     changes
         .buckets
         .iter()

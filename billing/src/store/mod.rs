@@ -11,8 +11,11 @@ mod exclusions;
 mod export;
 mod ingest;
 mod invoices;
+mod kept;
 mod plans;
 mod postgres;
+mod reporters;
+mod retention;
 mod service;
 mod sessions;
 mod sqlite;
@@ -29,8 +32,9 @@ pub use export::ExportedEvent;
 pub use invoices::{
     ChainLink, ENTITY, IssueOutcome, IssueRequest, Issued, KIND_REGULAR, NewInvoice, StoredInvoice,
 };
+pub use kept::{Kept, KeptQuery, Rejected};
 pub use plans::{PlanVersion, PutPlan};
-pub use usage::{Kept, StatementUsage};
+pub use usage::StatementUsage;
 
 use crate::metering::decide::{LedgerId, OpenLedger};
 
@@ -109,6 +113,14 @@ impl Store {
         }
     }
 
+    /// How many large batches it may write at a time.
+    pub fn writers(&self) -> usize {
+        match self {
+            Self::Sqlite(_) => 1,
+            Self::Postgres(_) => 2,
+        }
+    }
+
     /// `Ok` if the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         on_readers!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop))?;
@@ -119,7 +131,7 @@ impl Store {
     pub async fn close(&self) {
         match self {
             Self::Sqlite(database) => database.close().await,
-            Self::Postgres(database) => database.pool().close().await,
+            Self::Postgres(database) => database.close().await,
         }
     }
 

@@ -2,7 +2,6 @@
 //!
 //! Batches go in as one JSON text per statement, which SQLite takes apart itself: a row needs no round trip.
 
-use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -11,10 +10,15 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{SqlitePool, Transaction};
 
 use super::StoreError;
-use super::ingest::{BucketDelta, IngestTransaction, KnownRow, LedgerRow, bucket_deltas};
-use crate::digest::Digest;
-use crate::metering::decide::{Changes, Identity, Sequence};
-use crate::metering::report::Party;
+use super::ingest::{
+    BucketDelta, Hold, IngestTransaction, KeyRow, LedgerRow, Place, bucket_deltas, nanosecond_of,
+};
+use super::kept::insert_rivals_and_rejections;
+use super::reporters::SeenReporters;
+use crate::digest::Fingerprint;
+use crate::metering::decide::{Changes, Marks};
+use crate::metering::report::{EventKey, Party};
+use crate::metering::standing::Standing;
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,6 +29,7 @@ const READERS: u32 = 4;
 pub struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
+    pub(super) reporters: SeenReporters,
 }
 
 impl Sqlite {
@@ -47,7 +52,11 @@ impl Sqlite {
         let readers = pool(READERS)
             .connect_with(options.create_if_missing(false))
             .await?;
-        Ok(Self { writer, readers })
+        Ok(Self {
+            writer,
+            readers,
+            reporters: SeenReporters::default(),
+        })
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
@@ -89,7 +98,7 @@ impl IngestTransaction for Transaction<'_, sqlx::Sqlite> {
             .await?)
     }
 
-    async fn hold_ledgers(&mut self, parties: &[&Party]) -> Result<Vec<LedgerRow>, StoreError> {
+    async fn hold_ledgers(&mut self, parties: &[&Party], _: Hold) -> Result<Vec<LedgerRow>, StoreError> {
         let rows: Vec<_> = parties
             .iter()
             .map(|party| json!([party.tenant_uid, party.tenant]))
@@ -103,43 +112,36 @@ impl IngestTransaction for Transaction<'_, sqlx::Sqlite> {
         Ok(sqlx::query_as(select).bind(&rows).fetch_all(&mut **self).await?)
     }
 
-    async fn claim(
-        &mut self,
-        claims: &BTreeMap<Identity, Digest>,
-    ) -> Result<Vec<(Sequence, i64, String, String)>, StoreError> {
-        let rows: Vec<_> = claims
-            .iter()
-            .map(|(identity, hash)| key_row(identity, Some(*hash)))
-            .collect();
-        let text = "INSERT INTO event_key (ledger_id, source, id, hash)
-            SELECT value ->> 0, value ->> 1, value ->> 2, unhex(value ->> 3) FROM json_each($1) WHERE true
-            ON CONFLICT DO NOTHING RETURNING sequence, ledger_id, source, id";
-        Ok(sqlx::query_as(text)
-            .bind(Value::from(rows).to_string())
+    async fn find(&mut self, keys: &[EventKey]) -> Result<Vec<KeyRow>, StoreError> {
+        let keys: Vec<_> = keys.iter().map(EventKey::to_string).collect();
+        let text = "SELECT k.key, k.hash, k.event_time, k.standing, k.worker, k.gateway, k.delivery
+            FROM json_each($1) w CROSS JOIN event_key k ON k.key = unhex(w.value)";
+        let rows: Vec<FoundRow> = sqlx::query_as(text)
+            .bind(json!(keys).to_string())
             .fetch_all(&mut **self)
-            .await?)
+            .await?;
+        rows.into_iter().map(found).collect()
     }
 
-    async fn load_known(&mut self, identities: &[&Identity]) -> Result<Vec<KnownRow>, StoreError> {
-        let rows: Vec<_> = identities
+    async fn payloads(&mut self, places: &[Place]) -> Result<Vec<(EventKey, Vec<u8>)>, StoreError> {
+        let rows: Vec<_> = places
             .iter()
-            .map(|identity| key_row(identity, None))
+            .map(|place| json!([place.key.to_string(), place.ledger, place.event_time]))
             .collect();
-        let text = "SELECT k.sequence, k.ledger_id, k.source, k.id, k.hash,
-                e.standing, e.event_time, e.meter, e.quantity, e.dimensions, e.reversal_of
-            FROM json_each($1) w
-            JOIN event_key k ON k.ledger_id = w.value ->> 0 AND k.source = w.value ->> 1 AND k.id = w.value ->> 2
-            JOIN event e ON e.sequence = k.sequence";
-        let known: Vec<KnownRow> = sqlx::query_as(text)
+        let text = "SELECT e.key, e.payload FROM json_each($1) w CROSS JOIN event e
+            ON e.ledger_id = w.value ->> 1 AND e.event_time = w.value ->> 2 AND e.key = unhex(w.value ->> 0)";
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(text)
             .bind(Value::from(rows).to_string())
             .fetch_all(&mut **self)
             .await?;
-        Ok(known)
+        rows.into_iter()
+            .map(|(key, payload)| Ok((fingerprint(&key)?, payload)))
+            .collect()
     }
 
-    async fn apply(&mut self, changes: &Changes, now: i64) -> Result<(), StoreError> {
+    async fn apply(&mut self, changes: &Changes<'_>, now: i64) -> Result<(), StoreError> {
         write_events(self, changes, now).await?;
-        write_reports(self, changes, now).await?;
+        insert_rivals_and_rejections!(self, changes, now);
         write_buckets(self, bucket_deltas(changes)).await
     }
 
@@ -148,6 +150,28 @@ impl IngestTransaction for Transaction<'_, sqlx::Sqlite> {
     }
 }
 
+fn fingerprint(bytes: &[u8]) -> Result<Fingerprint, StoreError> {
+    Fingerprint::try_from(bytes).map_err(|_| StoreError::unreadable("key"))
+}
+
+fn found(row: FoundRow) -> Result<KeyRow, StoreError> {
+    let (key, hash, event_time, standing, worker, gateway, delivery) = row;
+    let standing = Standing::from_stored(standing);
+    Ok(KeyRow {
+        key: fingerprint(&key)?,
+        hash: fingerprint(&hash)?,
+        event_time,
+        marks: Marks {
+            standing,
+            worker,
+            gateway,
+            delivery,
+        },
+    })
+}
+
+/// (key, hash, event time, standing, worker, gateway, delivery).
+type FoundRow = (Vec<u8>, Vec<u8>, i64, i16, i32, i32, i16);
 type Writing<'a> = Transaction<'a, sqlx::Sqlite>;
 
 /// Runs `text` over the rows, if there are any; `now` is its second parameter.
@@ -170,101 +194,83 @@ async fn run(
     Ok(())
 }
 
-async fn write_events(transaction: &mut Writing<'_>, changes: &Changes, now: i64) -> Result<(), StoreError> {
-    let mut rows = Vec::with_capacity(changes.events.len());
+async fn write_events(
+    transaction: &mut Writing<'_>,
+    changes: &Changes<'_>,
+    now: i64,
+) -> Result<(), StoreError> {
+    let (mut keys, mut events) = (Vec::new(), Vec::new());
     for new in &changes.events {
-        let row = super::ingest::event_row(new)?;
-        rows.push(json!([
-            row.sequence,
-            row.ledger,
-            row.standing,
-            row.source,
-            row.id,
-            row.time,
-            row.meter,
-            row.nanos.to_string(),
-            row.dimensions,
-            row.reversal_of,
+        let (report, marks) = (new.report, new.marks);
+        let (key, hash) = (report.key.to_string(), report.hash.fingerprint().to_string());
+        let time = nanosecond_of(report.event.time)?;
+        let standing = marks.standing.to_stored();
+        keys.push(json!([
+            key,
+            hash,
+            time,
+            marks.worker,
+            marks.gateway,
+            standing,
+            marks.delivery
         ]));
+        let nanos = report.event.quantity.to_nanos()?.to_string();
+        let payload = hexadecimal(&report.payload);
+        events.push(json!([new.ledger, time, key, report.event.meter, nanos, payload]));
     }
-    let text = "INSERT INTO event (sequence, ledger_id, standing, source, id, event_time, recorded_at, meter, quantity, dimensions, reversal_of)
-        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, $2, value ->> 6, value ->> 7, value ->> 8, value ->> 9
+    let text = "INSERT INTO event_key (key, hash, event_time, worker, gateway, standing, delivery)
+        SELECT unhex(value ->> 0), unhex(value ->> 1), value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6
         FROM json_each($1)";
-    run(transaction, text, rows, Some(now)).await?;
-    let standings = changes
-        .standings
+    run(transaction, text, keys, None).await?;
+    let text = "INSERT INTO event (ledger_id, event_time, recorded_at, key, meter, quantity, payload)
+        SELECT value ->> 0, value ->> 1, $2, unhex(value ->> 2), value ->> 3, value ->> 4, unhex(value ->> 5) FROM json_each($1)";
+    run(transaction, text, events, Some(now)).await?;
+    let changed = changes
+        .changed
         .iter()
-        .map(|(sequence, standing)| json!([sequence, standing.to_stored()]))
+        .map(|changed| {
+            let marks = changed.after;
+            let standing = marks.standing.to_stored();
+            json!([
+                changed.key.to_string(),
+                marks.worker,
+                marks.gateway,
+                standing,
+                marks.delivery
+            ])
+        })
         .collect();
     let text =
-        "UPDATE event SET standing = w.value ->> 1 FROM json_each($1) w WHERE sequence = w.value ->> 0";
-    run(transaction, text, standings, None).await?;
-    let rehashed = changes
-        .rehashed
+        "UPDATE event_key SET worker = w.value ->> 1, gateway = w.value ->> 2, standing = w.value ->> 3,
+            delivery = w.value ->> 4
+        FROM json_each($1) w WHERE event_key.key = unhex(w.value ->> 0)";
+    run(transaction, text, changed, None).await?;
+    let further = changes
+        .further
         .iter()
-        .map(|(identity, hash)| key_row(identity, Some(*hash)))
+        .map(|(further, delivery)| {
+            json!([
+                further.key.to_string(),
+                further.witness,
+                further.reporter,
+                delivery
+            ])
+        })
         .collect();
-    let text = "UPDATE event_key SET hash = unhex(w.value ->> 3) FROM json_each($1) w
-        WHERE ledger_id = w.value ->> 0 AND source = w.value ->> 1 AND id = w.value ->> 2";
-    run(transaction, text, rehashed, None).await?;
-    let released = changes
-        .released
-        .iter()
-        .map(|identity| key_row(identity, None))
-        .collect();
-    let text =
-        "DELETE FROM event_key WHERE sequence IN (SELECT k.sequence FROM json_each($1) w JOIN event_key k
-        ON k.ledger_id = w.value ->> 0 AND k.source = w.value ->> 1 AND k.id = w.value ->> 2)";
-    run(transaction, text, released, None).await
+    let text = "INSERT INTO further_report (key, witness, reporter, delivery, recorded_at)
+        SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, $2 FROM json_each($1) WHERE true
+        ON CONFLICT (key, witness, reporter) DO UPDATE SET delivery = excluded.delivery
+        WHERE excluded.delivery > further_report.delivery";
+    run(transaction, text, further, Some(now)).await
 }
 
-fn key_row(identity: &Identity, hash: Option<Digest>) -> Value {
-    let Identity { ledger, source, id } = identity;
-    json!([ledger, source, id, hash.map(|hash| hash.to_string())])
-}
-
-async fn write_reports(transaction: &mut Writing<'_>, changes: &Changes, now: i64) -> Result<(), StoreError> {
-    let provenance = changes
-        .provenance
+fn hexadecimal(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
+    bytes
         .iter()
-        .map(|(key, delivery)| json!([key.sequence, key.witness, key.reporter, key.boot_id, delivery]))
-        .collect();
-    let text = "INSERT INTO provenance (sequence, witness, reporter, boot_id, delivery, recorded_at)
-        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, $2 FROM json_each($1) WHERE true
-        ON CONFLICT (sequence, witness, reporter, boot_id) DO UPDATE SET delivery = excluded.delivery
-        WHERE excluded.delivery > provenance.delivery";
-    run(transaction, text, provenance, Some(now)).await?;
-    // Rare: a statement each, so that bytes need no text form.
-    for rival in &changes.rivals {
-        let text = "INSERT INTO rival (sequence, hash, payload, is_variant, reporter, recorded_at)
-            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
-        sqlx::query(text)
-            .bind(rival.sequence)
-            .bind(&rival.hash.as_bytes()[..])
-            .bind(&rival.payload)
-            .bind(i64::from(rival.is_variant))
-            .bind(&rival.reporter)
-            .bind(now)
-            .execute(&mut **transaction)
-            .await?;
-    }
-    for ((peer, hash, reason), (rejection, times)) in &changes.rejections {
-        let text = "INSERT INTO rejection (peer, hash, reason, message, payload, reporter, times, first_at, last_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
-            ON CONFLICT (peer, hash, reason) DO UPDATE SET times = rejection.times + excluded.times, last_at = excluded.last_at";
-        sqlx::query(text)
-            .bind(peer)
-            .bind(&hash.as_bytes()[..])
-            .bind(reason)
-            .bind(&rejection.message)
-            .bind(&rejection.payload)
-            .bind(&rejection.reporter)
-            .bind(times)
-            .bind(now)
-            .execute(&mut **transaction)
-            .await?;
-    }
-    Ok(())
+        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+        .collect()
 }
 
 /// Adds in this program, not in SQL: SQLite's sums of large numbers turn into floats.

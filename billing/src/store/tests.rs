@@ -4,6 +4,7 @@ mod alerts;
 mod bills;
 mod books;
 mod ingest;
+mod kept;
 mod random_bills;
 mod service;
 mod support;
@@ -44,6 +45,11 @@ on_both_databases! {
     ingest::concurrent_batches_through_the_writer_each_hear_their_own_verdicts,
     ingest::a_database_that_is_away_acknowledges_nothing,
     ingest::a_full_disk_acknowledges_nothing_and_loses_nothing_that_was,
+    kept::what_was_kept_is_found_by_tenant_reason_time_and_text_page_by_page,
+    kept::a_reversal_that_came_before_its_event_is_taken_when_it_is_offered_again,
+    kept::what_is_rejected_again_is_not_counted_as_another_time,
+    kept::dropping_old_events_leaves_their_keys_and_what_is_billed,
+    kept::an_event_of_a_month_that_has_no_place_is_taken,
     bills::a_bill_is_issued_once_however_often_and_from_wherever_it_is_asked_for,
     bills::numbers_have_no_gap_and_each_bill_is_chained_to_the_one_before,
     bills::the_database_itself_refuses_to_change_an_issued_bill,

@@ -3,6 +3,7 @@
 pub mod api;
 mod auth;
 mod chart;
+pub mod events;
 mod pages;
 pub mod portal;
 mod texts;
@@ -20,9 +21,10 @@ use springtide_runtime::clock::Clock;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::bill::BillError;
+use crate::metering::writer::UsageWriter;
 use crate::store::{Store, StoreError, with_causes};
 
-/// Largest body of a request: a form with a token.
+/// Largest body of a request, but for usage: a form with a token.
 const MAX_BODY: usize = 8 << 10;
 const STYLE: &str = include_str!("style.css");
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -59,15 +61,17 @@ pub struct WebState {
     store: Store,
     clock: Arc<dyn Clock>,
     secrets: Arc<dyn Secrets>,
+    writer: UsageWriter,
 }
 
 impl WebState {
     /// Of these parts.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, secrets: Arc<dyn Secrets>) -> Self {
+    pub fn new(store: Store, clock: Arc<dyn Clock>, secrets: Arc<dyn Secrets>, writer: UsageWriter) -> Self {
         Self {
             store,
             clock,
             secrets,
+            writer,
         }
     }
 }
@@ -77,6 +81,7 @@ pub fn router(state: WebState) -> Router {
     let fixed = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     Router::new()
         .route("/api/v1/tenants/{tenant}/usage", get(api::usage))
+        .route("/api/v1/tenants/{tenant}/events", post(events::take))
         .route("/api/v1/tenants/{tenant}/invoices", get(api::invoices))
         .route("/api/v1/tenants/{tenant}/invoices/{number}", get(api::invoice))
         .route("/api/v1/tenants/{tenant}/preview", get(api::preview))

@@ -11,6 +11,7 @@
 //! - [`turns`]: the ledger of a run with those: customers' side and witnesses' side of each turn.
 //! - [`chaos`]: scale-in under load with those.
 //! - [`assignment`]: how long a new conversation takes to a warm worker, with those.
+//! - [`ingest`]: how fast billing takes usage.
 //! - [`resources`]: what this process used.
 //! - [`report`]: every figure of a course, computed from the files that it left.
 
@@ -19,6 +20,7 @@ pub mod chaos;
 pub mod cluster;
 pub mod course;
 pub mod data;
+pub mod ingest;
 pub mod load;
 pub mod manifests;
 pub mod parts;

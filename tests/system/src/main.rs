@@ -8,7 +8,7 @@ use springtide_runtime::telemetry::{self, TelemetryArgs};
 use springtide_tests::cluster::Cluster;
 use springtide_tests::course::{Course, Database, Scale};
 use springtide_tests::data::DataArgs;
-use springtide_tests::{assignment, chaos, scale};
+use springtide_tests::{assignment, chaos, ingest, scale};
 
 /// Plays the demo on a running cluster: two client firms, customers, faults, a promotion, and the bills.
 ///
@@ -53,6 +53,16 @@ enum Command {
         report: PathBuf,
         #[command(flatten)]
         size: chaos::Size,
+    },
+    /// Measure how fast billing's program takes usage, before a PostgreSQL
+    Ingest {
+        /// Where the run leaves its figures
+        #[arg(long, value_name = "FOLDER")]
+        report: PathBuf,
+        #[command(flatten)]
+        place: ingest::Place,
+        #[command(flatten)]
+        size: ingest::Size,
     },
     /// Compute the figures of an assignment run again, from the files it left
     AssignmentReport {
@@ -152,6 +162,7 @@ async fn main() -> anyhow::Result<()> {
         Command::ScaleReport { folder } => show(&scale::compute(&folder)?)?,
         Command::Assignment { report, size } => show(&assignment::run(size, report).await?)?,
         Command::Chaos { report, size } => show(&chaos::run(size, report).await?)?,
+        Command::Ingest { report, place, size } => show(&ingest::run(size, place, &report).await?)?,
         Command::AssignmentReport { folder } => show(&assignment::compute(&folder)?)?,
         Command::ChaosReport { folder } => show(&chaos::compute(&folder)?)?,
         Command::Report { folder } => {

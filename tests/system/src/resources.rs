@@ -1,4 +1,4 @@
-//! What this process used, from `/proc`.
+//! What this process and others used, from `/proc`.
 
 use anyhow::Context as _;
 
@@ -7,9 +7,14 @@ const TICKS: f64 = 100.0;
 
 /// Processor time so far, in seconds.
 pub fn cpu_seconds() -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    cpu_seconds_of(std::process::id())
+}
+
+/// Processor time of a process so far, in seconds.
+pub fn cpu_seconds_of(process: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The program's name may hold anything; what follows it does not.
-    let (_, fields) = stat.rsplit_once(')').context("/proc/self/stat has no name")?;
+    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat has no name")?;
     let mut fields = fields.split_whitespace().skip(11);
     let mut ticks = || -> anyhow::Result<f64> { Ok(fields.next().context("too short")?.parse()?) };
     Ok((ticks()? + ticks()?) / TICKS)

@@ -136,7 +136,7 @@ impl RateArgs {
         let party = &account.details.party;
         let peer = Reporter {
             tenant: party.tenant.clone(),
-            role: TenantRole::Worker,
+            role: Some(TenantRole::Worker),
         };
         // The clock is the usage's own: a future month can be rated too.
         let latest = usage.iter().map(|row| row.time).max();
@@ -147,11 +147,11 @@ impl RateArgs {
                 .map(|row| row.record(party))
                 .collect::<anyhow::Result<Vec<Record>>>();
             let records = records.with_context(|| in_file(&self.usage))?;
-            let examined = records
+            let examined: Vec<_> = records
                 .into_iter()
                 .map(|record| examine(record, &peer, now))
                 .collect();
-            let verdicts = store.ingest(examined, now).await?;
+            let verdicts = store.ingest(&examined, now).await?;
             for (row, verdict) in rows.iter().zip(verdicts) {
                 ensure!(
                     verdict == Verdict::Accepted,

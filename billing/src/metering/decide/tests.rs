@@ -12,65 +12,54 @@ const LEDGER: OpenLedger = OpenLedger { id: 1, statement: 7 };
 /// A store in memory that does what the databases do, one batch after the other.
 #[derive(Default)]
 struct Memory {
-    keys: HashMap<Identity, (Sequence, Digest)>,
-    events: HashMap<Sequence, (Event, Standing)>,
+    keys: HashMap<EventKey, (Fingerprint, Marks)>,
+    events: HashMap<EventKey, Event>,
+    further: BTreeMap<FurtherReport, i16>,
     buckets: BTreeMap<(LedgerId, i64, BucketKey), i128>,
-    next: Sequence,
 }
 
 impl Memory {
-    fn ingest(&mut self, reports: Vec<Report>) -> Vec<Verdict> {
+    fn ingest(&mut self, reports: &[Report]) -> Vec<Verdict> {
         let candidates: Vec<_> = reports
-            .into_iter()
-            .map(|report| Candidate::Report(LEDGER, Box::new(report)))
+            .iter()
+            .map(|report| Candidate::Report(LEDGER, reporter_id(report), report))
             .collect();
-        let mut tracked = HashMap::new();
-        for (identity, hash) in claims(&candidates) {
-            let (sequence, hash) = *self.keys.entry(identity.clone()).or_insert_with(|| {
-                self.next += 1;
-                (self.next, hash)
-            });
-            tracked.insert(
-                identity,
-                Tracked {
-                    sequence,
-                    hash,
-                    known: self.events.get(&sequence).cloned(),
-                },
-            );
+        let keys = keys(&candidates);
+        assert!(keys.is_sorted());
+        let mut known: KnownEvents = keys
+            .into_iter()
+            .filter_map(|key| {
+                let (hash, marks) = *self.keys.get(&key)?;
+                let event = None;
+                Some((key, Known { hash, marks, event }))
+            })
+            .collect();
+        for (key, ledger) in unclear(&candidates, &known) {
+            assert_eq!(ledger, LEDGER.id);
+            known.get_mut(&key).unwrap().event = self.events.get(&key).cloned();
         }
-        for identity in referred(&candidates) {
-            if let Some((sequence, hash)) = self.keys.get(&identity) {
-                let known = self.events.get(sequence).cloned();
-                tracked.entry(identity).or_insert(Tracked {
-                    sequence: *sequence,
-                    hash: *hash,
-                    known,
-                });
-            }
+        let (verdicts, changes) = decide(&candidates, known).unwrap();
+        for NewEvent { marks, report, .. } in changes.events {
+            let stored = (report.hash.fingerprint(), marks);
+            assert!(self.keys.insert(report.key, stored).is_none());
+            self.events.insert(report.key, report.event.clone());
         }
-        let (verdicts, changes) = decide(candidates, tracked).unwrap();
-        for NewEvent {
-            sequence,
-            standing,
-            event,
-            ..
-        } in changes.events
-        {
-            self.events.insert(sequence, (event, standing));
+        for Changed { key, before, after } in changes.changed {
+            let (_, marks) = self.keys.get_mut(&key).unwrap();
+            assert_eq!(std::mem::replace(marks, after), before);
         }
-        for (sequence, standing) in changes.standings {
-            self.events.get_mut(&sequence).unwrap().1 = standing;
+        for (further, delivery) in changes.further {
+            let says = self.further.entry(further).or_insert(delivery);
+            *says = delivery.max(*says);
         }
-        for (identity, hash) in changes.rehashed {
-            self.keys.get_mut(&identity).unwrap().1 = hash;
-        }
-        self.keys
-            .retain(|identity, _| !changes.released.contains(identity));
         for (key, nanos) in changes.buckets {
             *self.buckets.entry(key).or_insert(0) += nanos;
         }
         verdicts
+    }
+
+    fn marks(&self, id: &str) -> Marks {
+        self.keys[&worker(id).key].1
     }
 
     fn total(&self) -> i128 {
@@ -79,11 +68,13 @@ impl Memory {
 }
 
 fn report(source: &str, id: &str, bytes: &str, witness: Witness, delivery: Delivery) -> Report {
+    let party = Party {
+        tenant_uid: TenantUid::parse("u").unwrap(),
+        tenant: TenantId::parse("acme").unwrap(),
+    };
     Report {
-        party: Party {
-            tenant_uid: TenantUid::parse("u").unwrap(),
-            tenant: TenantId::parse("acme").unwrap(),
-        },
+        key: party.event_key(source, id),
+        party,
         event: Event {
             source: source.into(),
             id: id.into(),
@@ -104,6 +95,13 @@ fn report(source: &str, id: &str, bytes: &str, witness: Witness, delivery: Deliv
     }
 }
 
+/// "pod" is 1, "pod-2" is 2.
+fn reporter_id(report: &Report) -> ReporterId {
+    let name = &report.provenance.reporter;
+    name.rsplit_once('-')
+        .map_or(1, |(_, number)| number.parse().unwrap())
+}
+
 fn worker(id: &str) -> Report {
     report("interaction", id, id, Witness::Worker, Delivery::Unspecified)
 }
@@ -122,33 +120,75 @@ fn reversal(id: &str, of: &str) -> Report {
 fn two_witnesses_of_one_interaction_count_once_in_one_batch_or_in_two() {
     let mut memory = Memory::default();
     let both = vec![worker("a"), gateway("a", Delivery::Delivered)];
-    assert_eq!(
-        memory.ingest(both.clone()),
-        [Verdict::Accepted, Verdict::Duplicate]
-    );
-    assert_eq!(memory.ingest(both), [Verdict::Duplicate, Verdict::Duplicate]);
+    assert_eq!(memory.ingest(&both), [Verdict::Accepted, Verdict::Duplicate]);
+    assert_eq!(memory.ingest(&both), [Verdict::Duplicate, Verdict::Duplicate]);
     assert_eq!(memory.total(), 1);
-    let (_, standing) = memory.events[&1];
-    assert_eq!(standing.witnesses(), ["gateway", "worker"]);
+    assert_eq!(memory.marks("a").standing.witnesses(), ["gateway", "worker"]);
+}
+
+#[test]
+fn the_first_worker_and_gateway_are_kept_with_the_key_and_every_other_reporter_beside_it() {
+    let mut memory = Memory::default();
+    let by = |mut report: Report, pod: &str| {
+        report.provenance.reporter = pod.to_owned();
+        report
+    };
+    memory.ingest(&[by(worker("a"), "pod-3")]);
+    memory.ingest(&[
+        by(gateway("a", Delivery::Undelivered), "pod-5"),
+        by(gateway("a", Delivery::Undelivered), "pod-6"),
+        by(worker("a"), "pod-4"),
+    ]);
+    memory.ingest(&[by(gateway("a", Delivery::Delivered), "pod-6")]);
+    let marks = memory.marks("a");
+    assert_eq!((marks.worker, marks.gateway, marks.delivery), (3, 5, 1));
+    let key = worker("a").key;
+    let beside: Vec<_> = memory.further.into_iter().collect();
+    let further = |witness, reporter| FurtherReport {
+        key,
+        witness,
+        reporter,
+    };
+    assert_eq!(beside, [(further(1, 4), 0), (further(2, 6), 2)]);
+}
+
+#[test]
+fn a_variant_or_reversal_of_an_event_that_was_dropped_for_its_age_changes_nothing_that_is_billed() {
+    let mut memory = Memory::default();
+    memory.ingest(&[worker("a"), gateway("b", Delivery::Undelivered)]);
+    memory.events.clear();
+    let variant = report("interaction", "b", "other", Witness::Gateway, Delivery::Delivered);
+    let verdicts = memory.ingest(&[variant, reversal("r", "a"), gateway("a", Delivery::Delivered)]);
+    assert!(matches!(
+        verdicts.as_slice(),
+        [Verdict::Variant, Verdict::Rejected(..), Verdict::Duplicate]
+    ));
+    assert_eq!(memory.total(), 1);
+    assert_eq!(
+        memory.ingest(&[gateway("a", Delivery::Undelivered)]),
+        [Verdict::Duplicate]
+    );
+    memory.ingest(&[gateway("b", Delivery::Delivered)]);
+    assert_eq!(memory.total(), 2, "the same bytes say again what it was");
 }
 
 #[test]
 fn an_undelivered_interaction_goes_off_the_bill_and_a_delivered_report_brings_it_back() {
     let mut memory = Memory::default();
-    memory.ingest(vec![worker("a")]);
+    memory.ingest(&[worker("a")]);
     assert_eq!(memory.total(), 1);
-    memory.ingest(vec![gateway("a", Delivery::Undelivered)]);
+    memory.ingest(&[gateway("a", Delivery::Undelivered)]);
     assert_eq!(memory.total(), 0);
-    memory.ingest(vec![gateway("a", Delivery::Delivered)]);
+    memory.ingest(&[gateway("a", Delivery::Delivered)]);
     assert_eq!(memory.total(), 1);
-    memory.ingest(vec![gateway("a", Delivery::Undelivered)]);
+    memory.ingest(&[gateway("a", Delivery::Undelivered)]);
     assert_eq!(memory.total(), 1);
 }
 
 #[test]
 fn a_variants_delivery_counts_for_the_interaction_that_came_first() {
     let mut memory = Memory::default();
-    memory.ingest(vec![worker("a"), gateway("a", Delivery::Undelivered)]);
+    memory.ingest(&[worker("a"), gateway("a", Delivery::Undelivered)]);
     let variant = report(
         "interaction",
         "a",
@@ -156,14 +196,14 @@ fn a_variants_delivery_counts_for_the_interaction_that_came_first() {
         Witness::Gateway,
         Delivery::Delivered,
     );
-    assert_eq!(memory.ingest(vec![variant]), [Verdict::Variant]);
+    assert_eq!(memory.ingest(&[variant]), [Verdict::Variant]);
     assert_eq!(memory.total(), 1);
 }
 
 #[test]
 fn other_bytes_of_any_other_source_are_a_conflict_that_changes_nothing() {
     let mut memory = Memory::default();
-    memory.ingest(vec![report(
+    memory.ingest(&[report(
         "handoff",
         "h",
         "one",
@@ -171,26 +211,26 @@ fn other_bytes_of_any_other_source_are_a_conflict_that_changes_nothing() {
         Delivery::Delivered,
     )]);
     let other = report("handoff", "h", "two", Witness::Gateway, Delivery::Delivered);
-    assert_eq!(memory.ingest(vec![other]), [Verdict::Conflict]);
+    assert_eq!(memory.ingest(&[other]), [Verdict::Conflict]);
     assert_eq!(memory.total(), 1);
 }
 
 #[test]
 fn a_reversal_undoes_one_event_once_and_nothing_brings_it_back() {
     let mut memory = Memory::default();
-    memory.ingest(vec![worker("a"), worker("b")]);
+    memory.ingest(&[worker("a"), worker("b")]);
     assert_eq!(
-        memory.ingest(vec![reversal("r1", "a"), reversal("r1", "a")]),
+        memory.ingest(&[reversal("r1", "a"), reversal("r1", "a")]),
         [Verdict::Accepted, Verdict::Duplicate]
     );
     assert_eq!(memory.total(), 1);
-    memory.ingest(vec![
+    memory.ingest(&[
         gateway("a", Delivery::Undelivered),
         gateway("a", Delivery::Delivered),
     ]);
     assert_eq!(memory.total(), 1);
     let refused = |verdict: &Verdict| matches!(verdict, Verdict::Rejected(Reason::EventRejected, _));
-    let again = memory.ingest(vec![
+    let again = memory.ingest(&[
         reversal("r2", "a"),
         reversal("r3", "r1"),
         reversal("r4", "none"),
@@ -199,7 +239,7 @@ fn a_reversal_undoes_one_event_once_and_nothing_brings_it_back() {
     assert!(again.iter().all(refused), "{again:?}");
     let mut other_meter = reversal("r6", "b");
     other_meter.event.meter = "unanswered".into();
-    assert!(refused(&memory.ingest(vec![other_meter])[0]));
+    assert!(refused(&memory.ingest(&[other_meter])[0]));
     assert_eq!(memory.total(), 1);
     assert_eq!(memory.keys.len(), 3, "what was refused holds no identity");
 }
@@ -209,10 +249,10 @@ fn an_identity_whose_first_report_was_refused_is_free_for_the_next_in_the_same_b
     let mut memory = Memory::default();
     let mut wrong = reversal("a", "none");
     wrong.hash = Digest::of(b"wrong");
-    let verdicts = memory.ingest(vec![wrong, worker("a")]);
+    let verdicts = memory.ingest(&[wrong, worker("a")]);
     assert_eq!(verdicts[1], Verdict::Accepted);
     assert_eq!(
-        memory.ingest(vec![worker("a")]),
+        memory.ingest(&[worker("a")]),
         [Verdict::Duplicate],
         "the key holds the hash of what was taken"
     );
@@ -222,7 +262,7 @@ fn an_identity_whose_first_report_was_refused_is_free_for_the_next_in_the_same_b
 fn an_event_and_its_reversal_in_one_batch_leave_no_trace_in_usage() {
     let mut memory = Memory::default();
     assert_eq!(
-        memory.ingest(vec![worker("a"), reversal("r", "a")]),
+        memory.ingest(&[worker("a"), reversal("r", "a")]),
         [Verdict::Accepted, Verdict::Accepted]
     );
     assert!(memory.buckets.is_empty());
@@ -256,7 +296,8 @@ proptest! {
         for pass in 0..2 {
             let mut memory = Memory::default();
             for batch in reports.chunks(cut) {
-                memory.ingest(batch.iter().map(|(_, report)| report.clone()).collect());
+                let batch: Vec<_> = batch.iter().map(|(_, report)| report.clone()).collect();
+                memory.ingest(&batch);
             }
             let all: Vec<_> = reports.iter().map(|(_, report)| report.clone()).collect();
             prop_assert_eq!(memory.total(), naive(&all), "pass {}", pass);

@@ -1,5 +1,4 @@
-use springtide_proto::event::InteractionKind;
-use springtide_proto::ids::{ConversationId, PoolId, TurnId};
+use springtide_proto::event::Interaction;
 use springtide_proto::time::timestamp_to_wire;
 
 use super::*;
@@ -11,7 +10,7 @@ fn now() -> Timestamp {
 fn worker() -> Reporter {
     Reporter {
         tenant: TenantId::parse("acme").unwrap(),
-        role: TenantRole::Worker,
+        role: Some(TenantRole::Worker),
     }
 }
 
@@ -71,10 +70,10 @@ fn an_interaction_of_the_peers_tenant_is_a_report() {
 fn what_another_tenant_or_another_part_would_report_is_refused() {
     let foreign = Reporter {
         tenant: TenantId::parse("other").unwrap(),
-        role: TenantRole::Worker,
+        role: Some(TenantRole::Worker),
     };
     let gateway = Reporter {
-        role: TenantRole::Gateway,
+        role: Some(TenantRole::Gateway),
         ..worker()
     };
     for peer in [foreign, gateway] {

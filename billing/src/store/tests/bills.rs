@@ -138,10 +138,10 @@ pub(super) async fn nothing_is_lost_or_doubled_when_closing_while_reports_come(b
         };
         tasks.spawn(async move {
             for batch in 0..15 {
-                let records = (0..10)
+                let records: Vec<_> = (0..10)
                     .map(|turn| by_worker(&interaction("acme", &format!("{task}-{batch}-{turn}"))))
                     .collect();
-                store.ingest(records, now()).await.unwrap();
+                store.ingest(&records, now()).await.unwrap();
             }
         });
     }

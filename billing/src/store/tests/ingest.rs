@@ -14,11 +14,13 @@ use crate::metering::report::Verdict;
 use crate::metering::writer::UsageWriter;
 use crate::metrics::Metrics;
 use crate::rating::number::Exact;
-use crate::store::{Store, on_readers};
+use crate::store::{KeptQuery, Store};
 
-async fn rows(store: &Store, text: &'static str) -> i64 {
-    let (number,): (i64,) = on_readers!(store, pool => sqlx::query_as(text).fetch_one(pool).await).unwrap();
-    number
+fn of(tenant: &str) -> KeptQuery {
+    KeptQuery {
+        tenant: Some(tenant.to_owned()),
+        ..KeptQuery::default()
+    }
 }
 
 pub(super) async fn two_witnesses_of_one_interaction_are_one_event_with_two_provenances(bench: Bench) {
@@ -46,7 +48,7 @@ pub(super) async fn what_was_accepted_is_a_duplicate_for_ever_also_after_a_resta
     bench.store.close().await;
     let again = bench.again().await;
     assert_eq!(
-        again.ingest(vec![by_worker(&old)], now()).await.unwrap(),
+        again.ingest(&[by_worker(&old)], now()).await.unwrap(),
         [Verdict::Duplicate]
     );
 }
@@ -108,12 +110,12 @@ pub(super) async fn variants_conflicts_and_rejections_are_kept_and_not_counted(b
     ));
     bench.report(vec![by_anyone(&wrong), by_anyone(&wrong)]).await;
     assert_eq!(bench.sum("acme", "storage", None).await, count(1));
-    let kept = bench.store.kept(Some("acme")).await.unwrap();
+    let kept = bench.store.kept(&of("acme")).await.unwrap();
     let mut kinds: Vec<_> = kept.iter().map(|kept| (kept.kind.as_str(), kept.times)).collect();
     kinds.sort_unstable();
     assert_eq!(kinds, [("conflict", 1), ("rejected", 3), ("variant", 1)]);
-    assert!(bench.store.kept(Some("other")).await.unwrap().is_empty());
-    assert_eq!(bench.store.kept(None).await.unwrap().len(), 3);
+    assert!(bench.store.kept(&of("other")).await.unwrap().is_empty());
+    assert_eq!(bench.store.kept(&KeptQuery::default()).await.unwrap().len(), 3);
 }
 
 pub(super) async fn a_reversal_subtracts_once(bench: Bench) {
@@ -227,7 +229,7 @@ pub(super) async fn concurrent_reports_of_the_same_records_count_each_once(bench
                 if task % 2 == 1 {
                     batch.reverse();
                 }
-                let verdicts = store.ingest(batch, now()).await.unwrap();
+                let verdicts = store.ingest(&batch, now()).await.unwrap();
                 accepted += verdicts
                     .iter()
                     .filter(|verdict| **verdict == Verdict::Accepted)
@@ -277,8 +279,8 @@ pub(super) async fn events_equal_buckets_after_any_history(bench: Bench) {
     }
     // From what witnesses said, without the standing that ingest keeps.
     let naive = "SELECT count(*) FROM event e WHERE NOT EXISTS
-            (SELECT 1 FROM provenance p WHERE p.sequence = e.sequence AND p.witness = 2 AND p.delivery = 1)
-        OR EXISTS (SELECT 1 FROM provenance p WHERE p.sequence = e.sequence AND p.witness = 2 AND p.delivery = 2)";
+            (SELECT 1 FROM provenance p WHERE p.key = e.key AND p.witness = 2 AND p.delivery = 1)
+        OR EXISTS (SELECT 1 FROM provenance p WHERE p.key = e.key AND p.witness = 2 AND p.delivery = 2)";
     let billable = rows(&bench.store, naive).await;
     assert!(billable > 0 && billable < 120, "the history must have both kinds");
     assert_eq!(bench.interactions("acme").await, count(billable.into()));
@@ -398,7 +400,7 @@ pub(super) async fn a_database_that_is_away_acknowledges_nothing(bench: Bench) {
     assert_eq!(refused.reason, Reason::Unavailable);
     let again = bench.again().await;
     assert_eq!(
-        again.ingest(vec![by_worker(&turn)], now()).await.unwrap(),
+        again.ingest(&[by_worker(&turn)], now()).await.unwrap(),
         [Verdict::Accepted]
     );
 }
@@ -458,16 +460,16 @@ pub(super) async fn concurrent_words_on_delivery_add_up_whoever_comes_first(benc
         {
             let (turns, together) = (turns.clone(), together.clone());
             tasks.spawn(async move {
-                let records = turns.iter().map(|turn| by_gateway(turn, delivery)).collect();
+                let records: Vec<_> = turns.iter().map(|turn| by_gateway(turn, delivery)).collect();
                 together.wait().await;
-                store.ingest(records, now()).await.unwrap();
+                store.ingest(&records, now()).await.unwrap();
             });
         }
         tasks.join_all().await;
     }
     let unsaid = rows(
         &bench.store,
-        "SELECT count(*) FROM event WHERE standing & 12 <> 12",
+        "SELECT count(*) FROM event_key WHERE standing & 12 <> 12",
     )
     .await;
     assert_eq!(unsaid, 0, "each event remembers both words");

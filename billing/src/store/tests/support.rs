@@ -18,7 +18,7 @@ use crate::rating::number::Exact;
 use crate::rating::period::{Bounds, Period, zone_named};
 use crate::rating::plan::RatePlan;
 use crate::rating::rate::{Line, Rule};
-use crate::store::{Account, AccountDetails, PlanVersion, PutPlan, Registration, Store};
+use crate::store::{Account, AccountDetails, PlanVersion, PutPlan, Registration, Store, on_readers};
 
 /// Names an administrator's URL of a PostgreSQL server, as postgres://postgres@127.0.0.1:5432/postgres.
 const POSTGRES: &str = "SPRINGTIDE_TEST_POSTGRES";
@@ -74,7 +74,7 @@ impl Bench {
     }
 
     pub(in crate::store) async fn report(&self, records: Vec<Examined>) -> Vec<Verdict> {
-        self.store.ingest(records, now()).await.unwrap()
+        self.store.ingest(&records, now()).await.unwrap()
     }
 
     pub(in crate::store) async fn register(&self, tenant: &str) -> Account {
@@ -233,7 +233,7 @@ pub(in crate::store) fn reported(
     };
     let peer = Reporter {
         tenant: TenantId::parse(tenant).unwrap(),
-        role,
+        role: Some(role),
     };
     let record = Record {
         usage_event: event.into(),
@@ -294,4 +294,9 @@ pub(in crate::store) fn by_anyone(event: &UsageEvent) -> Examined {
         Delivery::Unspecified,
         "worker-0",
     )
+}
+
+pub(in crate::store) async fn rows(store: &Store, text: &'static str) -> i64 {
+    let (number,): (i64,) = on_readers!(store, pool => sqlx::query_as(text).fetch_one(pool).await).unwrap();
+    number
 }

@@ -9,7 +9,7 @@ use springtide_proto::metering::{
 };
 use springtide_runtime::tls::TlsMaterial;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Who gets the records. It has them for good when it returns.
 pub type Take = Arc<dyn Fn(Vec<Record>) + Send + Sync>;
@@ -35,6 +35,15 @@ impl Metering for Service {
         _request: Request<ReportMinutesRequest>,
     ) -> Result<Response<ReportMinutesResponse>, Status> {
         Err(Status::unimplemented("gateways of tests keep their minutes"))
+    }
+
+    type ReportStreamStream = tokio_stream::Empty<Result<ReportResponse, Status>>;
+
+    async fn report_stream(
+        &self,
+        _: Request<Streaming<ReportRequest>>,
+    ) -> Result<Response<Self::ReportStreamStream>, Status> {
+        Err(Status::unimplemented("nobody here reports by a stream"))
     }
 }
 

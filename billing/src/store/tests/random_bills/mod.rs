@@ -103,7 +103,7 @@ fn report_of(name: &str, number: usize, event: &CaseEvent) -> Examined {
     };
     let peer = Reporter {
         tenant: TenantId::parse(name).unwrap(),
-        role: TenantRole::Worker,
+        role: Some(TenantRole::Worker),
     };
     examine(record, &peer, afterwards())
 }

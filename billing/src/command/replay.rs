@@ -1,0 +1,128 @@
+//! `replay` offers rejected records again; `drop-events` ends what retention no longer keeps.
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use springtide_runtime::clock::{Clock as _, SystemClock};
+
+use super::export::Lines;
+use crate::metering::examine::examine_again;
+use crate::metering::report::{Verdict, answer_of};
+use crate::store::Store;
+
+/// Records of a page.
+const PAGE: u32 = 500;
+/// Least time for which events are kept.
+const SHORTEST_DAYS: i64 = 35;
+
+#[derive(Args, Debug)]
+pub(super) struct ReplayArgs {
+    /// Name of the tenant whose parts sent it; all tenants if left out
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// Why it was rejected, as EVENT_REJECTED
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// Say what would become of each record, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DropEventsArgs {
+    /// Drop what was recorded in months (of UTC) before the one of this day
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    before: jiff::civil::Date,
+    /// Events younger than so many days are kept whatever --before says
+    #[arg(long, value_name = "DAYS", default_value_t = 730)]
+    keep_days: i64,
+}
+
+impl ReplayArgs {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let mut out = Lines::new();
+        let (tenant, reason) = (self.tenant.as_deref(), self.reason.as_deref());
+        let mut last = None;
+        loop {
+            let page = store.rejected(tenant, reason, last.as_ref(), PAGE).await?;
+            if page.is_empty() {
+                return out.finish();
+            }
+            for (record, verdict) in replay(store, &page, SystemClock.now(), self.dry_run).await? {
+                let (reason, message) = answer_of(&verdict).unwrap_or_default();
+                let line = json!({
+                    "tenant": record.peer, "was": record.message, "status": verdict.name(), "reason": reason, "message": message,
+                });
+                if !out.write(&line)? {
+                    return Ok(());
+                }
+            }
+            last = page.into_iter().next_back();
+        }
+    }
+}
+
+/// Offers a page of rejected records again. What is rejected again is not counted once more.
+pub(crate) async fn replay<'a>(
+    store: &Store,
+    page: &'a [crate::store::Rejected],
+    now: Timestamp,
+    is_dry_run: bool,
+) -> anyhow::Result<Vec<(&'a crate::store::Rejected, Verdict)>> {
+    let examined: Vec<_> = page
+        .iter()
+        .map(|rejected| examine_again(&rejected.peer, &rejected.record, now))
+        .collect();
+    let said = store.rehearse(&examined, now).await?;
+    if is_dry_run {
+        return Ok(page.iter().zip(said).collect());
+    }
+    let mut outcome = Vec::with_capacity(page.len());
+    let (mut offered, mut takable) = (Vec::new(), Vec::new());
+    for ((record, examined), verdict) in page.iter().zip(examined).zip(said) {
+        if matches!(verdict, Verdict::Rejected(..)) {
+            outcome.push((record, verdict));
+        } else {
+            offered.push(record);
+            takable.push(examined);
+        }
+    }
+    if offered.is_empty() {
+        return Ok(outcome);
+    }
+    let verdicts = store.ingest(&takable, now).await?;
+    let taken: Vec<_> = offered
+        .iter()
+        .zip(&verdicts)
+        .filter(|(_, verdict)| !matches!(verdict, Verdict::Rejected(..) | Verdict::Conflict))
+        .map(|(record, _)| *record)
+        .collect();
+    store.mark_taken(&taken, now).await?;
+    outcome.extend(offered.into_iter().zip(verdicts));
+    Ok(outcome)
+}
+
+impl DropEventsArgs {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let Self { before, keep_days } = self;
+        ensure!(
+            keep_days >= SHORTEST_DAYS,
+            "--keep-days must be at least {SHORTEST_DAYS}"
+        );
+        let before = before.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp();
+        let kept = SystemClock
+            .now()
+            .checked_sub(SignedDuration::from_hours(keep_days * 24))
+            .context("--keep-days is too long")?;
+        ensure!(
+            before <= kept,
+            "events of the last {keep_days} days are kept: --before must be {} or earlier",
+            kept.to_zoned(jiff::tz::TimeZone::UTC).date()
+        );
+        let dropped = store.drop_events(before).await?;
+        let mut out = Lines::new();
+        out.write(&json!({"dropped": dropped, "before": before.to_string()}))?;
+        out.finish()
+    }
+}

@@ -1,0 +1,347 @@
+//! Batches go in by COPY and come out by arrays of keys. Locks are taken in the order of their keys, kind after kind (new
+//! keys, known keys, further reports, rejections, buckets), so that two servers do not wait for each other in a circle.
+
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef};
+use sqlx::{Decode, Encode, PgConnection, Transaction, Type};
+
+use super::copy::Rows;
+use crate::digest::Fingerprint;
+use crate::metering::decide::{Changes, Marks, NewEvent};
+use crate::metering::report::{EventKey, Party};
+use crate::metering::standing::Standing;
+use crate::rating::number::Exact;
+use crate::store::StoreError;
+use crate::store::ingest::{Hold, IngestTransaction, KeyRow, LedgerRow, Place, bucket_deltas, nanosecond_of};
+use crate::store::kept::insert_rivals_and_rejections;
+
+/// Up to so many rows an INSERT is faster: the end of a COPY waits some 40 ms for the acknowledgement of its data, which is
+/// hidden only while the server still works on them.
+const FEW: usize = 1_000;
+/// PostgreSQL's numbers of UUID and UUID[].
+const UUID: Oid = Oid(2950);
+const UUID_ARRAY: Oid = Oid(2951);
+
+impl Type<sqlx::Postgres> for Fingerprint {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(UUID)
+    }
+}
+
+impl PgHasArrayType for Fingerprint {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(UUID_ARRAY)
+    }
+}
+
+impl Encode<'_, sqlx::Postgres> for Fingerprint {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend_from_slice(self.as_bytes());
+        Ok(IsNull::No)
+    }
+}
+
+impl Decode<'_, sqlx::Postgres> for Fingerprint {
+    fn decode(value: PgValueRef<'_>) -> Result<Self, BoxDynError> {
+        match value.format() {
+            PgValueFormat::Binary => Ok(Self::try_from(value.as_bytes()?)?),
+            PgValueFormat::Text => Err("a fingerprint is read in its binary form".into()),
+        }
+    }
+}
+
+/// (key, hash, event time, standing, worker, gateway, delivery).
+type FoundRow = (Fingerprint, Fingerprint, i64, i16, i32, i32, i16);
+type Writing<'a> = Transaction<'a, sqlx::Postgres>;
+
+impl IngestTransaction for Writing<'_> {
+    async fn registered_names(&mut self, uids: &[String]) -> Result<Vec<(String, String)>, StoreError> {
+        let text = "SELECT tenant_uid, tenant FROM account WHERE tenant_uid = ANY($1)";
+        Ok(sqlx::query_as(text).bind(uids).fetch_all(&mut **self).await?)
+    }
+
+    async fn hold_ledgers(&mut self, parties: &[&Party], hold: Hold) -> Result<Vec<LedgerRow>, StoreError> {
+        let uids: Vec<_> = parties.iter().map(|party| party.tenant_uid.to_string()).collect();
+        let names: Vec<_> = parties.iter().map(|party| party.tenant.to_string()).collect();
+        // In either form, closing a statement waits until this transaction has ended.
+        let text = match hold {
+            Hold::Shared => {
+                "SELECT l.tenant_uid, l.tenant, l.id, l.open_statement FROM ledger l
+                JOIN unnest($1::text[], $2::text[]) AS w (uid, tenant) ON l.tenant_uid = w.uid AND l.tenant = w.tenant
+                ORDER BY l.id FOR SHARE OF l"
+            }
+            Hold::Alone => {
+                "SELECT l.tenant_uid, l.tenant, l.id, l.open_statement FROM ledger l
+                JOIN unnest($1::text[], $2::text[]) AS w (uid, tenant) ON l.tenant_uid = w.uid AND l.tenant = w.tenant
+                ORDER BY l.id FOR NO KEY UPDATE OF l"
+            }
+        };
+        let held: Vec<LedgerRow> = sqlx::query_as(text)
+            .bind(&uids)
+            .bind(&names)
+            .fetch_all(&mut **self)
+            .await?;
+        if held.len() == parties.len() {
+            return Ok(held);
+        }
+        let insert = "INSERT INTO ledger (tenant_uid, tenant) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING";
+        sqlx::query(insert)
+            .bind(&uids)
+            .bind(&names)
+            .execute(&mut **self)
+            .await?;
+        Ok(sqlx::query_as(text)
+            .bind(&uids)
+            .bind(&names)
+            .fetch_all(&mut **self)
+            .await?)
+    }
+
+    async fn find(&mut self, keys: &[EventKey]) -> Result<Vec<KeyRow>, StoreError> {
+        let text = "SELECT key, hash, event_time, standing, worker, gateway, delivery FROM event_key WHERE key = ANY($1)";
+        let rows: Vec<FoundRow> = sqlx::query_as(text).bind(keys).fetch_all(&mut **self).await?;
+        Ok(rows.into_iter().map(key_row).collect())
+    }
+
+    async fn payloads(&mut self, places: &[Place]) -> Result<Vec<(EventKey, Vec<u8>)>, StoreError> {
+        let text = "SELECT e.key, e.payload FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS w (key, ledger_id, event_time)
+            JOIN event e ON e.ledger_id = w.ledger_id AND e.event_time = w.event_time AND e.key = w.key";
+        let query = sqlx::query_as(text)
+            .bind(places.iter().map(|place| place.key).collect::<Vec<_>>())
+            .bind(places.iter().map(|place| place.ledger).collect::<Vec<_>>())
+            .bind(places.iter().map(|place| place.event_time).collect::<Vec<_>>());
+        Ok(query.fetch_all(&mut **self).await?)
+    }
+
+    async fn apply(&mut self, changes: &Changes<'_>, now: i64) -> Result<(), StoreError> {
+        insert_events(self, changes, now).await?;
+        update_known(self, changes).await?;
+        write_further(self, changes, now).await?;
+        insert_rivals_and_rejections!(self, changes, now);
+        write_buckets(self, changes).await
+    }
+
+    async fn finish(self) -> Result<(), StoreError> {
+        Ok(self.commit().await?)
+    }
+}
+
+fn key_row(row: FoundRow) -> KeyRow {
+    let (key, hash, event_time, standing, worker, gateway, delivery) = row;
+    let standing = Standing::from_stored(standing);
+    let marks = Marks {
+        standing,
+        worker,
+        gateway,
+        delivery,
+    };
+    KeyRow {
+        key,
+        hash,
+        event_time,
+        marks,
+    }
+}
+
+async fn insert_events(
+    transaction: &mut Writing<'_>,
+    changes: &Changes<'_>,
+    now: i64,
+) -> Result<(), StoreError> {
+    let rows = changes
+        .events
+        .iter()
+        .map(event_row)
+        .collect::<Result<Vec<_>, _>>()?;
+    match rows.len() {
+        0 => Ok(()),
+        few if few <= FEW => insert_few(transaction, &rows, now).await,
+        _ => copy_many(transaction, &rows, now).await,
+    }
+}
+
+/// A new event as its two rows have it.
+struct EventRow<'a> {
+    new: NewEvent<'a>,
+    time: i64,
+    nanos: i128,
+}
+
+fn event_row<'a>(new: &NewEvent<'a>) -> Result<EventRow<'a>, StoreError> {
+    Ok(EventRow {
+        new: *new,
+        time: nanosecond_of(new.report.event.time)?,
+        nanos: new.report.event.quantity.to_nanos()?,
+    })
+}
+
+async fn insert_few(
+    transaction: &mut Writing<'_>,
+    rows: &[EventRow<'_>],
+    now: i64,
+) -> Result<(), StoreError> {
+    fn column<T>(rows: &[EventRow<'_>], value: impl Fn(&EventRow<'_>) -> T) -> Vec<T> {
+        rows.iter().map(value).collect()
+    }
+    let keys = column(rows, |row| row.new.report.key);
+    let times = column(rows, |row| row.time);
+    let into_keys = "INSERT INTO event_key (key, hash, event_time, standing, worker, gateway, delivery)
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::int[], $6::int[], $7::smallint[])";
+    sqlx::query(into_keys)
+        .bind(&keys)
+        .bind(column(rows, |row| row.new.report.hash.fingerprint()))
+        .bind(&times)
+        .bind(column(rows, |row| row.new.marks.standing.to_stored()))
+        .bind(column(rows, |row| row.new.marks.worker))
+        .bind(column(rows, |row| row.new.marks.gateway))
+        .bind(column(rows, |row| row.new.marks.delivery))
+        .execute(&mut **transaction)
+        .await?;
+    let into_events = "INSERT INTO event (key, ledger_id, event_time, recorded_at, meter, quantity, payload)
+        SELECT key, ledger_id, event_time, $7, meter, quantity::numeric, payload
+        FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bytea[])
+        AS w (key, ledger_id, event_time, meter, quantity, payload)";
+    sqlx::query(into_events)
+        .bind(&keys)
+        .bind(column(rows, |row| row.new.ledger))
+        .bind(&times)
+        .bind(column(rows, |row| row.new.report.event.meter.clone()))
+        .bind(column(rows, |row| Exact::from_nanos(row.nanos).to_string()))
+        .bind(column(rows, |row| row.new.report.payload.clone()))
+        .bind(now)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+async fn copy_many(transaction: &mut Writing<'_>, rows: &[EventRow<'_>], now: i64) -> Result<(), StoreError> {
+    let (mut keys, mut events) = (Rows::new(7), Rows::new(7));
+    for EventRow { new, time, nanos } in rows {
+        let (report, marks) = (new.report, new.marks);
+        keys.row()
+            .uuid(report.key)
+            .uuid(report.hash.fingerprint())
+            .big(*time)
+            .small(marks.standing.to_stored())
+            .int(marks.worker)
+            .int(marks.gateway)
+            .small(marks.delivery);
+        events
+            .row()
+            .uuid(report.key)
+            .big(new.ledger)
+            .big(*time)
+            .big(now)
+            .bytes(report.event.meter.as_bytes())
+            .numeric(*nanos)
+            .bytes(&report.payload);
+    }
+    let into_keys = "COPY event_key (key, hash, event_time, standing, worker, gateway, delivery) FROM STDIN (FORMAT binary)";
+    copy(transaction, into_keys, keys).await?;
+    let into_events = "COPY event (key, ledger_id, event_time, recorded_at, meter, quantity, payload) FROM STDIN (FORMAT binary)";
+    copy(transaction, into_events, events).await
+}
+
+async fn copy(connection: &mut PgConnection, text: &str, rows: Rows) -> Result<(), StoreError> {
+    let mut copying = connection.copy_in_raw(text).await?;
+    copying.send(rows.finish()).await?;
+    copying.finish().await?;
+    Ok(())
+}
+
+async fn update_known(transaction: &mut Writing<'_>, changes: &Changes<'_>) -> Result<(), StoreError> {
+    let changed = &changes.changed;
+    if changed.is_empty() {
+        return Ok(());
+    }
+    // What is there must still be what was read: whoever waited for another transaction finds no row here.
+    let text = "UPDATE event_key k SET standing = w.standing, worker = w.worker, gateway = w.gateway, delivery = w.delivery
+        FROM unnest($1::uuid[], $2::smallint[], $3::int[], $4::int[], $5::smallint[], $6::smallint[], $7::int[], $8::int[], $9::smallint[])
+        AS w (key, standing, worker, gateway, delivery, was_standing, was_worker, was_gateway, was_delivery)
+        WHERE k.key = w.key AND k.standing = w.was_standing AND k.worker = w.was_worker AND k.gateway = w.was_gateway
+        AND k.delivery = w.was_delivery";
+    let mut query = sqlx::query(text).bind(changed.iter().map(|changed| changed.key).collect::<Vec<_>>());
+    for is_after in [true, false] {
+        let marks = || {
+            changed
+                .iter()
+                .map(move |changed| if is_after { changed.after } else { changed.before })
+        };
+        query = query
+            .bind(
+                marks()
+                    .map(|marks| marks.standing.to_stored())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(marks().map(|marks| marks.worker).collect::<Vec<_>>())
+            .bind(marks().map(|marks| marks.gateway).collect::<Vec<_>>())
+            .bind(marks().map(|marks| marks.delivery).collect::<Vec<_>>());
+    }
+    let written = query.execute(&mut **transaction).await?.rows_affected();
+    if usize::try_from(written).ok() == Some(changed.len()) {
+        Ok(())
+    } else {
+        Err(StoreError::Overtaken)
+    }
+}
+
+async fn write_further(
+    transaction: &mut Writing<'_>,
+    changes: &Changes<'_>,
+    now: i64,
+) -> Result<(), StoreError> {
+    if changes.further.is_empty() {
+        return Ok(());
+    }
+    let rows = &changes.further;
+    let text = "INSERT INTO further_report (key, witness, reporter, delivery, recorded_at)
+        SELECT key, witness, reporter, delivery, $5
+        FROM unnest($1::uuid[], $2::smallint[], $3::int[], $4::smallint[]) AS w (key, witness, reporter, delivery)
+        ON CONFLICT (key, witness, reporter) DO UPDATE SET delivery = excluded.delivery
+        WHERE excluded.delivery > further_report.delivery";
+    sqlx::query(text)
+        .bind(rows.keys().map(|further| further.key).collect::<Vec<_>>())
+        .bind(rows.keys().map(|further| further.witness).collect::<Vec<_>>())
+        .bind(rows.keys().map(|further| further.reporter).collect::<Vec<_>>())
+        .bind(rows.values().copied().collect::<Vec<_>>())
+        .bind(now)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+async fn write_buckets(transaction: &mut Writing<'_>, changes: &Changes<'_>) -> Result<(), StoreError> {
+    let deltas = bucket_deltas(changes);
+    if deltas.is_empty() {
+        return Ok(());
+    }
+    let text = "INSERT INTO usage_bucket AS b (ledger_id, start_second, statement, meter, dimensions_digest, dimensions, quantity)
+        SELECT ledger_id, start_second, statement, meter, digest, dimensions, quantity::numeric
+        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::text[], $7::text[])
+        AS w (ledger_id, start_second, statement, meter, digest, dimensions, quantity)
+        ON CONFLICT (ledger_id, start_second, statement, meter, dimensions_digest)
+        DO UPDATE SET quantity = b.quantity + excluded.quantity";
+    sqlx::query(text)
+        .bind(deltas.iter().map(|delta| delta.ledger).collect::<Vec<_>>())
+        .bind(deltas.iter().map(|delta| delta.start_second).collect::<Vec<_>>())
+        .bind(deltas.iter().map(|delta| delta.statement).collect::<Vec<_>>())
+        .bind(deltas.iter().map(|delta| delta.meter).collect::<Vec<_>>())
+        .bind(
+            deltas
+                .iter()
+                .map(|delta| delta.digest.as_bytes().to_vec())
+                .collect::<Vec<_>>(),
+        )
+        .bind(deltas.iter().map(|delta| delta.dimensions).collect::<Vec<_>>())
+        .bind(
+            deltas
+                .iter()
+                .map(|delta| Exact::from_nanos(delta.nanos).to_string())
+                .collect::<Vec<_>>(),
+        )
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}

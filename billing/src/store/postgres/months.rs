@@ -1,0 +1,116 @@
+//! `event` has a partition for each month (of UTC) in which its events were recorded. They are made ahead, and dropped whole.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use sqlx::AssertSqlSafe;
+
+use super::Postgres;
+use crate::store::StoreError;
+use crate::store::ingest::nanosecond_of;
+
+/// Months that are made ahead, the current one among them.
+const AHEAD: i32 = 4;
+const PREFIX: &str = "event_of_";
+/// Taken by whoever makes or drops partitions: one at a time.
+const LOCK: i64 = 0x7370_745f_6d6f_6e74;
+
+/// First instant of the month that is `later` months after that of `instant`.
+fn month(instant: Timestamp, later: i32) -> Option<(Date, Timestamp)> {
+    let first = instant.to_zoned(TimeZone::UTC).date().first_of_month();
+    let date = first
+        .checked_add(jiff::Span::new().try_months(later).ok()?)
+        .ok()?;
+    Some((date, date.to_zoned(TimeZone::UTC).ok()?.timestamp()))
+}
+
+fn name(first: Date) -> String {
+    format!("{PREFIX}{:04}_{:02}", first.year(), first.month())
+}
+
+/// The first day of a partition's month.
+fn first_of(name: &str) -> Option<Date> {
+    let (year, month) = name.strip_prefix(PREFIX)?.split_once('_')?;
+    Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok()
+}
+
+impl Postgres {
+    /// Makes the partitions of this month and the next ones where they are missing.
+    pub(in crate::store) async fn make_months(&self, now: Timestamp) -> Result<(), StoreError> {
+        let existing = self.months().await?;
+        for later in 0..AHEAD {
+            let unreadable = StoreError::unreadable("month");
+            let Some(((first, from), (_, to))) = month(now, later).zip(month(now, later + 1)) else {
+                return Err(unreadable);
+            };
+            if existing.contains(&first) {
+                continue;
+            }
+            let text = format!(
+                "CREATE TABLE IF NOT EXISTS {} PARTITION OF event FOR VALUES FROM ({}) TO ({})",
+                name(first),
+                nanosecond_of(from)?,
+                nanosecond_of(to)?
+            );
+            self.change_months(&text).await?;
+        }
+        Ok(())
+    }
+
+    /// Drops the partitions of months before that of `before`; how many there were.
+    pub(in crate::store) async fn drop_months(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let Some((limit, _)) = month(before, 0) else {
+            return Err(StoreError::unreadable("month"));
+        };
+        let mut dropped = 0;
+        for first in self.months().await? {
+            if first < limit {
+                self.change_months(&format!("DROP TABLE IF EXISTS {}", name(first)))
+                    .await?;
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
+    }
+
+    async fn months(&self) -> Result<Vec<Date>, StoreError> {
+        let text = "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+            WHERE i.inhparent = 'event'::regclass ORDER BY 1";
+        let names: Vec<(String,)> = sqlx::query_as(text).fetch_all(&self.pool).await?;
+        Ok(names.iter().filter_map(|(name,)| first_of(name)).collect())
+    }
+
+    async fn change_months(&self, text: &str) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(LOCK)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query(AssertSqlSafe(text.to_owned()))
+            .execute(&mut *transaction)
+            .await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_is_named_by_its_first_day_and_ends_where_the_next_begins() {
+        let now = "2026-12-31T23:59:59.5Z".parse().unwrap();
+        let (first, from) = month(now, 0).unwrap();
+        let (next, to) = month(now, 1).unwrap();
+        assert_eq!(
+            (name(first), name(next)),
+            ("event_of_2026_12".into(), "event_of_2027_01".into())
+        );
+        assert_eq!(
+            (from.to_string(), to.to_string()),
+            ("2026-12-01T00:00:00Z".into(), "2027-01-01T00:00:00Z".into())
+        );
+        assert_eq!(first_of(&name(first)), Some(first));
+        assert_eq!(first_of("event_of_other_months"), None);
+    }
+}
