@@ -44,12 +44,21 @@ pub struct Watch {
 impl Watch {
     /// Watches until `shutdown`, whenever the lock is its own.
     pub async fn run(self, shutdown: CancellationToken) {
+        let sending = TaskTracker::new();
+        // In the middle of whatever it does: what is not committed by then the next server does.
+        shutdown.run_until_cancelled(self.watch(&sending)).await;
+        sending.close();
+        // What is not sent by then is sent again by the next server.
+        drop(tokio::time::timeout(TIMEOUT, sending.wait()).await);
+    }
+
+    async fn watch(&self, sending: &TaskTracker) {
         let mut lock = None;
         let mut looked_at = Timestamp::MIN;
-        let sending = TaskTracker::new();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+        loop {
+            tick.tick().await;
             if !self.holds(&mut lock).await {
                 self.metrics.clear();
                 looked_at = Timestamp::MIN;
@@ -61,13 +70,10 @@ impl Watch {
                 looked_at = end;
                 self.look_at_all(end, now).await;
             }
-            if let Err(error) = self.send_due(now, &sending).await {
+            if let Err(error) = self.send_due(now, sending).await {
                 tracing::warn!(error = %with_causes(&error), "alerts cannot be sent");
             }
         }
-        sending.close();
-        // What is not done by then is sent again by the next server.
-        let _all_sent = tokio::time::timeout(TIMEOUT, sending.wait()).await.is_ok();
     }
 
     /// The lock is held, or could be taken.

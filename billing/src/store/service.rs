@@ -52,10 +52,15 @@ impl Store {
             if name.is_some_and(|(name,)| name != tenant) {
                 return Ok(None);
             }
-            sqlx::query("INSERT INTO ledger (tenant_uid, tenant) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-                .bind(uid).bind(tenant).execute(&mut *transaction).await?;
-            let (ledger,): (LedgerId,) = sqlx::query_as("SELECT id FROM ledger WHERE tenant_uid = $1 AND tenant = $2")
-                .bind(uid).bind(tenant).fetch_one(&mut *transaction).await?;
+            let find = "SELECT id FROM ledger WHERE tenant_uid = $1 AND tenant = $2";
+            let mut found: Option<(LedgerId,)> =
+                sqlx::query_as(find).bind(uid).bind(tenant).fetch_optional(&mut *transaction).await?;
+            if found.is_none() {
+                sqlx::query("INSERT INTO ledger (tenant_uid, tenant) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                    .bind(uid).bind(tenant).execute(&mut *transaction).await?;
+                found = sqlx::query_as(find).bind(uid).bind(tenant).fetch_optional(&mut *transaction).await?;
+            }
+            let (ledger,) = found.ok_or(StoreError::unreadable("ledger"))?;
             for ((start, pool, boot_id), minutes) in rows {
                 sqlx::query(INSERT)
                     .bind(ledger).bind(start).bind(pool).bind(boot_id).bind(is_probe)

@@ -57,17 +57,19 @@ impl Spool {
             .bind(own.as_str())
             .execute(&self.relaxed)
             .await
-            .map_err(write_failed)?;
+            .map_err(|error| write_failed(&error))?;
         Ok(())
     }
 
     /// Writes minutes as they stand now.
     pub async fn keep_minutes(&self, minutes: &[SpooledMinute]) -> Result<(), SpoolError> {
-        let mut transaction = self.relaxed.begin().await.map_err(write_failed)?;
+        let mut transaction = self.relaxed.begin().await.map_err(|error| write_failed(&error))?;
         for minute in minutes {
-            keep(&mut transaction, minute).await.map_err(write_failed)?;
+            keep(&mut transaction, minute)
+                .await
+                .map_err(|error| write_failed(&error))?;
         }
-        transaction.commit().await.map_err(write_failed)
+        transaction.commit().await.map_err(|error| write_failed(&error))
     }
 
     /// The oldest closed minutes, at most `limit`.
@@ -82,7 +84,7 @@ impl Spool {
 
     /// Forgets minutes that billing acknowledged.
     pub async fn forget_minutes(&self, minutes: &[SpooledMinute]) -> Result<(), SpoolError> {
-        let mut transaction = self.relaxed.begin().await.map_err(write_failed)?;
+        let mut transaction = self.relaxed.begin().await.map_err(|error| write_failed(&error))?;
         for minute in minutes {
             sqlx::query("DELETE FROM minute WHERE boot_id = $1 AND pool = $2 AND second = $3")
                 .bind(minute.boot_id.as_str())
@@ -90,13 +92,13 @@ impl Spool {
                 .bind(minute.minute.as_second())
                 .execute(&mut *transaction)
                 .await
-                .map_err(write_failed)?;
+                .map_err(|error| write_failed(&error))?;
         }
-        transaction.commit().await.map_err(write_failed)
+        transaction.commit().await.map_err(|error| write_failed(&error))
     }
 }
 
-fn write_failed(error: sqlx::Error) -> SpoolError {
+fn write_failed(error: &sqlx::Error) -> SpoolError {
     SpoolError::Write(error.to_string())
 }
 

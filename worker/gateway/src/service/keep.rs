@@ -70,18 +70,18 @@ impl MinuteKeeper {
     pub async fn flush(&self, deadline: Duration) -> bool {
         self.minutes.book(super::book::Book::close_all);
         let flushed = async {
-            while self.keep_once().await.is_err()
-                || self
-                    .spool
-                    .closed_minutes(1)
-                    .await
-                    .is_ok_and(|left| !left.is_empty())
-            {
+            while !self.is_flushed().await {
                 self.closed.notify_waiters();
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         tokio::time::timeout(deadline, flushed).await.is_ok()
+    }
+
+    async fn is_flushed(&self) -> bool {
+        let kept = self.keep_once().await.is_ok();
+        let left = self.spool.closed_minutes(1).await;
+        kept && left.is_ok_and(|left| left.is_empty())
     }
 
     async fn keep(&self, shutdown: &CancellationToken) {
