@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
+use crate::bill::audit;
 use crate::grpc::metering::MeteringService;
 use crate::grpc::tenancy::TenancyService;
 use crate::metering::writer::UsageWriter;
@@ -88,6 +89,12 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         reporter,
         shutdown.clone(),
     ));
+    let auditing = tokio::spawn(audit::run(
+        store.clone(),
+        clock.clone(),
+        metrics.clone(),
+        shutdown.clone(),
+    ));
     let web_state = web::WebState::new(
         store.clone(),
         clock.clone(),
@@ -129,6 +136,7 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         .context("the HTTP server failed")?
         .context("the HTTP server failed")?;
     probing.await.context("the probe failed")?;
+    auditing.await.context("the audit failed")?;
     store.close().await;
     served.context("the gRPC server failed")
 }

@@ -1,9 +1,12 @@
 //! The command line. Standard output is data alone; logs and errors go to standard error.
 
+mod acts;
 mod bills;
+mod close;
 mod export;
 mod rate;
 mod select;
+mod verify;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -30,7 +33,10 @@ pub struct Cli {
 const EXAMPLES: &str = "Examples:
   springtide-billing invoice --tenant acme --period 2026-11            what the bill would be now
   springtide-billing invoice --tenant acme --period 2026-10 --issue    issue it, for ever
-  springtide-billing invoices --period 2026-10 --issue --format json   all tenants
+  springtide-billing close --period 2026-10                            all tenants: put their bills into review
+  springtide-billing approve --period 2026-10 --all --actor jo         issue what was reviewed
+  springtide-billing correct --period 2026-10                          notes on what came after
+  springtide-billing verify                                            do the books agree?
   springtide-billing rate --plan plan.yaml --usage usage.csv --period 2026-11
   springtide-billing export --tenant acme --period 2026-10 > billed.jsonl";
 
@@ -53,16 +59,26 @@ struct DatabaseArgs {
 enum Command {
     /// Take usage, answer REST, show the portal (the default)
     Serve(ServeArgs),
+    /// Issue bills that are in review, if they are still what was reviewed
+    Approve(close::ApproveArgs),
+    /// Put all tenants' bills of a period into review, or issue them; may be stopped and run again
+    Close(close::CloseArgs),
+    /// Issue credit or debit notes for what came or changed after a period's bills were issued
+    Correct(close::CorrectArgs),
     /// Write each billed interaction and unanswered turn of a period as a JSON line, in the order of time
     Export(export::ExportArgs),
-    /// Show a tenant's bill of a period: the issued one, or a draft of what it would be now
+    /// Show or issue a tenant's bill of a period; or say what became of an issued one
     Invoice(bills::InvoiceArgs),
-    /// Show, or issue, the bills of all tenants of a period
+    /// Show the bills of all tenants of a period: issued ones, or drafts
     Invoices(bills::InvoicesArgs),
     /// Write what was kept but not counted (rejected records, conflicts, variants) as JSON lines, the newest first
     Kept(export::KeptArgs),
     /// Price usage from a file by a plan from a file, as a bill would
     Rate(rate::RateArgs),
+    /// List the bills of a period that wait for approval, with what is striking about them, as JSON lines
+    Reviews(close::ReviewsArgs),
+    /// Check that events, buckets, lines, bills and journal agree, and that no bill was changed
+    Verify(verify::VerifyArgs),
     /// Bring the database's tables up to date, making a SQLite file if there is none
     Migrate,
 }
@@ -78,6 +94,11 @@ impl Cli {
         let _telemetry = telemetry::init("springtide-billing", &telemetry).context("logging cannot start")?;
         match command.map_or_else(serve_by_default, Ok)? {
             Command::Serve(args) => serve(args, &database_url).await,
+            Command::Approve(args) => args.run(&open(&database_url).await?).await,
+            Command::Close(args) => args.run(&open(&database_url).await?).await,
+            Command::Correct(args) => args.run(&open(&database_url).await?).await,
+            Command::Reviews(args) => args.run(&open(&database_url).await?).await,
+            Command::Verify(args) => args.run(&open(&database_url).await?).await,
             Command::Export(args) => args.run(&open(&database_url).await?).await,
             Command::Invoice(args) => args.run(&open(&database_url).await?).await,
             Command::Invoices(args) => args.run(&open(&database_url).await?).await,

@@ -8,7 +8,6 @@ use springtide_proto::error::Reason;
 use sqlx::SqlStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use super::error::SCHEMA_VERSION;
 use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::metering::decide::{
@@ -55,17 +54,18 @@ pub(super) trait IngestTransaction {
     async fn finish(self) -> Result<(), StoreError>;
 }
 
-/// The migrations of a database.
-pub(super) fn migrations(text: &'static str) -> Migrator {
-    let description = Cow::Borrowed("metering and bills");
-    let first = Migration::new(
-        SCHEMA_VERSION,
-        description,
-        MigrationType::Simple,
-        SqlStr::from_static(text),
-        false,
-    );
-    Migrator::with_migrations(vec![first])
+/// The migrations of a database: version, description, text.
+pub(super) fn migrations(texts: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migrations = texts.iter().map(|(version, description, text)| {
+        Migration::new(
+            *version,
+            Cow::Borrowed(*description),
+            MigrationType::Simple,
+            SqlStr::from_static(text),
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
 impl Store {

@@ -5,14 +5,17 @@
 //! lies in [`sqlite`] and [`postgres`]. Decisions are not made here: they are pure, in `metering` and `rating`.
 
 mod accounts;
+mod audit;
 mod error;
 mod export;
 mod ingest;
 mod invoices;
 mod plans;
 mod postgres;
+mod reviews;
 mod sessions;
 mod sqlite;
+mod states;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -21,10 +24,14 @@ pub use accounts::{Account, AccountDetails, Registration};
 pub use error::StoreError;
 pub(crate) use error::with_causes;
 pub use export::ExportedEvent;
+pub use audit::{MeterFigures, Posting};
 pub use invoices::{
-    ChainLink, ENTITY, IssueOutcome, IssueRequest, Issued, KIND_REGULAR, NewInvoice, StoredInvoice,
+    ENTITY, Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, Place, Ready,
+    Sealed, StoredInvoice, Wanted,
 };
 pub use plans::{PlanVersion, PutPlan};
+pub use reviews::{IssuerLock, Review};
+pub use states::{NextState, StateRecord, TaxRegistration};
 pub use usage::{Kept, StatementUsage};
 
 use crate::metering::decide::{LedgerId, OpenLedger};
