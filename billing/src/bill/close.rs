@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -153,9 +153,11 @@ async fn close_alone(store: &Store, order: CloseOrder<'_>) -> Result<CloseReport
     }
     // In the order of their ids: neighbours' buckets lie together.
     due.sort_by_key(|due| due.account.ledger);
-    let mut batches = futures::stream::iter(due.chunks(BATCH))
-        .map(|batch| one_batch(store, order, batch))
-        .buffer_unordered(LANES);
+    let batches: Vec<_> = due
+        .chunks(BATCH)
+        .map(|batch| one_batch(store, order, batch).boxed())
+        .collect();
+    let mut batches = futures::stream::iter(batches).buffer_unordered(LANES);
     while let Some(done) = batches.next().await {
         report.add(done);
     }

@@ -61,7 +61,9 @@ pub fn correction(rerated: Document, billed: &[Document]) -> Result<Option<Docum
     let mut lines = Vec::new();
     for entry in &rerated.lines {
         let now = minor_of(&entry.line.amount, &currency)?;
-        let was = before.remove(&key_of(&entry.line)).map_or(0, |(amount, _)| amount);
+        let was = before
+            .remove(&key_of(&entry.line))
+            .map_or(0, |(amount, _)| amount);
         if now != was {
             lines.push(corrected(entry, was, Some(now), &rerated)?);
         }
@@ -124,11 +126,11 @@ fn corrected(
     document: &Document,
 ) -> Result<DocumentLine, BadAmount> {
     let currency = &document.currency;
-    let difference = now.unwrap_or(0).checked_sub(was).ok_or_else(|| overflow(document))?;
-    let (billed, corrected) = (
-        written(was, currency),
-        now.map(|now| written(now, currency)),
-    );
+    let difference = now
+        .unwrap_or(0)
+        .checked_sub(was)
+        .ok_or_else(|| overflow(document))?;
+    let (billed, corrected) = (written(was, currency), now.map(|now| written(now, currency)));
     let amount = written(difference, currency);
     let shown = corrected.clone().unwrap_or_else(|| written(0, currency));
     let said = match Locale::nearest(&document.locale) {

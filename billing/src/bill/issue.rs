@@ -34,11 +34,7 @@ impl PlanInPeriod {
     pub fn new(known: KnownPlan, period: Period) -> Result<Self, BillError> {
         let bounds = period.bounds(&known.plan.zone)?;
         let slots = Slots::of(bounds, &[(&known.plan, bounds)]);
-        Ok(Self {
-            known,
-            bounds,
-            slots,
-        })
+        Ok(Self { known, bounds, slots })
     }
 }
 

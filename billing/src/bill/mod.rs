@@ -83,7 +83,9 @@ pub enum BillError {
         closes_at: Timestamp,
     },
     /// The tenant's books do not agree.
-    #[error("the books of tenant {tenant:?} do not agree, so nothing is issued to it until `verify` finds them to: {findings}")]
+    #[error(
+        "the books of tenant {tenant:?} do not agree, so nothing is issued to it until `verify` finds them to: {findings}"
+    )]
     Drift {
         /// Whose.
         tenant: String,
@@ -99,7 +101,9 @@ pub enum BillError {
         period: Period,
     },
     /// It is not what was reviewed.
-    #[error("the bill of tenant {tenant:?} is not what was reviewed: {changes}; `close` puts it into review again")]
+    #[error(
+        "the bill of tenant {tenant:?} is not what was reviewed: {changes}; `close` puts it into review again"
+    )]
     ReviewMoved {
         /// Whose.
         tenant: String,

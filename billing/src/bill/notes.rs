@@ -12,8 +12,8 @@ use crate::locale::Locale;
 use crate::rating::period::{Period, zone_data_version};
 use crate::rating::plan::RatePlan;
 use crate::store::{
-    Account, Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, NextState, Ready,
-    Store, StoredInvoice, Wanted,
+    Account, Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, NextState,
+    Ready, Store, StoredInvoice, Wanted,
 };
 
 /// Rates the whole period anew by the plan of its bill and issues the difference; `None` if nothing differs.
@@ -122,7 +122,10 @@ async fn issue_note(
 fn standing_bills(gathered: &Gathered) -> Result<Vec<Document>, BillError> {
     let earlier = &gathered.earlier;
     if earlier.iter().any(|bill| bill.kind == KIND_CREDIT) {
-        let number = earlier.first().map(|bill| bill.number.clone()).unwrap_or_default();
+        let number = earlier
+            .first()
+            .map(|bill| bill.number.clone())
+            .unwrap_or_default();
         return Err(BillError::Credited { number });
     }
     earlier.iter().map(read).collect()

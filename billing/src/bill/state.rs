@@ -201,9 +201,7 @@ mod tests {
     #[test]
     fn the_tax_office_registers_before_it_reverses() {
         use TaxState::{Registered, Requested, Reversed};
-        let after = |before| {
-            [Requested, Registered, Reversed].map(|state| state.may_follow(before))
-        };
+        let after = |before| [Requested, Registered, Reversed].map(|state| state.may_follow(before));
         assert_eq!(after(None), [true, true, false]);
         assert_eq!(after(Some(Requested)), [false, true, false]);
         assert_eq!(after(Some(Registered)), [false, false, true]);

@@ -55,10 +55,12 @@ impl std::fmt::Display for Drift {
         for part in parts.into_iter().flatten().filter(|part| !part.is_empty()) {
             write!(f, "{part} ")?;
         }
-        let Self {
-            what, one, other, ..
-        } = self;
-        write!(f, "{what}: {} {}, {} {}", one.of, one.value, other.of, other.value)
+        let Self { what, one, other, .. } = self;
+        write!(
+            f,
+            "{what}: {} {}, {} {}",
+            one.of, one.value, other.of, other.value
+        )
     }
 }
 
@@ -88,7 +90,11 @@ impl Findings {
 }
 
 /// What does not agree in a tenant's books.
-pub async fn verify_tenant(store: &Store, account: &Account, now: Timestamp) -> Result<Vec<Drift>, BillError> {
+pub async fn verify_tenant(
+    store: &Store,
+    account: &Account,
+    now: Timestamp,
+) -> Result<Vec<Drift>, BillError> {
     let mut findings = Findings {
         tenant: account.details.party.tenant.to_string(),
         period: None,
@@ -144,7 +150,11 @@ pub async fn verify_tenant(store: &Store, account: &Account, now: Timestamp) -> 
 }
 
 /// The same, but what is on its way while it is read is no drift: what is found must be found again.
-pub async fn verify_settled(store: &Store, account: &Account, now: Timestamp) -> Result<Vec<Drift>, BillError> {
+pub async fn verify_settled(
+    store: &Store,
+    account: &Account,
+    now: Timestamp,
+) -> Result<Vec<Drift>, BillError> {
     let mut found = verify_tenant(store, account, now).await?;
     if !found.is_empty() {
         let again = verify_tenant(store, account, now).await?;
@@ -154,7 +164,11 @@ pub async fn verify_settled(store: &Store, account: &Account, now: Timestamp) ->
 }
 
 /// The digest is that of the text, and the next bill is chained to it.
-async fn check_link(store: &Store, invoice: &StoredInvoice, findings: &mut Findings) -> Result<(), BillError> {
+async fn check_link(
+    store: &Store,
+    invoice: &StoredInvoice,
+    findings: &mut Findings,
+) -> Result<(), BillError> {
     let digest = Digest::of(invoice.document.as_bytes()).to_string();
     findings.same("digest", ("invoice", digest), ("chain", invoice.digest.clone()));
     let (last, last_digest) = store.end_of_chain().await?;
@@ -195,10 +209,8 @@ fn check_document(account: &Account, invoice: &StoredInvoice, document: &Documen
         row(account.details.party.tenant_uid.as_str()),
         said(document.tenant_uid.clone()),
     );
-    let sum = sum_of_lines(document).map_or_else(
-        |error| error.to_string(),
-        |sum| written(sum, &document.currency),
-    );
+    let sum =
+        sum_of_lines(document).map_or_else(|error| error.to_string(), |sum| written(sum, &document.currency));
     findings.same("total", ("lines", sum), said(document.total.clone()));
 }
 
@@ -222,7 +234,10 @@ async fn check_journal(
         let Some(entries) = expected.remove(name) else {
             findings.same(
                 name,
-                ("journal", if posted.is_some() { "posted" } else { "not posted" }.to_owned()),
+                (
+                    "journal",
+                    if posted.is_some() { "posted" } else { "not posted" }.to_owned(),
+                ),
                 ("invoice", "not posted".to_owned()),
             );
             continue;
@@ -356,7 +371,11 @@ pub async fn verify_chain(store: &Store) -> Result<(i64, Vec<Drift>), BillError>
             let text = Digest::of(invoice.document.as_bytes()).to_string();
             findings.same("digest", ("invoice", text), ("chain", invoice.digest.clone()));
             let previous = previous_digest_in(&invoice).unwrap_or_else(|| "none".to_owned());
-            findings.same("digest of the bill before", ("invoice", previous), ("chain", digest));
+            findings.same(
+                "digest of the bill before",
+                ("invoice", previous),
+                ("chain", digest),
+            );
             sequence = invoice.sequence;
             digest = invoice.digest;
         }
@@ -373,7 +392,12 @@ pub async fn verify_chain(store: &Store) -> Result<(i64, Vec<Drift>), BillError>
 }
 
 /// Keeps for issuing what was found of a tenant: nothing is issued to it while there is drift.
-pub async fn note(store: &Store, account: &Account, found: &[Drift], now: Timestamp) -> Result<(), BillError> {
+pub async fn note(
+    store: &Store,
+    account: &Account,
+    found: &[Drift],
+    now: Timestamp,
+) -> Result<(), BillError> {
     let text: Vec<_> = found.iter().map(ToString::to_string).collect();
     let text = (!text.is_empty()).then(|| text.join("; "));
     if store.drift(account.ledger).await? != text {

@@ -53,10 +53,20 @@ pub(super) struct FapiaoArgs {
     #[arg(long)]
     state: TaxState,
     /// The tax office's number of the bill
-    #[arg(long, default_value = "", value_name = "NUMBER", required_if_eq("state", "registered"))]
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "NUMBER",
+        required_if_eq("state", "registered")
+    )]
     tax_number: String,
     /// The tax office's number of the red letter
-    #[arg(long, default_value = "", value_name = "NUMBER", required_if_eq("state", "reversed"))]
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "NUMBER",
+        required_if_eq("state", "reversed")
+    )]
     red_letter: String,
     /// Who does it
     #[arg(long, value_name = "NAME")]
@@ -89,9 +99,16 @@ impl InvoiceAct {
 impl ActArgs {
     async fn act(self, store: &Store, what: Act) -> anyhow::Result<()> {
         let invoice = self.number.invoice(store).await?;
-        let state = act(store, &invoice, what, &self.actor, &self.reason, SystemClock.now())
-            .await
-            .map_err(|error| plain(&error))?;
+        let state = act(
+            store,
+            &invoice,
+            what,
+            &self.actor,
+            &self.reason,
+            SystemClock.now(),
+        )
+        .await
+        .map_err(|error| plain(&error))?;
         print(&format!("{} is {}\n", invoice.number, state.name()))
     }
 
@@ -126,7 +143,9 @@ impl FapiaoArgs {
         };
         if !store.register_tax(&invoice.number, &registration).await? {
             let known = store.tax_registrations(&invoice.number).await?;
-            let state = known.last().map_or("not known to the tax office", |last| last.state.name());
+            let state = known
+                .last()
+                .map_or("not known to the tax office", |last| last.state.name());
             bail!(
                 "{} is {state}, after which it cannot be {}",
                 invoice.number,
@@ -145,7 +164,10 @@ impl NumberArgs {
         let lines = states
             .iter()
             .map(|record| json!({"number": invoice.number, "invoice": record}))
-            .chain(tax.iter().map(|record| json!({"number": invoice.number, "tax": record})));
+            .chain(
+                tax.iter()
+                    .map(|record| json!({"number": invoice.number, "tax": record})),
+            );
         print(&lines.map(|line| format!("{line}\n")).collect::<String>())
     }
 }

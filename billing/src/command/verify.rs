@@ -14,6 +14,9 @@ pub(super) struct VerifyArgs {
     /// Only this tenant's books; without it, all, and the chain of bills as a whole
     #[arg(long, value_name = "NAME")]
     tenant: Option<String>,
+    /// Only the chain of bills as a whole, and no tenant's books
+    #[arg(long, conflicts_with = "tenant")]
+    chain_only: bool,
     /// Form of the output
     #[arg(long, default_value = "text")]
     format: BillFormat,
@@ -29,6 +32,7 @@ impl VerifyArgs {
                     .then_some(named)
                     .with_context(|| format!("no tenant {tenant:?} is registered with billing"))?
             }
+            None if self.chain_only => Vec::new(),
             None => store.accounts().await?,
         };
         let mut drift: Vec<Drift> = Vec::new();

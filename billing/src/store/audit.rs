@@ -56,7 +56,8 @@ const FIGURES_SQLITE: &str = concat!(
     " UNION ALL
     SELECT 2, meter, quantity FROM usage_bucket WHERE ledger_id = $1 AND start_second >= $4 AND start_second < $5"
 );
-const POSTINGS: &str = "SELECT p.posting, p.currency, COALESCE(e.account, ''), COALESCE(e.amount, 0) FROM journal_posting p
+const POSTINGS: &str =
+    "SELECT p.posting, p.currency, COALESCE(e.account, ''), COALESCE(e.amount, 0) FROM journal_posting p
     LEFT JOIN journal_entry e ON e.number = p.number AND e.posting = p.posting WHERE p.number = $1";
 
 impl Store {
@@ -80,7 +81,11 @@ impl Store {
             };
             let nanos: i128 = nanos.parse().map_err(|_| StoreError::unreadable("usage"))?;
             let mine = figures.entry(meter).or_default();
-            let sum = if side == 1 { &mut mine.events } else { &mut mine.buckets };
+            let sum = if side == 1 {
+                &mut mine.events
+            } else {
+                &mut mine.buckets
+            };
             *sum = sum.checked_add(nanos).ok_or(Overflow)?;
         }
         Ok(figures)

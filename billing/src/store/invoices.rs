@@ -205,7 +205,7 @@ pub(super) trait BillTransaction {
 
 macro_rules! bill_transaction {
     ($database:ty, $alone_ledger:literal, $alone:literal, $shared:literal, $summed:expr, $usage:expr, $bind_classes:expr) => {
-        impl BillTransaction for sqlx::Transaction<'static, $database> {
+        impl BillTransaction for sqlx::Transaction<'_, $database> {
             async fn hold_ledger(&mut self, ledger: LedgerId) -> Result<(i64, Option<String>), StoreError> {
                 let text = concat!(
                     "SELECT l.open_statement, d.findings FROM ledger l LEFT JOIN drift d ON d.ledger_id = l.id WHERE l.id = $1",
@@ -516,7 +516,8 @@ impl Store {
     /// A stretch of the chain: at most `limit` bills with a higher sequence.
     pub async fn invoices_after(&self, sequence: i64, limit: i64) -> Result<Vec<StoredInvoice>, StoreError> {
         let text = select_invoice!("WHERE entity = 'SPT' AND sequence > $1 ORDER BY sequence LIMIT $2");
-        let rows: Vec<Row> = on_readers!(self, pool => sqlx::query_as(text).bind(sequence).bind(limit).fetch_all(pool).await)?;
+        let rows: Vec<Row> =
+            on_readers!(self, pool => sqlx::query_as(text).bind(sequence).bind(limit).fetch_all(pool).await)?;
         rows.into_iter().map(invoice_of).collect()
     }
 

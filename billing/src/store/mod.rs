@@ -21,10 +21,10 @@ mod tests;
 mod usage;
 
 pub use accounts::{Account, AccountDetails, Registration};
+pub use audit::{MeterFigures, Posting};
 pub use error::StoreError;
 pub(crate) use error::with_causes;
 pub use export::ExportedEvent;
-pub use audit::{MeterFigures, Posting};
 pub use invoices::{
     ENTITY, Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, Place, Ready,
     Sealed, StoredInvoice, Wanted,

@@ -50,7 +50,8 @@ impl IssuerLock {
 
 type Row = (i64, String, String, String, String, i64);
 
-const LATEST: &str = "SELECT r.ledger_id, r.digest, r.document, r.findings, r.actor, r.recorded_at FROM invoice_review r
+const LATEST: &str =
+    "SELECT r.ledger_id, r.digest, r.document, r.findings, r.actor, r.recorded_at FROM invoice_review r
     WHERE r.ledger_id = $1 AND r.period = $2 ORDER BY r.ordinal DESC LIMIT 1";
 const WAITING: &str = "SELECT r.ledger_id, r.digest, r.document, r.findings, r.actor, r.recorded_at FROM invoice_review r
     WHERE r.period = $1

@@ -53,7 +53,8 @@ type TaxRow = (String, String, String, String, String, i64);
 
 const STATES: &str =
     "SELECT state, actor, note, recorded_at FROM invoice_state WHERE number = $1 ORDER BY ordinal";
-const TAX: &str = "SELECT state, tax_number, red_letter_number, actor, note, recorded_at FROM tax_registration
+const TAX: &str =
+    "SELECT state, tax_number, red_letter_number, actor, note, recorded_at FROM tax_registration
     WHERE number = $1 ORDER BY ordinal";
 const INSERT_TAX: &str = "INSERT INTO tax_registration (number, ordinal, state, tax_number, red_letter_number, actor, note, recorded_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";

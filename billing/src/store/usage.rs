@@ -120,11 +120,19 @@ impl Store {
         let (from, to) = slots.range();
         match self {
             Self::Sqlite(database) => {
-                let query = sqlx::query_as(SUMMED_SQLITE).bind(ledger).bind(from).bind(to).bind(up_to);
+                let query = sqlx::query_as(SUMMED_SQLITE)
+                    .bind(ledger)
+                    .bind(from)
+                    .bind(to)
+                    .bind(up_to);
                 summed_by_us(query.fetch_all(database.readers()).await?, slots)
             }
             Self::Postgres(database) => {
-                let query = sqlx::query_as(SUMMED_POSTGRES).bind(ledger).bind(from).bind(to).bind(up_to);
+                let query = sqlx::query_as(SUMMED_POSTGRES)
+                    .bind(ledger)
+                    .bind(from)
+                    .bind(to)
+                    .bind(up_to);
                 let rows = query.bind(slots.classes()).fetch_all(database.pool()).await?;
                 summed_by_postgres(rows, slots)
             }

@@ -29,22 +29,38 @@ struct Place<'a> {
     netns: Option<&'a str>,
     address: &'a str,
     port: u16,
+    settings: &'a [(&'a str, &'a str)],
 }
+
+/// Durability is not under test in tests; many of them at once are.
+const FOR_TESTS: &[(&str, &str)] = &[
+    ("fsync", "off"),
+    ("synchronous_commit", "off"),
+    ("full_page_writes", "off"),
+    ("max_connections", "400"),
+];
 
 /// A running server.
 pub(crate) struct Postgres {
     address: String,
+    folder: PathBuf,
     _guard: Guard,
 }
 
 impl Postgres {
     /// Starts a server from the programs in `bin`, on a free port of loopback.
     pub(crate) fn start(bin: &Path) -> Result<Self> {
+        Self::start_with(bin, FOR_TESTS)
+    }
+
+    /// The same with other settings.
+    pub(crate) fn start_with(bin: &Path, settings: &[(&str, &str)]) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let place = Place {
             netns: None,
             address: "127.0.0.1",
             port,
+            settings,
         };
         Self::start_at(bin, &place)
     }
@@ -57,12 +73,15 @@ impl Postgres {
                 netns: Some(netns),
                 address,
                 port,
+                settings: FOR_TESTS,
             },
         )
     }
 
     fn start_at(bin: &Path, place: &Place<'_>) -> Result<Self> {
-        let Place { netns, address, port } = *place;
+        let Place {
+            netns, address, port, ..
+        } = *place;
         let folder = new_folder(port)?;
         let data = folder.join("data");
         let as_user = if is_root() {
@@ -105,8 +124,14 @@ impl Postgres {
         .with_context(|| tail(&fs::read_to_string(&log).unwrap_or_default(), 10))?;
         Ok(Self {
             address: format!("postgres://postgres@{address}:{port}/postgres"),
+            folder,
             _guard: guard,
         })
+    }
+
+    /// Where the server may write files.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// The administrator's address.
@@ -115,20 +140,24 @@ impl Postgres {
     }
 }
 
-/// Durability is not under test here; many tests at once are.
 fn spawn(bin: &Path, folder: &Path, data: &Path, place: &Place<'_>, log: &Path) -> Result<()> {
-    let Place { netns, address, port } = *place;
+    let Place {
+        netns,
+        address,
+        port,
+        settings,
+    } = *place;
     let mut server = server_program(bin, "pg_ctl", folder, netns);
-    let settings = format!(
-        "-p {port} -k {} -c listen_addresses={address} -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=400",
-        folder.display()
-    );
+    let first = format!("-p {port} -k {} -c listen_addresses={address}", folder.display());
+    let others = settings.iter().map(|(name, value)| format!("-c {name}={value}"));
+    let words: Vec<_> = std::iter::once(first).chain(others).collect();
+    let words = words.join(" ");
     server
         .arg("-D")
         .arg(data)
         .arg("-l")
         .arg(log)
-        .args(["-w", "-o", &settings, "start"]);
+        .args(["-w", "-o", &words, "start"]);
     // pg_ctl hands its pipes to the server, which would keep us waiting for their end.
     let status = server
         .stdin(Stdio::null())

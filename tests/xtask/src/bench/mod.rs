@@ -1,7 +1,10 @@
 //! `bench`: measures what the design promises, each figure beside its reference in the same run, and writes them as JSON.
 
 mod autoscaling;
+mod billing;
 mod in_process;
+mod ingest;
+mod invoices;
 mod scale;
 mod simulation;
 
@@ -20,11 +23,14 @@ enum Part {
     /// Worker-hours on real traces against an oracle and against other autoscalers, at their defaults and tuned; and on a real
     /// cluster, how long a step in load takes to become a Pod.
     Autoscaling(autoscaling::Options),
+    /// How fast and how surely billing takes usage and makes bills.
+    Billing(billing::Options),
 }
 
 /// Runs a bench.
 pub(crate) fn run(options: &Options) -> Result<()> {
     match &options.part {
         Part::Autoscaling(options) => autoscaling::run(options),
+        Part::Billing(options) => billing::run(options),
     }
 }

@@ -1,0 +1,282 @@
+//! The ingest part of `bench billing`: a PostgreSQL of its own, as durable as in production, with millions of random keys; billing's
+//! program before it; and in the same run `COPY` of the same rows into the same tables.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::clock::Stopwatch;
+use crate::command::{attached, output};
+use crate::packages;
+use crate::postgres::Postgres;
+use crate::progress::alone;
+use crate::workspace;
+
+use super::autoscaling::bar;
+use super::billing::at_least;
+
+/// How much.
+#[derive(Args)]
+pub(super) struct IngestOptions {
+    /// Random keys that are there before.
+    #[arg(long, default_value_t = 40_000_000, value_name = "COUNT")]
+    keys: u64,
+    /// Seconds of the long phase.
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    seconds: u64,
+    /// Tenants that report at the same time.
+    #[arg(long, default_value_t = 3, value_name = "COUNT")]
+    lanes: u64,
+    /// PostgreSQL's shared_buffers, about a quarter of the machine's memory.
+    #[arg(long, default_value = "6GB", value_name = "SIZE")]
+    shared_buffers: String,
+    /// PostgreSQL's checkpoint_timeout: two of them fit into the long phase.
+    #[arg(long, default_value = "4min", value_name = "TIME")]
+    checkpoint_timeout: String,
+}
+
+/// Rows of the reference, at most.
+const REFERENCE_ROWS: u64 = 1_000_000;
+
+/// Bars, and all that was measured.
+pub(super) fn run(options: &IngestOptions, folder: &Path) -> Result<(Vec<Value>, Value)> {
+    alone("build, optimised (minutes the first time)", |step| {
+        for (package, program) in [
+            ("springtide-tests", "springtide-course"),
+            ("springtide-billing", "springtide-billing"),
+        ] {
+            let mut build = workspace::cargo()?;
+            build.args([
+                "build",
+                "--release",
+                "--locked",
+                "--package",
+                package,
+                "--bin",
+                program,
+            ]);
+            step.run(&mut build)?;
+        }
+        Ok(())
+    })?;
+    let release = workspace::target()?.join("release");
+    let bin = packages::postgres_programs().context("no PostgreSQL server under /usr/lib/postgresql")?;
+    let settings = [
+        ("fsync", "on"),
+        ("synchronous_commit", "on"),
+        ("full_page_writes", "on"),
+        ("wal_compression", "lz4"),
+        ("wal_buffers", "64MB"),
+        ("max_wal_size", "24GB"),
+        ("checkpoint_timeout", options.checkpoint_timeout.as_str()),
+        ("checkpoint_completion_target", "0.9"),
+        ("shared_buffers", options.shared_buffers.as_str()),
+        ("max_connections", "100"),
+    ];
+    let server = Postgres::start_with(&bin, &settings)?;
+    let database = Database {
+        psql: bin.join("psql").display().to_string(),
+        address: server.address().to_owned(),
+    };
+    let mut migrate = Command::new(release.join("springtide-billing"));
+    output(migrate.args(["migrate", "--database-url", server.address()]))?;
+    alone(&format!("{} random keys", options.keys), |_| {
+        database.fill(options.keys)
+    })?;
+    let before = database.checkpoints()?;
+    let figures = measure(options, &release, server.address(), folder)?;
+    let checkpoints = database.checkpoints()? - before;
+    let counted = database.number("SELECT COALESCE(sum(quantity), 0)::bigint FROM usage_bucket")?;
+    let events = database.number("SELECT count(*) FROM event")?;
+    let references = alone("COPY of the same rows", |_| database.references(server.folder()))?;
+    let configuration = database.configuration()?;
+    let run = json!({
+        "keys_before": options.keys, "checkpoints": checkpoints, "events": events, "billed": counted, "figures": figures,
+        "copy_rows_per_s": references, "configuration": configuration,
+    });
+    Ok((bars(&run), run))
+}
+
+fn measure(options: &IngestOptions, release: &Path, address: &str, folder: &Path) -> Result<Value> {
+    // The run ends with this command, however that ends.
+    let mut run = Command::new("setpriv");
+    run.args(["--pdeathsig", "TERM"]);
+    run.arg(release.join("springtide-course")).arg("ingest");
+    run.arg("--report").arg(folder);
+    run.arg("--billing").arg(release.join("springtide-billing"));
+    run.args(["--database-url", address]);
+    run.arg(format!("--seconds={}", options.seconds));
+    run.arg(format!("--lanes={}", options.lanes));
+    if std::env::var_os("SPRINGTIDE_LOG").is_none() {
+        run.env("SPRINGTIDE_LOG", "error");
+    }
+    attached(&mut run)?;
+    let text = fs::read_to_string(folder.join("figures.json")).context("the run left no figures")?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn bars(run: &Value) -> Vec<Value> {
+    let number = |path: &str| run.pointer(path).and_then(Value::as_f64);
+    let least = |path: &str| number(path).unwrap_or(0.0);
+    let most = |path: &str| number(path).unwrap_or(f64::INFINITY);
+    let count = |path: &str| run.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let keys = format!(
+        "{} random keys before, {} checkpoints",
+        count("/keys_before"),
+        count("/checkpoints")
+    );
+    let rate = least("/figures/bulk/reports_per_s");
+    let copy = least("/copy_rows_per_s/two_connections");
+    let lost = count("/events").abs_diff(count("/billed"));
+    vec![
+        at_least(
+            "durable reports/s, batches of 10,000, each event twice",
+            rate,
+            50_000.0,
+            count("/figures/bulk/reports"),
+            &keys,
+        ),
+        at_least(
+            "the same against COPY of key and event rows, two connections",
+            if copy > 0.0 { rate / copy } else { 0.0 },
+            0.4,
+            count("/figures/bulk/reports"),
+            &format!("COPY: {copy:.0} rows/s; into the same tables, same keys, same run"),
+        ),
+        bar(
+            "unary report at 500/s alone, p99, ms",
+            most("/figures/small_alone_ms/p99"),
+            30.0,
+            10_000,
+            "from when it was due",
+        ),
+        bar(
+            "unary report at 500/s beside bulk, p99, ms",
+            most("/figures/small_beside_bulk_ms/p99"),
+            100.0,
+            10_000,
+            "from when it was due",
+        ),
+        bar(
+            "batch of 10,000, one at a time, p99, ms",
+            most("/figures/one_batch_at_a_time/batch_ms/p99"),
+            250.0,
+            count("/figures/one_batch_at_a_time/batches"),
+            "from sending to acknowledgement",
+        ),
+        bar(
+            "events that are not on the bill at once, or twice",
+            lost as f64,
+            0.0,
+            count("/events"),
+            "sum of usage against events, read after the last answer",
+        ),
+    ]
+}
+
+struct Database {
+    psql: String,
+    address: String,
+}
+
+impl Database {
+    fn command(&self, text: &str) -> Command {
+        let mut psql = Command::new(&self.psql);
+        psql.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            &self.address,
+            "-c",
+            text,
+        ]);
+        psql
+    }
+
+    fn run(&self, text: &str) -> Result<String> {
+        output(&mut self.command(text))
+    }
+
+    fn number(&self, text: &str) -> Result<u64> {
+        let answer = self.run(text)?;
+        answer
+            .trim()
+            .parse()
+            .with_context(|| format!("{answer:?} is no number"))
+    }
+
+    fn checkpoints(&self) -> Result<u64> {
+        self.number("SELECT checkpoints_timed + checkpoints_req FROM pg_stat_bgwriter")
+    }
+
+    /// Rows first and then the index over them: much faster than one by one.
+    fn fill(&self, keys: u64) -> Result<()> {
+        self.run("ALTER TABLE event_key DROP CONSTRAINT event_key_pkey")?;
+        self.run(&format!(
+            "INSERT INTO event_key (key, hash, event_time, worker, gateway, standing, delivery)
+            SELECT gen_random_uuid(), gen_random_uuid(), 1700000000000000000 + n, 1, 2, 7, 2 FROM generate_series(1, {keys}) n"
+        ))?;
+        self.run("SET maintenance_work_mem = '2GB'; ALTER TABLE event_key ADD CONSTRAINT event_key_pkey PRIMARY KEY (key)")?;
+        self.run("VACUUM ANALYZE event_key")?;
+        self.run("CHECKPOINT").map(drop)
+    }
+
+    /// Rows a second of plain COPY into `event_key` and `event`, of rows of the run under new keys, over one and two connections.
+    fn references(&self, folder: &Path) -> Result<Value> {
+        let events = self.number("SELECT count(*) FROM event")?;
+        let rows = REFERENCE_ROWS.min(events);
+        if rows == 0 {
+            bail!("the run left no events");
+        }
+        for part in 1..=3 {
+            let file = |name: &str| folder.join(format!("{name}-{part}")).display().to_string();
+            self.run(&format!(
+                "CREATE TABLE reference AS SELECT gen_random_uuid() AS key, e.* FROM
+                    (SELECT ledger_id, event_time, recorded_at, meter, quantity, payload FROM event LIMIT {rows}) e;
+                COPY (SELECT key, gen_random_uuid(), event_time, 1, 2, 7::smallint, 2::smallint FROM reference) TO '{}' (FORMAT binary);
+                COPY (SELECT ledger_id, event_time, recorded_at, key, meter, quantity, payload FROM reference) TO '{}' (FORMAT binary);
+                DROP TABLE reference",
+                file("keys"),
+                file("events")
+            ))?;
+        }
+        let copying = |part: u32| {
+            let file = |name: &str| folder.join(format!("{name}-{part}")).display().to_string();
+            self.command(&format!(
+                "BEGIN; COPY event_key (key, hash, event_time, worker, gateway, standing, delivery) FROM '{}' (FORMAT binary);
+                COPY event (ledger_id, event_time, recorded_at, key, meter, quantity, payload) FROM '{}' (FORMAT binary); COMMIT",
+                file("keys"),
+                file("events")
+            ))
+        };
+        let watch = Stopwatch::start();
+        output(&mut copying(1))?;
+        let one = rows as f64 / watch.elapsed().as_secs_f64();
+        let watch = Stopwatch::start();
+        let mut both = [copying(2).spawn()?, copying(3).spawn()?];
+        for child in &mut both {
+            if !child.wait()?.success() {
+                bail!("COPY failed");
+            }
+        }
+        let two = 2.0 * rows as f64 / watch.elapsed().as_secs_f64();
+        Ok(json!({"one_connection": one, "two_connections": two, "rows_of_each": rows}))
+    }
+
+    fn configuration(&self) -> Result<Value> {
+        let text = self.run(
+            "SELECT json_object_agg(name, current_setting(name)) FROM pg_settings WHERE name IN ('server_version', 'fsync',
+            'synchronous_commit', 'full_page_writes', 'wal_compression', 'wal_buffers', 'max_wal_size', 'checkpoint_timeout',
+            'checkpoint_completion_target', 'shared_buffers', 'max_connections', 'wal_sync_method', 'autovacuum')",
+        )?;
+        Ok(serde_json::from_str(&text)?)
+    }
+}
