@@ -168,6 +168,6 @@ impl NumberArgs {
                 tax.iter()
                     .map(|record| json!({"number": invoice.number, "tax": record})),
             );
-        print(&lines.map(|line| format!("{line}\n")).collect::<String>())
+        lines.into_iter().try_for_each(|line| print(&format!("{line}\n")))
     }
 }

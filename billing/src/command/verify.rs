@@ -58,8 +58,10 @@ impl VerifyArgs {
                 print(&format!("{report:#}\n"))?;
             }
             BillFormat::Text => {
-                let lines: String = drift.iter().map(|drift| format!("{drift}\n")).collect();
-                print(&format!("{lines}{} tenants verified\n", accounts.len()))?;
+                for drift in &drift {
+                    print(&format!("{drift}\n"))?;
+                }
+                print(&format!("{} tenants verified\n", accounts.len()))?;
             }
         }
         if drift.is_empty() {

@@ -65,9 +65,10 @@ pub(super) fn run(options: &InvoiceOptions, _folder: &Path) -> Result<(Vec<Value
     let watch = Stopwatch::start();
     output(&mut books.close())?;
     let rest = watch.elapsed().as_secs_f64();
-    let verified = output(&mut books.billing(&["verify", "--chain-only"]))
-        .map(|text| text.trim().to_owned())
-        .unwrap_or_else(|error| format!("{error:#}"));
+    let verified = output(&mut books.billing(&["verify", "--chain-only"])).map_or_else(
+        |error| format!("{error:#}"),
+        |text| text.trim().to_owned(),
+    );
     let run = json!({
         "tenants": tenants, "buckets_of_each": SLOTS, "killed_after_s": killed_after, "issued_when_killed": before, "rest_s": rest,
         "invoices": books.number("SELECT count(*) FROM invoice")?,
@@ -167,7 +168,7 @@ impl Books {
     fn killed_in_the_middle(&self, tenants: u64) -> Result<f64> {
         let watch = Stopwatch::start();
         let mut run = self.close().stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
-        wait_until("a half of the bills", Duration::from_secs(600), || {
+        wait_until("a half of the bills", Duration::from_mins(10), || {
             Ok(Look::holds(self.number("SELECT last_sequence FROM invoice_chain")? >= tenants / 2))
         })?;
         run.kill()?;
