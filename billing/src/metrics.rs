@@ -17,6 +17,11 @@ struct StatusLabel {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TenantLabel {
+    tenant: String,
+}
+
 /// Handles to the metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -25,6 +30,7 @@ pub struct Metrics {
     transaction_seconds: Histogram,
     lag_seconds: Histogram,
     invoices: Gauge,
+    drift: Family<TenantLabel, Gauge>,
 }
 
 impl Default for Metrics {
@@ -35,6 +41,7 @@ impl Default for Metrics {
             transaction_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             lag_seconds: Histogram::new(exponential_buckets(0.01, 3.0, 14)),
             invoices: Gauge::default(),
+            drift: Family::default(),
         }
     }
 }
@@ -68,6 +75,11 @@ impl Metrics {
             "Invoices issued since the beginning",
             self.invoices.clone(),
         );
+        registry.register(
+            "drift",
+            "Figures of a tenant's books that do not agree; nothing is issued to it while there are any",
+            self.drift.clone(),
+        );
     }
 
     /// Notes a durable transaction.
@@ -90,6 +102,15 @@ impl Metrics {
     /// Notes a report of which nothing was acknowledged.
     pub fn report_failed(&self) {
         self.failed_batches.inc();
+    }
+
+    /// Notes how many figures of a tenant's books do not agree.
+    pub fn drift(&self, tenant: &str, figures: usize) {
+        let label = TenantLabel {
+            tenant: tenant.to_owned(),
+        };
+        let figures = i64::try_from(figures).unwrap_or(i64::MAX);
+        self.drift.get_or_create(&label).set(figures);
     }
 
     /// Notes how many invoices there are.

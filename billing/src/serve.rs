@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
+use crate::bill::audit;
 use crate::grpc::metering::MeteringService;
 use crate::grpc::tenancy::TenancyService;
 use crate::metering::MAX_MESSAGE;
@@ -102,6 +103,12 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     };
     let watching = tokio::spawn(watch.run(shutdown.clone()));
     let making_months = tokio::spawn(make_months(store.clone(), clock.clone(), shutdown.clone()));
+    let auditing = tokio::spawn(audit::run(
+        store.clone(),
+        clock.clone(),
+        metrics.clone(),
+        shutdown.clone(),
+    ));
     let web_state = web::WebState::new(
         store.clone(),
         clock.clone(),
@@ -147,6 +154,7 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     making_months.await.context("the task that makes months failed")?;
     probing.await.context("the probe failed")?;
     watching.await.context("the watch failed")?;
+    auditing.await.context("the audit failed")?;
     store.close().await;
     served.context("the gRPC server failed")
 }

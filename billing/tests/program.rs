@@ -310,7 +310,12 @@ async fn usage_survives_kills_and_ends_on_one_bill_and_in_one_export() {
         (&issued["number"], &issued["total"]),
         (&"SPT-2026-000001".into(), &"0.36".into())
     );
-    let all = program.json(&["invoices", "--period", "2026-10", "--issue", "--format", "json"]);
+    let closed = program.json(&["close", "--period", "2026-10", "--issue", "--format", "json"]);
+    assert_eq!(
+        (&closed["issued"], &closed["issuedBefore"]),
+        (&0.into(), &1.into())
+    );
+    let all = program.json(&["invoices", "--period", "2026-10", "--format", "json"]);
     assert_eq!(all, Value::from(vec![issued.clone()]));
     program.kill_and_start().await;
     assert_eq!(
@@ -369,10 +374,15 @@ fn the_help_names_every_command() {
     for command in [
         "serve",
         "export",
+        "approve",
+        "close",
+        "correct",
         "invoice",
         "invoices",
         "kept",
         "migrate",
+        "reviews",
+        "verify",
         "DATABASE_URL",
     ] {
         assert!(text.contains(command), "{command}");

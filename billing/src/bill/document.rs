@@ -32,8 +32,14 @@ pub struct Document {
     pub state: State,
     /// As "SPT-2026-000001", once issued.
     pub number: Option<String>,
-    /// "regular".
+    /// "regular", "correction" or "credit".
     pub kind: String,
+    /// Number of the bill that a correction or credit note refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corrects: Option<String>,
+    /// Why a credit note was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Who pays.
     pub tenant: String,
     /// Identity of the tenant over time.
@@ -106,6 +112,18 @@ pub struct DocumentLine {
     pub line: Line,
     /// In words: quantity, rule, arithmetic.
     pub explanation: String,
+    /// On a correction or credit note, whose amounts are differences: from what to what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correction: Option<LineCorrection>,
+}
+
+/// What a line of a note corrects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineCorrection {
+    /// What the bill and its corrections before came to.
+    pub billed: String,
+    /// What it comes to now; absent: there is no such line any more.
+    pub corrected: Option<String>,
 }
 
 impl Document {
@@ -128,7 +146,11 @@ impl Document {
         };
         let explained = |line: Line| {
             let explanation = explain(&line, &style).sentence(locale);
-            DocumentLine { line, explanation }
+            DocumentLine {
+                line,
+                explanation,
+                correction: None,
+            }
         };
         let Rated {
             lines,
@@ -142,6 +164,8 @@ impl Document {
             state: State::Draft,
             number: None,
             kind: KIND_REGULAR.to_owned(),
+            corrects: None,
+            reason: None,
             tenant: details.party.tenant.to_string(),
             tenant_uid: details.party.tenant_uid.to_string(),
             display_name: details.display_name.clone(),

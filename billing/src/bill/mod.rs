@@ -1,30 +1,37 @@
-//! Bills: the usage of an account in a period, rated by its plan.
+//! Bills: the usage of an account in a period, rated by its plan, and what becomes of them.
 //!
-//! A *draft* is what the bill would be now; it is computed, never stored. *Issuing* closes the open statement, gives the
-//! bill the next number of the legal entity without a gap, chains it to the one before by its digest, and stores it for
-//! ever. Usage that comes for the period after that lands in a later statement under its own time, where it waits for a
-//! correction; no bill loses it or takes it twice.
+//! A *draft* is what the bill would be now; it is computed, never stored. A *review* is a draft that somebody may approve.
+//! *Issuing* closes the open statement, gives the bill the next number of the legal entity without a gap, chains it to the
+//! one before by its digest, posts it to the journal, and stores it for ever. Usage that comes for the period after that
+//! lands in a later statement under its own time, where it waits for a correction; no bill loses it or takes it twice.
 
+pub mod audit;
+pub mod close;
 mod contract;
+pub mod correction;
 pub mod document;
+pub mod issue;
+pub mod money;
+pub mod notes;
+pub mod review;
 mod service;
+pub mod slots;
+pub mod state;
 pub mod summary;
+pub mod verify;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan as _};
 
 use crate::rating::period::{Bounds, Period, PeriodError, zone_named};
 use crate::rating::plan::{PlanError, RatePlan};
 use crate::rating::rate::{self, Part, RatingError, Service, Usage};
-use crate::store::{
-    Account, ENTITY, IssueOutcome, IssueRequest, NewInvoice, PlanVersion, Store, StoreError, StoredInvoice,
-};
+use crate::store::{Account, PlanVersion, Store, StoreError, StoredInvoice};
 use contract::contract_within;
 use document::{Document, PlanReference};
+pub use issue::issue;
 use service::service_of;
-
-/// How often an issue starts again because the plan was changed in between.
-const ATTEMPTS: usize = 3;
+use slots::Slots;
 
 /// Why there is no bill.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +72,101 @@ pub enum BillError {
         /// Why.
         source: serde_json::Error,
     },
+    /// The period, or its grace, is not over.
+    #[error(
+        "{period} ends at {end}, and what was used until then may come until {closes_at}; say --before-end to issue now all the same"
+    )]
+    TooEarly {
+        /// Which.
+        period: Period,
+        /// When it ends.
+        end: Timestamp,
+        /// When it may be closed.
+        closes_at: Timestamp,
+    },
+    /// The tenant's books do not agree.
+    #[error(
+        "the books of tenant {tenant:?} do not agree, so nothing is issued to it until `verify` finds them to: {findings}"
+    )]
+    Drift {
+        /// Whose.
+        tenant: String,
+        /// What was found.
+        findings: String,
+    },
+    /// Nobody put it into review.
+    #[error("no bill of {period} for tenant {tenant:?} is in review; `close` puts it there")]
+    NoReview {
+        /// Whose.
+        tenant: String,
+        /// Of which month.
+        period: Period,
+    },
+    /// It is not what was reviewed.
+    #[error(
+        "the bill of tenant {tenant:?} is not what was reviewed: {changes}; `close` puts it into review again"
+    )]
+    ReviewMoved {
+        /// Whose.
+        tenant: String,
+        /// What differs.
+        changes: String,
+    },
+    /// There is no bill to correct.
+    #[error("no bill of {period} was issued to tenant {tenant:?}, so there is nothing to correct")]
+    NotIssued {
+        /// Whose.
+        tenant: String,
+        /// Of which month.
+        period: Period,
+    },
+    /// The bill was taken back.
+    #[error("invoice {number} was credited as a whole, so it is not corrected any more")]
+    Credited {
+        /// Which.
+        number: String,
+    },
+    /// Only a month's bill is credited, with the notes on it.
+    #[error("{number} is a note on {corrects}; credit that, and its notes go with it")]
+    CreditOfNote {
+        /// Which.
+        number: String,
+        /// On which.
+        corrects: String,
+    },
+    /// The plan's version is gone, or another.
+    #[error("the version of rate plan {plan:?} that invoice {number} was made with is not as it was")]
+    PlanGone {
+        /// Which.
+        plan: String,
+        /// By which bill.
+        number: String,
+    },
+    /// The rules of the zone changed.
+    #[error(
+        "invoice {number} was made with time-zone data {theirs}, by which its month in {zone} has other bounds than by {ours} of this program; correct it with a program that has {theirs}"
+    )]
+    ZoneData {
+        /// Which bill.
+        number: String,
+        /// Which zone.
+        zone: String,
+        /// Version of the bill.
+        theirs: String,
+        /// Version of this program.
+        ours: &'static str,
+    },
+    /// It is in another state.
+    #[error("invoice {number}: {source}")]
+    State {
+        /// Which.
+        number: String,
+        /// What cannot be.
+        source: state::Illegal,
+    },
+    /// An amount that cannot be posted.
+    #[error(transparent)]
+    Amount(#[from] money::BadAmount),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -129,12 +231,8 @@ pub async fn draft(
 ) -> Result<Document, BillError> {
     let known = plan_of(store, account).await?;
     let bounds = period.bounds(&known.plan.zone)?;
-    let usage = store
-        .usage(account.ledger, &bounds)
-        .await?
-        .into_iter()
-        .map(|landed| landed.usage)
-        .collect();
+    let slots = Slots::of(bounds, &[(&known.plan, bounds)]);
+    let usage = store.summed_usage(account.ledger, &slots, i64::MAX).await?;
     let service = service_of(store, account.ledger, &bounds).await?;
     let statement = store
         .open_ledger(account.ledger)
@@ -153,64 +251,6 @@ pub async fn draft(
     .document()
 }
 
-/// Issues the period's bill; the one that was issued already, if there is one. `true` if it is new.
-pub async fn issue(
-    store: &Store,
-    account: &Account,
-    period: Period,
-    now: Timestamp,
-) -> Result<(Document, bool), BillError> {
-    let text = period.to_string();
-    for _ in 0..ATTEMPTS {
-        if let Some(invoice) = store.invoice_of_period(account.ledger, &text).await? {
-            return Ok((read(&invoice)?, false));
-        }
-        let known = plan_of(store, account).await?;
-        let bounds = period.bounds(&known.plan.zone)?;
-        let service = service_of(store, account.ledger, &bounds).await?;
-        let request = IssueRequest {
-            ledger: account.ledger,
-            period: &text,
-            bounds: &bounds,
-            plan: &known.version,
-            now,
-        };
-        let outcome = store
-            .issue(request, |link| {
-                let usage = link.usage.into_iter().map(|landed| landed.usage).collect();
-                let basis = Basis {
-                    account,
-                    known: &known,
-                    period,
-                    bounds,
-                    usage,
-                    service: service.as_ref(),
-                    statement: link.statement,
-                    now,
-                };
-                let year = TimeZone::UTC.to_datetime(now).year();
-                let number = format!("{ENTITY}-{year}-{:06}", link.sequence);
-                let due_on = due_date(&known.plan.zone, now, account.details.payment_days);
-                let document = basis
-                    .document()?
-                    .issued(number.clone(), now, due_on, link.previous_digest);
-                let (document, digest) = document.sealed();
-                Ok::<_, BillError>(NewInvoice {
-                    number,
-                    document,
-                    digest,
-                })
-            })
-            .await?;
-        if let IssueOutcome::Done(issued) = outcome {
-            return Ok((read(&issued.invoice)?, issued.is_new));
-        }
-    }
-    Err(BillError::PlanMoves {
-        plan: account.details.rate_plan.clone(),
-    })
-}
-
 /// An issued bill's document.
 pub fn read(invoice: &StoredInvoice) -> Result<Document, BillError> {
     let unreadable = |source| BillError::Document {
@@ -220,13 +260,6 @@ pub fn read(invoice: &StoredInvoice) -> Result<Document, BillError> {
     let mut document: Document = serde_json::from_str(&invoice.document).map_err(unreadable)?;
     document.digest = Some(invoice.digest.clone());
     Ok(document)
-}
-
-fn due_date(zone: &TimeZone, now: Timestamp, payment_days: u32) -> Option<jiff::civil::Date> {
-    zone.to_datetime(now)
-        .date()
-        .checked_add(i64::from(payment_days).days())
-        .ok()
 }
 
 struct Basis<'a> {

@@ -8,10 +8,13 @@ use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use springtide_runtime::clock::{Clock as _, SystemClock};
 
+use super::acts::InvoiceAct;
+use super::close::GraceArgs;
 use super::select::TenantArgs;
+use crate::bill::close::is_due;
 use crate::bill::document::{Document, DocumentLine, State};
-use crate::bill::{bill, issue, zone_of};
-use crate::rating::period::{Bounds, Period};
+use crate::bill::{BillError, bill, issue, zone_of};
+use crate::rating::period::Period;
 use crate::store::{Account, Store, with_causes};
 
 /// Form of a bill.
@@ -24,27 +27,36 @@ pub(super) enum BillFormat {
 }
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct InvoiceArgs {
+    #[command(subcommand)]
+    act: Option<InvoiceAct>,
+    #[command(flatten)]
+    show: Option<ShowArgs>,
+}
+
+#[derive(Args, Debug)]
+struct ShowArgs {
     #[command(flatten)]
     tenant: TenantArgs,
-    #[command(flatten)]
-    what: WhatArgs,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct InvoicesArgs {
-    #[command(flatten)]
-    what: WhatArgs,
-}
-
-#[derive(Args, Debug)]
-struct WhatArgs {
     /// Month, as 2026-11
     #[arg(long, value_name = "YYYY-MM")]
     period: Period,
     /// Issue it if it is not issued yet: it gets its number and never changes again
     #[arg(long)]
     issue: bool,
+    #[command(flatten)]
+    grace: GraceArgs,
+    /// Form of the output
+    #[arg(long, default_value = "text")]
+    format: BillFormat,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct InvoicesArgs {
+    /// Month, as 2026-11
+    #[arg(long, value_name = "YYYY-MM")]
+    period: Period,
     /// Form of the output
     #[arg(long, default_value = "text")]
     format: BillFormat,
@@ -52,12 +64,37 @@ struct WhatArgs {
 
 impl InvoiceArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        match (self.act, self.show) {
+            (Some(act), _) => act.run(store).await,
+            (None, Some(show)) => show.run(store).await,
+            (None, None) => bail!("say --tenant and --period"),
+        }
+    }
+}
+
+impl ShowArgs {
+    async fn run(self, store: &Store) -> anyhow::Result<()> {
         let account = self.tenant.account(store).await?;
-        let document = self.what.bill_of(store, &account, SystemClock.now()).await?;
-        match self.what.format {
+        let document = self
+            .bill(store, &account, SystemClock.now())
+            .await
+            .map_err(|error| plain(&error))?;
+        match self.format {
             BillFormat::Json => print(&format!("{:#}\n", document.to_json())),
             BillFormat::Text => print(&text_of(&document)),
         }
+    }
+
+    async fn bill(&self, store: &Store, account: &Account, now: Timestamp) -> Result<Document, BillError> {
+        let issued = store
+            .invoice_of_period(account.ledger, &self.period.to_string())
+            .await?;
+        if issued.is_some() || !self.issue {
+            return bill(store, account, self.period, now).await;
+        }
+        let bounds = self.period.bounds(&zone_of(store, account).await?)?;
+        self.grace.grace().check(self.period, &bounds, now)?;
+        Ok(issue(store, account, self.period, now).await?.0)
     }
 }
 
@@ -69,12 +106,12 @@ impl InvoicesArgs {
         let mut failed = Vec::new();
         for account in store.accounts().await? {
             let tenant = account.details.party.tenant.to_string();
-            match self.what.due_bill_of(store, &account, now).await {
+            match self.due_bill_of(store, &account, now).await {
                 Ok(document) => documents.extend(document),
-                Err(error) => failed.push(format!("{tenant}: {error:#}")),
+                Err(error) => failed.push(format!("{tenant}: {:#}", plain(&error))),
             }
         }
-        match self.what.format {
+        match self.format {
             BillFormat::Json => {
                 let list: Vec<_> = documents.iter().map(Document::to_json).collect();
                 print(&format!("{:#}\n", serde_json::Value::from(list)))?;
@@ -87,54 +124,38 @@ impl InvoicesArgs {
             bail!("no bill for {}", failed.join("; "))
         }
     }
-}
 
-impl WhatArgs {
-    async fn bill_of(&self, store: &Store, account: &Account, now: Timestamp) -> anyhow::Result<Document> {
-        let tenant = &account.details.party.tenant;
-        if !self.issue {
-            return bill(store, account, self.period, now)
-                .await
-                .map_err(|error| plain(&error));
-        }
-        let (document, is_new) = issue(store, account, self.period, now)
-            .await
-            .map_err(|error| plain(&error))?;
-        if is_new && now < document.period_end {
-            let end = document.period_end;
-            tracing::warn!(%tenant, period = %self.period, %end, "issued before the period's end: usage that comes from now on waits for a correction");
-        }
-        Ok(document)
-    }
-
-    /// `None` if the account has nothing to do with the period: it was made later or closed before, and has no usage.
+    /// `None` if the account has nothing to do with the period.
     async fn due_bill_of(
         &self,
         store: &Store,
         account: &Account,
         now: Timestamp,
-    ) -> anyhow::Result<Option<Document>> {
-        let zone = zone_of(store, account).await.map_err(|error| plain(&error))?;
-        let bounds = self.period.bounds(&zone)?;
-        if is_open_in(account, &bounds) || !store.usage(account.ledger, &bounds).await?.is_empty() {
-            return self.bill_of(store, account, now).await.map(Some);
+    ) -> Result<Option<Document>, BillError> {
+        let bounds = self.period.bounds(&zone_of(store, account).await?)?;
+        if is_due(store, account, &bounds).await? {
+            return bill(store, account, self.period, now).await.map(Some);
         }
         Ok(None)
     }
 }
 
-fn is_open_in(account: &Account, bounds: &Bounds) -> bool {
-    account.registered_at < bounds.end && account.closed_at.is_none_or(|closed| closed >= bounds.start)
-}
-
 /// Keeps the causes, in one line.
-fn plain(error: &crate::bill::BillError) -> anyhow::Error {
+pub(super) fn plain(error: &BillError) -> anyhow::Error {
     anyhow::anyhow!(with_causes(error))
 }
 
 pub(super) fn text_of(document: &Document) -> String {
     let state = match (&document.number, document.state) {
-        (Some(number), State::Issued) => format!("Invoice {number}"),
+        (Some(number), State::Issued) => {
+            let kind = match (&document.corrects, document.total.starts_with('-')) {
+                (None, _) => "Invoice",
+                (Some(_), true) => "Credit note",
+                (Some(_), false) => "Debit note",
+            };
+            let on = document.corrects.iter().map(|corrects| format!(" on {corrects}"));
+            format!("{kind} {number}{}", on.collect::<String>())
+        }
         _ => "Draft".to_owned(),
     };
     let mut text = format!(
@@ -142,7 +163,10 @@ pub(super) fn text_of(document: &Document) -> String {
         document.legal_name, document.tenant, document.period, document.time_zone
     );
     let currency = &document.currency;
-    for DocumentLine { line, explanation } in &document.lines {
+    for DocumentLine {
+        line, explanation, ..
+    } in &document.lines
+    {
         let amount = document.amount_for_people(&line.amount);
         // Writing to a String cannot fail.
         let _ = writeln!(

@@ -1,12 +1,15 @@
 //! The command line. Standard output is data alone; logs and errors go to standard error.
 
+mod acts;
 mod alerts;
 mod bills;
+mod close;
 mod export;
 mod rate;
 mod replay;
 mod select;
 mod service;
+mod verify;
 
 #[cfg(test)]
 pub(crate) use replay::replay;
@@ -37,7 +40,10 @@ pub struct Cli {
 const EXAMPLES: &str = "Examples:
   springtide-billing invoice --tenant acme --period 2026-11            what the bill would be now
   springtide-billing invoice --tenant acme --period 2026-10 --issue    issue it, for ever
-  springtide-billing invoices --period 2026-10 --issue --format json   all tenants
+  springtide-billing close --period 2026-10                            all tenants: put their bills into review
+  springtide-billing approve --period 2026-10 --all --actor jo         issue what was reviewed
+  springtide-billing correct --period 2026-10                          notes on what came after
+  springtide-billing verify                                            do the books agree?
   springtide-billing rate --plan plan.yaml --usage usage.csv --period 2026-11
   springtide-billing export --tenant acme --period 2026-10 > billed.jsonl";
 
@@ -67,11 +73,17 @@ enum Command {
     Exclude(service::ExcludeArgs),
     /// List a tenant's exclusions, also revoked ones, as JSON lines
     Exclusions(service::ExclusionsArgs),
+    /// Issue bills that are in review, if they are still what was reviewed
+    Approve(close::ApproveArgs),
+    /// Put all tenants' bills of a period into review, or issue them; may be stopped and run again
+    Close(close::CloseArgs),
+    /// Issue credit or debit notes for what came or changed after a period's bills were issued
+    Correct(close::CorrectArgs),
     /// Write each billed interaction and unanswered turn of a period as a JSON line, in the order of time
     Export(export::ExportArgs),
-    /// Show a tenant's bill of a period: the issued one, or a draft of what it would be now
+    /// Show or issue a tenant's bill of a period; or say what became of an issued one
     Invoice(bills::InvoiceArgs),
-    /// Show, or issue, the bills of all tenants of a period
+    /// Show the bills of all tenants of a period: issued ones, or drafts
     Invoices(bills::InvoicesArgs),
     /// Write what was kept but not counted (rejected records, conflicts, variants) as JSON lines, the newest first
     Kept(export::KeptArgs),
@@ -86,6 +98,10 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Drop events of months that need not be kept any longer. Their keys and sums stay: none is counted again
     DropEvents(replay::DropEventsArgs),
+    /// List the bills of a period that wait for approval, with what is striking about them, as JSON lines
+    Reviews(close::ReviewsArgs),
+    /// Check that events, buckets, lines, bills and journal agree, and that no bill was changed
+    Verify(verify::VerifyArgs),
     /// Bring the database's tables up to date, making a SQLite file if there is none
     Migrate,
 }
@@ -106,6 +122,11 @@ impl Cli {
             Command::Exclusions(args) => args.run(&open(&database_url).await?).await,
             Command::Minutes(args) => args.run(&open(&database_url).await?).await,
             Command::RevokeExclusion(args) => args.run(&open(&database_url).await?).await,
+            Command::Approve(args) => args.run(&open(&database_url).await?).await,
+            Command::Close(args) => args.run(&open(&database_url).await?).await,
+            Command::Correct(args) => args.run(&open(&database_url).await?).await,
+            Command::Reviews(args) => args.run(&open(&database_url).await?).await,
+            Command::Verify(args) => args.run(&open(&database_url).await?).await,
             Command::Export(args) => args.run(&open(&database_url).await?).await,
             Command::Invoice(args) => args.run(&open(&database_url).await?).await,
             Command::Invoices(args) => args.run(&open(&database_url).await?).await,

@@ -66,13 +66,12 @@ pub(super) trait IngestTransaction {
     async fn finish(self) -> Result<(), StoreError>;
 }
 
-/// The migrations of a database, from the first on.
-pub(super) fn migrations(texts: [(&'static str, &'static str); 2]) -> Migrator {
-    let migrations = (1..).zip(texts).map(|(version, (description, text))| {
-        let description = Cow::Borrowed(description);
+/// The migrations of a database: version, description, text.
+pub(super) fn migrations(texts: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migrations = texts.iter().map(|(version, description, text)| {
         Migration::new(
-            version,
-            description,
+            *version,
+            Cow::Borrowed(*description),
             MigrationType::Simple,
             SqlStr::from_static(text),
             false,

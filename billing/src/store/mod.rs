@@ -6,6 +6,7 @@
 
 mod accounts;
 mod alerts;
+mod audit;
 mod error;
 mod exclusions;
 mod export;
@@ -16,24 +17,30 @@ mod plans;
 mod postgres;
 mod reporters;
 mod retention;
+mod reviews;
 mod service;
 mod sessions;
 mod sqlite;
+mod states;
 #[cfg(test)]
 mod tests;
 mod usage;
 
 pub use accounts::{Account, AccountDetails, Registration};
 pub use alerts::{AlertTarget, Attempt, Delivery, DueDelivery, WatchLock};
+pub use audit::{MeterFigures, Posting};
 pub use error::StoreError;
 pub(crate) use error::with_causes;
 pub use exclusions::{ExclusionOutcome, NewExclusion, RecordedExclusion};
 pub use export::ExportedEvent;
 pub use invoices::{
-    ChainLink, ENTITY, IssueOutcome, IssueRequest, Issued, KIND_REGULAR, NewInvoice, StoredInvoice,
+    ENTITY, Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, Place, Ready,
+    Sealed, StoredInvoice, Wanted,
 };
 pub use kept::{Kept, KeptQuery, Rejected};
 pub use plans::{PlanVersion, PutPlan};
+pub use reviews::{IssuerLock, Review};
+pub use states::{NextState, StateRecord, TaxRegistration};
 pub use usage::StatementUsage;
 
 use crate::metering::decide::{LedgerId, OpenLedger};

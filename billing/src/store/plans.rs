@@ -80,16 +80,33 @@ impl Store {
             LIMIT 1";
         let row: Option<Row> =
             on_readers!(self, pool => sqlx::query_as(text).bind(name).fetch_optional(pool).await)?;
-        row.map(|(name, uid, generation, spec, digest)| {
-            let digest = Digest::try_from(digest.as_slice()).map_err(|_| StoreError::unreadable("plan"))?;
-            Ok(PlanVersion {
-                name,
-                uid,
-                generation,
-                spec,
-                digest,
-            })
-        })
-        .transpose()
+        row.map(version_of).transpose()
     }
+
+    /// One version.
+    pub async fn plan_version(
+        &self,
+        name: &str,
+        uid: &str,
+        generation: i64,
+    ) -> Result<Option<PlanVersion>, StoreError> {
+        let text = "SELECT name, uid, generation, spec, digest FROM rate_plan
+            WHERE name = $1 AND uid = $2 AND generation = $3";
+        let row: Option<Row> = on_readers!(self, pool => {
+            sqlx::query_as(text).bind(name).bind(uid).bind(generation).fetch_optional(pool).await
+        })?;
+        row.map(version_of).transpose()
+    }
+}
+
+fn version_of(row: Row) -> Result<PlanVersion, StoreError> {
+    let (name, uid, generation, spec, digest) = row;
+    let digest = Digest::try_from(digest.as_slice()).map_err(|_| StoreError::unreadable("plan"))?;
+    Ok(PlanVersion {
+        name,
+        uid,
+        generation,
+        spec,
+        digest,
+    })
 }

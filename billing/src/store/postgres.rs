@@ -53,15 +53,22 @@ impl Postgres {
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         let texts = [
             (
+                1,
                 "metering and bills",
                 include_str!("../../migrations/postgres/0001_metering_and_bills.sql"),
             ),
             (
+                2,
                 "service levels",
                 include_str!("../../migrations/postgres/0002_service_levels.sql"),
             ),
+            (
+                3,
+                "invoices",
+                include_str!("../../migrations/postgres/0003_invoices.sql"),
+            ),
         ];
-        Ok(super::ingest::migrations(texts).run(&self.pool).await?)
+        Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }
 
     pub(super) fn pool(&self) -> &PgPool {

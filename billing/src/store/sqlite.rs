@@ -62,15 +62,22 @@ impl Sqlite {
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         let texts = [
             (
+                1,
                 "metering and bills",
                 include_str!("../../migrations/sqlite/0001_metering_and_bills.sql"),
             ),
             (
+                2,
                 "service levels",
                 include_str!("../../migrations/sqlite/0002_service_levels.sql"),
             ),
+            (
+                3,
+                "invoices",
+                include_str!("../../migrations/sqlite/0003_invoices.sql"),
+            ),
         ];
-        Ok(super::ingest::migrations(texts).run(&self.writer).await?)
+        Ok(super::ingest::migrations(&texts).run(&self.writer).await?)
     }
 
     pub(super) fn readers(&self) -> &SqlitePool {

@@ -3,11 +3,13 @@
 mod alerts;
 mod bills;
 mod books;
+mod closing;
 mod ingest;
 mod kept;
 mod random_bills;
 mod service;
 mod support;
+mod verify;
 
 /// Makes a test of `$suite::$name` on SQLite and one on PostgreSQL.
 macro_rules! on_both_databases {
@@ -63,6 +65,21 @@ on_both_databases! {
     alerts::a_message_is_signed_and_sent_again_until_it_is_received,
     alerts::a_receiver_that_does_not_answer_keeps_no_other_waiting,
     alerts::one_server_watches_and_another_takes_over_when_it_has_gone,
+    closing::what_comes_after_a_bill_is_a_note_with_the_difference_by_the_bills_own_plan,
+    closing::a_credit_note_takes_back_a_bill_with_its_notes_and_ends_corrections,
+    closing::a_month_that_other_zone_data_bounds_otherwise_is_not_corrected,
+    closing::a_bill_goes_only_where_its_state_lets_it_and_a_payment_is_posted_once,
+    closing::the_tax_offices_numbers_stand_beside_the_bill_in_legal_order,
+    closing::the_database_itself_refuses_to_change_what_became_of_a_bill,
+    closing::the_database_itself_refuses_a_posting_that_does_not_balance,
+    closing::only_what_was_reviewed_is_approved,
+    closing::a_period_is_not_closed_before_its_end_and_grace,
+    closing::close_runs_at_once_and_again_issue_each_bill_once,
+    closing::a_tenant_without_a_plan_holds_up_no_other,
+    verify::honest_books_agree,
+    verify::a_bucket_that_was_changed_is_named_with_both_figures_and_stops_that_tenant_alone,
+    verify::a_bill_that_was_changed_or_taken_away_is_named,
+    verify::a_journal_row_that_was_changed_is_named,
     books::a_plan_version_that_a_bill_used_never_changes,
     books::the_newest_generation_of_the_newest_object_is_the_plan,
     books::registering_is_idempotent_and_a_uid_keeps_its_name,

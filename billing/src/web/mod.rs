@@ -151,7 +151,8 @@ impl From<BillError> for Failure {
                 Reason::FailedPrecondition,
                 "there is no rate plan for this tenant yet",
             )),
-            BillError::Plan { .. } | BillError::Rating(_) | BillError::Document { .. } => {
+            // Nothing is issued here; what cannot be read is ours to mend.
+            _ => {
                 let cause = with_causes(&error);
                 tracing::error!(error = %cause, "a bill could not be made");
                 Self(ApiError::new(Reason::Internal, "an internal error; it is logged"))

@@ -218,7 +218,9 @@ fn party() -> anyhow::Result<Party> {
 
 /// The bill in the shape that other programs read.
 fn lines_json(document: &Document) -> Value {
-    let line = |DocumentLine { line, explanation }: &DocumentLine| {
+    let line = |DocumentLine {
+                    line, explanation, ..
+                }: &DocumentLine| {
         json!({
             "kind": line.kind(),
             "rule": line.name,

@@ -85,7 +85,13 @@ pub(super) fn lines(view: &View, document: &Document) -> Markup {
     }
 }
 
-fn one_line(view: &View, document: &Document, DocumentLine { line, explanation }: &DocumentLine) -> Markup {
+fn one_line(
+    view: &View,
+    document: &Document,
+    DocumentLine {
+        line, explanation, ..
+    }: &DocumentLine,
+) -> Markup {
     let texts = texts(view.locale);
     html! {
         li {

@@ -78,11 +78,8 @@ pub(super) async fn export_when_complete(
 
 /// Issues all invoices of a period; JSON.
 pub(super) async fn issue_invoices(cluster: &Cluster, period: &str) -> anyhow::Result<String> {
-    run(
-        cluster,
-        &["invoices", "--period", period, "--issue", "--format", "json"],
-    )
-    .await
+    run(cluster, &["close", "--period", period, "--issue", "--before-end"]).await?;
+    run(cluster, &["invoices", "--period", period, "--format", "json"]).await
 }
 
 /// Reads the running bills; address and tokens are looked up once.

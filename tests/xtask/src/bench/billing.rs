@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::ingest;
+use super::{ingest, invoices};
 
 /// Options of `bench billing`.
 #[derive(Args)]
@@ -20,12 +20,16 @@ pub(crate) struct Options {
     only: Option<Part>,
     #[command(flatten)]
     ingest: ingest::IngestOptions,
+    #[command(flatten)]
+    invoices: invoices::InvoiceOptions,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     /// Usage into a PostgreSQL with millions of keys.
     Ingest,
+    /// A month's end of thousands of tenants, killed in the middle.
+    Invoices,
 }
 
 /// Measures, and writes the report; a bar that is missed is said and is no error.
@@ -38,6 +42,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         let (measured, run) = match part {
             Part::Ingest => ingest::run(&options.ingest, &options.report.with_extension("ingest"))?,
+            Part::Invoices => invoices::run(&options.invoices, &options.report.with_extension("invoices"))?,
         };
         bars.extend(measured);
         let name = part.to_possible_value();

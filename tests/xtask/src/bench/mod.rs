@@ -4,6 +4,7 @@ mod autoscaling;
 mod billing;
 mod in_process;
 mod ingest;
+mod invoices;
 mod scale;
 mod simulation;
 

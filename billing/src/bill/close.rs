@@ -1,0 +1,327 @@
+//! Closing a period: every due tenant's bill is put into review, or issued.
+//!
+//! A run may be killed at any moment and started again: what was issued is found, and the rest is done. Tenants are taken
+//! some at a time, several transactions at once; one tenant that has no bill holds up no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{FutureExt as _, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::document::Document;
+use super::issue::{Issuer, Order, PlanInPeriod, drifted, issue_all, issue_one};
+use super::review::{Finding, digest_of, findings};
+use super::service::service_of;
+use super::{Basis, BillError, plan_of, read};
+use crate::rating::period::{Bounds, Period};
+use crate::store::{Account, IssueOutcome, Review, Store, with_causes};
+
+/// Tenants of one transaction.
+const BATCH: usize = 32;
+/// Transactions at a time.
+const LANES: usize = 4;
+
+/// How long after a period's end its bills may be issued.
+#[derive(Clone, Copy, Debug)]
+pub struct Grace {
+    /// Time for what is under way.
+    pub length: SignedDuration,
+    /// Not at all: issue now, even before the end.
+    pub before_end: bool,
+}
+
+impl Grace {
+    /// `Ok` if a period may be closed.
+    pub fn check(self, period: Period, bounds: &Bounds, now: Timestamp) -> Result<(), BillError> {
+        let closes_at = bounds.end.checked_add(self.length).unwrap_or(Timestamp::MAX);
+        if self.before_end || now >= closes_at {
+            return Ok(());
+        }
+        Err(BillError::TooEarly {
+            period,
+            end: bounds.end,
+            closes_at,
+        })
+    }
+}
+
+/// What a run is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct CloseOrder<'a> {
+    /// Which month.
+    pub period: Period,
+    /// Issue at once, without a review.
+    pub issue: bool,
+    /// From when on.
+    pub grace: Grace,
+    /// Who, and when.
+    pub issuer: Issuer<'a>,
+}
+
+/// A tenant without a bill, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// Who.
+    pub tenant: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A bill that waits for approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// Whose.
+    pub tenant: String,
+    /// What it comes to.
+    pub total: String,
+    /// ISO code.
+    pub currency: String,
+    /// What is striking.
+    pub findings: Vec<Finding>,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CloseReport {
+    /// Bills issued by this run.
+    pub issued: u64,
+    /// Bills that were issued before.
+    pub issued_before: u64,
+    /// Drafts that are in review.
+    pub in_review: Vec<Waiting>,
+    /// Tenants without a bill.
+    pub refused: Vec<Refusal>,
+}
+
+impl CloseReport {
+    fn add(&mut self, other: Self) {
+        self.issued += other.issued;
+        self.issued_before += other.issued_before;
+        self.in_review.extend(other.in_review);
+        self.refused.extend(other.refused);
+    }
+
+    fn refuse(&mut self, account: &Account, reason: &dyn std::error::Error) {
+        self.refused.push(Refusal {
+            tenant: account.details.party.tenant.to_string(),
+            reason: with_causes(reason),
+        });
+    }
+}
+
+/// An account with its plan.
+struct Due<'a> {
+    account: &'a Account,
+    plan: &'a PlanInPeriod,
+}
+
+/// Closes a period. An error is about the whole run; what is about one tenant is in the report.
+pub async fn close(store: &Store, order: CloseOrder<'_>) -> Result<CloseReport, BillError> {
+    let lock = store.issuer_lock().await?;
+    let report = close_alone(store, order).await;
+    lock.release().await?;
+    report
+}
+
+async fn close_alone(store: &Store, order: CloseOrder<'_>) -> Result<CloseReport, BillError> {
+    let mut report = CloseReport::default();
+    let accounts = store.accounts().await?;
+    let billed: BTreeSet<_> = store
+        .billed_in(&order.period.to_string())
+        .await?
+        .into_iter()
+        .collect();
+    let plans = plans_of(store, &accounts, order.period).await?;
+    let mut due = Vec::new();
+    for account in &accounts {
+        if billed.contains(&account.ledger) {
+            report.issued_before += 1;
+            continue;
+        }
+        match plans.get(&account.details.rate_plan) {
+            Some(Ok(plan)) if is_due(store, account, &plan.bounds).await? => {
+                if order.issue {
+                    order.grace.check(order.period, &plan.bounds, order.issuer.now)?;
+                }
+                due.push(Due { account, plan });
+            }
+            Some(Err(reason)) => report.refuse(account, reason),
+            Some(Ok(_)) | None => {}
+        }
+    }
+    // In the order of their ids: neighbours' buckets lie together.
+    due.sort_by_key(|due| due.account.ledger);
+    let batches: Vec<_> = due
+        .chunks(BATCH)
+        .map(|batch| one_batch(store, order, batch).boxed())
+        .collect();
+    let mut batches = futures::stream::iter(batches).buffer_unordered(LANES);
+    while let Some(done) = batches.next().await {
+        report.add(done);
+    }
+    Ok(report)
+}
+
+async fn plans_of(
+    store: &Store,
+    accounts: &[Account],
+    period: Period,
+) -> Result<BTreeMap<String, Result<PlanInPeriod, BillError>>, BillError> {
+    let mut plans = BTreeMap::new();
+    for account in accounts {
+        let name = &account.details.rate_plan;
+        if plans.contains_key(name) {
+            continue;
+        }
+        let plan = match plan_of(store, account).await {
+            Err(BillError::Store(error)) => return Err(error.into()),
+            known => known.and_then(|known| PlanInPeriod::new(known, period)),
+        };
+        plans.insert(name.clone(), plan);
+    }
+    Ok(plans)
+}
+
+/// The account has something to do with the period: it was open within it, or has usage.
+pub async fn is_due(store: &Store, account: &Account, bounds: &Bounds) -> Result<bool, BillError> {
+    let was_open =
+        account.registered_at < bounds.end && account.closed_at.is_none_or(|closed| closed >= bounds.start);
+    Ok(was_open || store.has_usage(account.ledger, bounds).await?)
+}
+
+async fn one_batch(store: &Store, order: CloseOrder<'_>, batch: &[Due<'_>]) -> CloseReport {
+    let mut report = CloseReport::default();
+    let done = if order.issue {
+        issue_batch(store, order, batch, &mut report).await
+    } else {
+        review_batch(store, order, batch, &mut report).await
+    };
+    if let Err(error) = done {
+        for due in batch {
+            report.refuse(due.account, &error);
+        }
+    }
+    report
+}
+
+async fn issue_batch(
+    store: &Store,
+    order: CloseOrder<'_>,
+    batch: &[Due<'_>],
+    report: &mut CloseReport,
+) -> Result<(), BillError> {
+    let orders: Vec<_> = batch
+        .iter()
+        .map(|due| Order {
+            account: due.account,
+            plan: due.plan,
+            review: None,
+        })
+        .collect();
+    let outcomes = issue_all(store, order.period, &orders, order.issuer).await?;
+    for (due, outcome) in batch.iter().zip(outcomes) {
+        match outcome {
+            IssueOutcome::Issued(_) => report.issued += 1,
+            IssueOutcome::Present(_) => report.issued_before += 1,
+            IssueOutcome::Failed(error) => report.refuse(due.account, &error),
+            IssueOutcome::Drifted(findings) => report.refuse(due.account, &drifted(due.account, findings)),
+            IssueOutcome::PlanMoved | IssueOutcome::Nothing => {
+                match issue_one(store, due.account, order.period, order.issuer, None).await {
+                    Ok(_) => report.issued += 1,
+                    Err(error) => report.refuse(due.account, &error),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn review_batch(
+    store: &Store,
+    order: CloseOrder<'_>,
+    batch: &[Due<'_>],
+    report: &mut CloseReport,
+) -> Result<(), BillError> {
+    let mut reviews = Vec::new();
+    let period = order.period.to_string();
+    for due in batch {
+        let (review, document, findings) = match review_of(store, order, due).await {
+            Ok(made) => made,
+            Err(BillError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                report.refuse(due.account, &error);
+                continue;
+            }
+        };
+        let latest = store.latest_review(due.account.ledger, &period).await?;
+        if latest.is_none_or(|latest| latest.digest != review.digest) {
+            reviews.push(review);
+        }
+        report.in_review.push(Waiting {
+            tenant: document.tenant,
+            total: document.total,
+            currency: document.currency,
+            findings,
+        });
+    }
+    Ok(store.add_reviews(&period, &reviews).await?)
+}
+
+async fn review_of(
+    store: &Store,
+    order: CloseOrder<'_>,
+    due: &Due<'_>,
+) -> Result<(Review, Document, Vec<Finding>), BillError> {
+    let CloseOrder { period, issuer, .. } = order;
+    let ledger = due.account.ledger;
+    let service = service_of(store, ledger, &due.plan.bounds).await?;
+    let document = Basis {
+        account: due.account,
+        known: &due.plan.known,
+        period,
+        bounds: due.plan.bounds,
+        usage: store.summed_usage(ledger, &due.plan.slots, i64::MAX).await?,
+        service: service.as_ref(),
+        statement: 0,
+        now: issuer.now,
+    }
+    .document()?;
+    let month_before = store
+        .invoice_of_period(ledger, &period.previous()?.to_string())
+        .await?;
+    let month_before = month_before.as_ref().map(read).transpose()?;
+    let findings = findings(&document, month_before.as_ref())?;
+    let (text, digest) = digest_of(&document);
+    let review = Review {
+        ledger,
+        digest,
+        document: text,
+        findings: serde_json::to_string(&findings).unwrap_or_default(),
+        actor: issuer.actor.to_owned(),
+        at: issuer.now,
+    };
+    Ok((review, document, findings))
+}
+
+/// Issues what was reviewed, if it is still that.
+pub async fn approve(
+    store: &Store,
+    account: &Account,
+    period: Period,
+    grace: Grace,
+    issuer: Issuer<'_>,
+) -> Result<(Document, bool), BillError> {
+    let text = period.to_string();
+    let Some(review) = store.latest_review(account.ledger, &text).await? else {
+        return Err(BillError::NoReview {
+            tenant: account.details.party.tenant.to_string(),
+            period,
+        });
+    };
+    let bounds = period.bounds(&plan_of(store, account).await?.plan.zone)?;
+    grace.check(period, &bounds, issuer.now)?;
+    issue_one(store, account, period, issuer, Some(&review)).await
+}

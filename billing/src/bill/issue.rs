@@ -1,0 +1,218 @@
+//! Issuing bills of a period, one or many in a transaction.
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+
+use super::document::Document;
+use super::money::issue_entries;
+use super::review;
+use super::service::service_of;
+use super::slots::Slots;
+use super::{Basis, BillError, KnownPlan, plan_of, read};
+use crate::rating::period::{Bounds, Period};
+use crate::store::{
+    Account, ENTITY, IssueBatch, IssueOutcome, KIND_REGULAR, Place, Ready, Review, Sealed, Store, Wanted,
+};
+
+/// How often an issue starts again because the plan was changed in between.
+const ATTEMPTS: usize = 3;
+/// Who issues where nobody is named.
+pub const PROGRAM: &str = "springtide-billing";
+
+/// A plan with what it makes of a period.
+#[derive(Clone, Debug)]
+pub struct PlanInPeriod {
+    /// The plan.
+    pub known: KnownPlan,
+    /// The period's instants in its zone.
+    pub bounds: Bounds,
+    /// Which of its quarters of an hour are priced alike.
+    pub slots: Slots,
+}
+
+impl PlanInPeriod {
+    /// Works it out.
+    pub fn new(known: KnownPlan, period: Period) -> Result<Self, BillError> {
+        let bounds = period.bounds(&known.plan.zone)?;
+        let slots = Slots::of(bounds, &[(&known.plan, bounds)]);
+        Ok(Self { known, bounds, slots })
+    }
+}
+
+/// A bill that is to be issued.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// To whom.
+    pub account: &'a Account,
+    /// By which plan.
+    pub plan: &'a PlanInPeriod,
+    /// What was approved, if it was.
+    pub review: Option<&'a Review>,
+}
+
+/// Who issues, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Issuer<'a> {
+    /// Who.
+    pub actor: &'a str,
+    /// Why.
+    pub note: &'a str,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Issues the period's bill; the one that was issued already, if there is one. `true` if it is new.
+pub async fn issue(
+    store: &Store,
+    account: &Account,
+    period: Period,
+    now: Timestamp,
+) -> Result<(Document, bool), BillError> {
+    let issuer = Issuer {
+        actor: PROGRAM,
+        note: "",
+        now,
+    };
+    issue_one(store, account, period, issuer, None).await
+}
+
+/// The same, by somebody, perhaps after a review.
+pub async fn issue_one(
+    store: &Store,
+    account: &Account,
+    period: Period,
+    issuer: Issuer<'_>,
+    review: Option<&Review>,
+) -> Result<(Document, bool), BillError> {
+    for _ in 0..ATTEMPTS {
+        if let Some(invoice) = store
+            .invoice_of_period(account.ledger, &period.to_string())
+            .await?
+        {
+            return Ok((read(&invoice)?, false));
+        }
+        let plan = PlanInPeriod::new(plan_of(store, account).await?, period)?;
+        let order = Order {
+            account,
+            plan: &plan,
+            review,
+        };
+        let outcome = issue_all(store, period, &[order], issuer).await?.pop();
+        match outcome {
+            Some(IssueOutcome::Issued(invoice)) => return Ok((read(&invoice)?, true)),
+            Some(IssueOutcome::Present(invoice)) => return Ok((read(&invoice)?, false)),
+            Some(IssueOutcome::Failed(error)) => return Err(error),
+            Some(IssueOutcome::Drifted(findings)) => return Err(drifted(account, findings)),
+            Some(IssueOutcome::PlanMoved | IssueOutcome::Nothing) | None => {}
+        }
+    }
+    Err(BillError::PlanMoves {
+        plan: account.details.rate_plan.clone(),
+    })
+}
+
+/// What is said where drift was found.
+pub(super) fn drifted(account: &Account, findings: String) -> BillError {
+    BillError::Drift {
+        tenant: account.details.party.tenant.to_string(),
+        findings,
+    }
+}
+
+/// Issues the regular bills of several accounts in one transaction; outcomes are in their order.
+pub async fn issue_all(
+    store: &Store,
+    period: Period,
+    orders: &[Order<'_>],
+    issuer: Issuer<'_>,
+) -> Result<Vec<IssueOutcome<BillError>>, BillError> {
+    let wanted: Vec<_> = orders
+        .iter()
+        .map(|order| Wanted {
+            ledger: order.account.ledger,
+            plan: &order.plan.known.version,
+            slots: &order.plan.slots,
+        })
+        .collect();
+    // Before the transaction: minutes that come meanwhile are as late as those that come after it.
+    let mut services = Vec::with_capacity(orders.len());
+    for order in orders {
+        services.push(service_of(store, order.account.ledger, &order.plan.bounds).await?);
+    }
+    let text = period.to_string();
+    let batch = IssueBatch {
+        kind: KIND_REGULAR,
+        period: &text,
+        wanted: &wanted,
+        actor: issuer.actor,
+        note: issuer.note,
+        now: issuer.now,
+    };
+    let outcomes = store
+        .issue(batch, |position, gathered| {
+            let Some(order) = orders.get(position) else {
+                return Ok(None);
+            };
+            let document = Basis {
+                account: order.account,
+                known: &order.plan.known,
+                period,
+                bounds: order.plan.bounds,
+                usage: gathered.usage,
+                service: services.get(position).and_then(Option::as_ref),
+                statement: gathered.statement,
+                now: issuer.now,
+            }
+            .document()?;
+            if let Some(reviewed) = order.review {
+                review::compare(reviewed, &document)?;
+            }
+            ready(document, order.account, &order.plan.known, issuer.now, Vec::new()).map(Some)
+        })
+        .await?;
+    Ok(outcomes)
+}
+
+/// A bill or note that only lacks its place in the chain.
+pub(super) fn ready(
+    document: Document,
+    account: &Account,
+    known: &KnownPlan,
+    now: Timestamp,
+    credits: Vec<String>,
+) -> Result<Ready, BillError> {
+    let entries = issue_entries(&document)?;
+    let is_owed = !document.total.starts_with('-');
+    let due_on = if is_owed {
+        due_date(&known.plan.zone, now, account.details.payment_days)
+    } else {
+        None
+    };
+    let year = TimeZone::UTC.to_datetime(now).year();
+    Ok(Ready {
+        currency: document.currency.clone(),
+        entries,
+        credits,
+        seal: Box::new(move |place| {
+            let Place {
+                sequence,
+                previous_digest,
+            } = place;
+            let number = format!("{ENTITY}-{year}-{sequence:06}");
+            let issued = document.issued(number.clone(), now, due_on, previous_digest);
+            let (document, digest) = issued.sealed();
+            Sealed {
+                number,
+                document,
+                digest,
+            }
+        }),
+    })
+}
+
+fn due_date(zone: &TimeZone, now: Timestamp, payment_days: u32) -> Option<jiff::civil::Date> {
+    zone.to_datetime(now)
+        .date()
+        .checked_add(i64::from(payment_days).days())
+        .ok()
+}

@@ -1,0 +1,204 @@
+//! Corrections and credit notes of issued bills, and the states that a bill goes through.
+
+use jiff::Timestamp;
+
+use super::correction::{correction, credit};
+use super::document::Document;
+use super::issue::{Issuer, PlanInPeriod, drifted, ready};
+use super::money::payment_entries;
+use super::service::service_of;
+use super::state::{Act, InvoiceState, after};
+use super::{Basis, BillError, KnownPlan, read};
+use crate::locale::Locale;
+use crate::rating::period::{Period, zone_data_version};
+use crate::rating::plan::RatePlan;
+use crate::store::{
+    Account, Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, NextState,
+    Ready, Store, StoredInvoice, Wanted,
+};
+
+/// Rates the whole period anew by the plan of its bill and issues the difference; `None` if nothing differs.
+pub async fn correct(
+    store: &Store,
+    account: &Account,
+    period: Period,
+    issuer: Issuer<'_>,
+) -> Result<Option<Document>, BillError> {
+    let text = period.to_string();
+    let Some(invoice) = store.invoice_of_period(account.ledger, &text).await? else {
+        return Err(BillError::NotIssued {
+            tenant: account.details.party.tenant.to_string(),
+            period,
+        });
+    };
+    let bill = read(&invoice)?;
+    let plan = PlanInPeriod::new(plan_of_bill(store, &bill, &invoice.number).await?, period)?;
+    check_zone_data(&bill, &plan, &invoice.number)?;
+    let service = service_of(store, account.ledger, &plan.bounds).await?;
+    let make = |gathered: Gathered| {
+        let billed = standing_bills(&gathered)?;
+        let rerated = Basis {
+            account,
+            known: &plan.known,
+            period,
+            bounds: plan.bounds,
+            usage: gathered.usage,
+            service: service.as_ref(),
+            statement: gathered.statement,
+            now: issuer.now,
+        }
+        .document()?;
+        let Some(mut note) = correction(rerated, &billed)? else {
+            return Ok(None);
+        };
+        note.notes.extend(note_on_zone_data(&bill));
+        ready(note, account, &plan.known, issuer.now, Vec::new()).map(Some)
+    };
+    issue_note(store, account, &plan, KIND_CORRECTION, &text, issuer, make).await
+}
+
+/// Takes back a bill with the notes on it.
+pub async fn credit_invoice(
+    store: &Store,
+    account: &Account,
+    invoice: &StoredInvoice,
+    issuer: Issuer<'_>,
+) -> Result<Document, BillError> {
+    let bill = read(invoice)?;
+    if invoice.kind != KIND_REGULAR {
+        return Err(BillError::CreditOfNote {
+            number: invoice.number.clone(),
+            corrects: bill.corrects.unwrap_or_default(),
+        });
+    }
+    let period: Period = invoice.period.parse()?;
+    let plan = PlanInPeriod::new(plan_of_bill(store, &bill, &invoice.number).await?, period)?;
+    let make = |gathered: Gathered| {
+        let billed = standing_bills(&gathered)?;
+        let numbers = gathered.earlier.iter().map(|bill| bill.number.clone()).collect();
+        let Some(note) = credit(&billed, issuer.note, gathered.statement)? else {
+            return Ok(None);
+        };
+        ready(note, account, &plan.known, issuer.now, numbers).map(Some)
+    };
+    let issued = issue_note(store, account, &plan, KIND_CREDIT, &invoice.period, issuer, make).await?;
+    issued.ok_or_else(|| BillError::Credited {
+        number: invoice.number.clone(),
+    })
+}
+
+async fn issue_note(
+    store: &Store,
+    account: &Account,
+    plan: &PlanInPeriod,
+    kind: &'static str,
+    period: &str,
+    issuer: Issuer<'_>,
+    mut make: impl FnMut(Gathered) -> Result<Option<Ready>, BillError>,
+) -> Result<Option<Document>, BillError> {
+    let wanted = [Wanted {
+        ledger: account.ledger,
+        plan: &plan.known.version,
+        slots: &plan.slots,
+    }];
+    let batch = IssueBatch {
+        kind,
+        period,
+        wanted: &wanted,
+        actor: issuer.actor,
+        note: issuer.note,
+        now: issuer.now,
+    };
+    let outcome = store.issue(batch, |_, gathered| make(gathered)).await?.pop();
+    match outcome {
+        Some(IssueOutcome::Issued(invoice)) => read(&invoice).map(Some),
+        Some(IssueOutcome::Failed(error)) => Err(error),
+        Some(IssueOutcome::Drifted(findings)) => Err(drifted(account, findings)),
+        Some(IssueOutcome::PlanMoved) => Err(BillError::PlanMoves {
+            plan: plan.known.version.name.clone(),
+        }),
+        Some(IssueOutcome::Present(_) | IssueOutcome::Nothing) | None => Ok(None),
+    }
+}
+
+/// The bill and its corrections; an error if it was credited.
+fn standing_bills(gathered: &Gathered) -> Result<Vec<Document>, BillError> {
+    let earlier = &gathered.earlier;
+    if earlier.iter().any(|bill| bill.kind == KIND_CREDIT) {
+        let number = earlier
+            .first()
+            .map(|bill| bill.number.clone())
+            .unwrap_or_default();
+        return Err(BillError::Credited { number });
+    }
+    earlier.iter().map(read).collect()
+}
+
+/// The plan by which a bill was made, from the version that is stored.
+async fn plan_of_bill(store: &Store, bill: &Document, number: &str) -> Result<KnownPlan, BillError> {
+    let reference = &bill.plan;
+    let version = store
+        .plan_version(&reference.name, &reference.uid, reference.generation)
+        .await?
+        .filter(|version| version.digest.to_string() == reference.digest)
+        .ok_or_else(|| BillError::PlanGone {
+            plan: reference.name.clone(),
+            number: number.to_owned(),
+        })?;
+    let plan = RatePlan::parse(&version.spec).map_err(|source| BillError::Plan {
+        plan: reference.name.clone(),
+        source,
+    })?;
+    Ok(KnownPlan { version, plan })
+}
+
+/// Other rules of a zone may make another month of it.
+fn check_zone_data(bill: &Document, plan: &PlanInPeriod, number: &str) -> Result<(), BillError> {
+    if (bill.period_start, bill.period_end) == (plan.bounds.start, plan.bounds.end) {
+        return Ok(());
+    }
+    Err(BillError::ZoneData {
+        number: number.to_owned(),
+        zone: bill.time_zone.clone(),
+        theirs: bill.time_zone_data.clone(),
+        ours: zone_data_version(),
+    })
+}
+
+fn note_on_zone_data(bill: &Document) -> Option<String> {
+    let (theirs, ours) = (bill.time_zone_data.as_str(), zone_data_version());
+    if theirs == ours {
+        return None;
+    }
+    Some(match Locale::nearest(&bill.locale) {
+        Locale::En => format!(
+            "Rated with time-zone data {ours}; the invoice with {theirs}. The month begins and ends at the same instants by both."
+        ),
+        Locale::ZhCn => format!("按时区数据 {ours} 计算；原账单使用 {theirs}。两者的账期起止时刻相同。"),
+    })
+}
+
+/// Brings a bill into its next state; a payment is posted.
+pub async fn act(
+    store: &Store,
+    invoice: &StoredInvoice,
+    what: Act,
+    actor: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<InvoiceState, BillError> {
+    let document = read(invoice)?;
+    let decide = |history: &[InvoiceState]| {
+        let state = after(history, what).map_err(|source| BillError::State {
+            number: invoice.number.clone(),
+            source,
+        })?;
+        let payment = if what == Act::Pay {
+            Some((document.currency.clone(), payment_entries(&document)?))
+        } else {
+            None
+        };
+        Ok(NextState { state, payment })
+    };
+    store.act(invoice, actor, reason, now, decide).await?
+}

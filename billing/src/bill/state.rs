@@ -1,0 +1,210 @@
+//! States of a bill and what leads from one to another. Pure.
+//!
+//! draft → review → issued → paid, disputed, credited. A draft is never stored and a review is kept beside the bill; from
+//! *issued* on, each state is a row that never changes, and the last one counts.
+
+use serde::Serialize;
+
+/// In which state a bill is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InvoiceState {
+    /// Computed, and would be another tomorrow.
+    Draft,
+    /// Somebody is to look at it.
+    Review,
+    /// It stands, and is to be paid.
+    Issued,
+    /// Paid.
+    Paid,
+    /// The client says that it is wrong.
+    Disputed,
+    /// Taken back by a credit note.
+    Credited,
+}
+
+/// What leads from a state to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Put before somebody.
+    Review,
+    /// Issue.
+    Issue,
+    /// Note a payment.
+    Pay,
+    /// Note that the client disputes it.
+    Dispute,
+    /// End a dispute: it was right.
+    Resolve,
+    /// Take it back.
+    Credit,
+}
+
+/// Something that cannot be done in this state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a bill that is {} cannot be {}", .from.name(), .act.participle())]
+pub struct Illegal {
+    /// The state it is in.
+    pub from: InvoiceState,
+    /// What was asked.
+    pub act: Act,
+}
+
+use InvoiceState::{Credited, Disputed, Draft, Issued, Paid, Review};
+
+/// All that may happen; but for [`Act::Resolve`], which leads back to the state before the dispute.
+const LEGAL: [(InvoiceState, Act, InvoiceState); 11] = [
+    (Draft, Act::Review, Review),
+    (Review, Act::Review, Review),
+    (Draft, Act::Issue, Issued),
+    (Review, Act::Issue, Issued),
+    (Issued, Act::Pay, Paid),
+    (Issued, Act::Dispute, Disputed),
+    (Paid, Act::Dispute, Disputed),
+    (Issued, Act::Credit, Credited),
+    (Paid, Act::Credit, Credited),
+    (Disputed, Act::Credit, Credited),
+    (Disputed, Act::Pay, Paid),
+];
+
+/// The state that `act` leads to, after `history`, whose last state is the one it is in; none: a draft.
+pub fn after(history: &[InvoiceState], act: Act) -> Result<InvoiceState, Illegal> {
+    let from = history.last().copied().unwrap_or(Draft);
+    if (from, act) == (Disputed, Act::Resolve) {
+        let before = history.iter().rev().find(|state| **state != Disputed);
+        return before.copied().ok_or(Illegal { from, act });
+    }
+    LEGAL
+        .into_iter()
+        .find(|(state, done, _)| (*state, *done) == (from, act))
+        .map(|(_, _, to)| to)
+        .ok_or(Illegal { from, act })
+}
+
+impl InvoiceState {
+    /// As it is stored and written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Draft => "draft",
+            Review => "review",
+            Issued => "issued",
+            Paid => "paid",
+            Disputed => "disputed",
+            Credited => "credited",
+        }
+    }
+
+    /// From how it is stored.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Draft, Review, Issued, Paid, Disputed, Credited]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+}
+
+impl Act {
+    fn participle(self) -> &'static str {
+        match self {
+            Self::Review => "put into review",
+            Self::Issue => "issued",
+            Self::Pay => "paid",
+            Self::Dispute => "disputed",
+            Self::Resolve => "resolved",
+            Self::Credit => "credited",
+        }
+    }
+}
+
+/// What the tax office knows of a bill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum TaxState {
+    /// Asked for.
+    Requested,
+    /// It has the tax office's number.
+    Registered,
+    /// Reversed by a red letter, which has a number of its own.
+    Reversed,
+}
+
+impl TaxState {
+    /// As it is stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Registered => "registered",
+            Self::Reversed => "reversed",
+        }
+    }
+
+    /// From how it is stored.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Requested, Self::Registered, Self::Reversed]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+
+    /// It may come after `before`; one that was reversed may be asked for anew.
+    pub fn may_follow(self, before: Option<Self>) -> bool {
+        match self {
+            Self::Requested => matches!(before, None | Some(Self::Reversed)),
+            Self::Registered => before != Some(Self::Registered),
+            Self::Reversed => before == Some(Self::Registered),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATES: [InvoiceState; 6] = [Draft, Review, Issued, Paid, Disputed, Credited];
+    const ACTS: [Act; 6] = [
+        Act::Review,
+        Act::Issue,
+        Act::Pay,
+        Act::Dispute,
+        Act::Resolve,
+        Act::Credit,
+    ];
+
+    #[test]
+    fn only_the_transitions_of_the_table_are_legal() {
+        let to = |from, act| after(&[from], act).map(InvoiceState::name).unwrap_or("-");
+        let table: Vec<_> = STATES
+            .into_iter()
+            .map(|from| (from.name(), ACTS.map(|act| to(from, act))))
+            .collect();
+        assert_eq!(
+            table,
+            [
+                ("draft", ["review", "issued", "-", "-", "-", "-"]),
+                ("review", ["review", "issued", "-", "-", "-", "-"]),
+                ("issued", ["-", "-", "paid", "disputed", "-", "credited"]),
+                ("paid", ["-", "-", "-", "disputed", "-", "credited"]),
+                ("disputed", ["-", "-", "paid", "-", "-", "credited"]),
+                ("credited", ["-", "-", "-", "-", "-", "-"]),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_dispute_that_is_resolved_leads_back_to_where_it_came_from() {
+        assert_eq!(after(&[Issued, Disputed], Act::Resolve), Ok(Issued));
+        assert_eq!(after(&[Issued, Paid, Disputed], Act::Resolve), Ok(Paid));
+        assert_eq!(
+            after(&[Issued, Paid], Act::Resolve).unwrap_err().to_string(),
+            "a bill that is paid cannot be resolved"
+        );
+    }
+
+    #[test]
+    fn the_tax_office_registers_before_it_reverses() {
+        use TaxState::{Registered, Requested, Reversed};
+        let after = |before| [Requested, Registered, Reversed].map(|state| state.may_follow(before));
+        assert_eq!(after(None), [true, true, false]);
+        assert_eq!(after(Some(Requested)), [false, true, false]);
+        assert_eq!(after(Some(Registered)), [false, false, true]);
+        assert_eq!(after(Some(Reversed)), [true, true, false]);
+    }
+}

@@ -1,0 +1,264 @@
+//! `close`, `reviews`, `approve` and `correct`: a period's end, and what comes after.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use futures::StreamExt as _;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+use springtide_runtime::clock::{Clock as _, SystemClock};
+
+use super::bills::{BillFormat, plain, print, text_of};
+use crate::bill::close::{CloseOrder, CloseReport, Grace, approve, close};
+use crate::bill::document::Document;
+use crate::bill::issue::{Issuer, PROGRAM};
+use crate::bill::notes::correct;
+use crate::bill::review::Finding;
+use crate::rating::period::Period;
+use crate::store::{Account, Store};
+
+/// Tenants that are corrected at a time.
+const LANES: usize = 4;
+
+/// From when on a period may be closed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct GraceArgs {
+    /// How long after the period's end bills may be issued: what was used until the end may still be under way
+    #[arg(long, default_value = "1h", value_name = "DURATION")]
+    grace: SignedDuration,
+    /// Issue now, even before the period's end: usage that comes from now on waits for a correction
+    #[arg(long)]
+    before_end: bool,
+}
+
+impl GraceArgs {
+    pub(super) fn grace(self) -> Grace {
+        Grace {
+            length: self.grace,
+            before_end: self.before_end,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CloseArgs {
+    /// Month, as 2026-11
+    #[arg(long, value_name = "YYYY-MM")]
+    period: Period,
+    /// Issue at once; without it the bills wait for `approve`
+    #[arg(long)]
+    issue: bool,
+    #[command(flatten)]
+    grace: GraceArgs,
+    /// Who does it
+    #[arg(long, default_value = PROGRAM, value_name = "NAME")]
+    actor: String,
+    /// Form of the output
+    #[arg(long, default_value = "text")]
+    format: BillFormat,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ReviewsArgs {
+    /// Month, as 2026-11
+    #[arg(long, value_name = "YYYY-MM")]
+    period: Period,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ApproveArgs {
+    /// Month, as 2026-11
+    #[arg(long, value_name = "YYYY-MM")]
+    period: Period,
+    /// Name of the tenant; may be said several times
+    #[arg(long = "tenant", value_name = "NAME", required_unless_present = "all")]
+    tenants: Vec<String>,
+    /// All that is in review
+    #[arg(long, conflicts_with = "tenants")]
+    all: bool,
+    /// Who approves
+    #[arg(long, value_name = "NAME")]
+    actor: String,
+    #[command(flatten)]
+    grace: GraceArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct CorrectArgs {
+    /// Month, as 2026-11
+    #[arg(long, value_name = "YYYY-MM")]
+    period: Period,
+    /// Only this tenant; without it, all that have a bill of the period
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    /// Who does it
+    #[arg(long, default_value = PROGRAM, value_name = "NAME")]
+    actor: String,
+    /// Why, for the record
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    reason: String,
+    /// Form of the output
+    #[arg(long, default_value = "text")]
+    format: BillFormat,
+}
+
+impl CloseArgs {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let order = CloseOrder {
+            period: self.period,
+            issue: self.issue,
+            grace: self.grace.grace(),
+            issuer: Issuer {
+                actor: &self.actor,
+                note: "",
+                now: SystemClock.now(),
+            },
+        };
+        let report = close(store, order).await.map_err(|error| plain(&error))?;
+        match self.format {
+            BillFormat::Json => print(&format!("{:#}\n", json!(report)))?,
+            BillFormat::Text => print(&summary(&report, self.period, self.issue))?,
+        }
+        if report.refused.is_empty() {
+            return Ok(());
+        }
+        let refused = report
+            .refused
+            .iter()
+            .map(|refusal| format!("{}: {}", refusal.tenant, refusal.reason));
+        bail!("no bill for {}", refused.collect::<Vec<_>>().join("; "))
+    }
+}
+
+fn summary(report: &CloseReport, period: Period, issue: bool) -> String {
+    let mut text = String::new();
+    for waiting in &report.in_review {
+        let findings: Vec<_> = waiting.findings.iter().map(ToString::to_string).collect();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{} {} {}  {}",
+            waiting.tenant,
+            waiting.total,
+            waiting.currency,
+            findings.join(", ")
+        );
+    }
+    let done = if issue {
+        format!("{} issued", report.issued)
+    } else {
+        format!("{} in review", report.in_review.len())
+    };
+    let _ = writeln!(
+        text,
+        "{period}: {done}, {} issued before, {} refused",
+        report.issued_before,
+        report.refused.len()
+    );
+    text
+}
+
+impl ReviewsArgs {
+    /// JSON lines: tenant, total, currency, findings, who put it there and when.
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let mut text = String::new();
+        for review in store.waiting_reviews(&self.period.to_string()).await? {
+            let document: Document =
+                serde_json::from_str(&review.document).context("a stored review is not readable")?;
+            let findings: Vec<Finding> =
+                serde_json::from_str(&review.findings).context("a stored review is not readable")?;
+            let line = json!({"tenant": document.tenant, "total": document.total, "currency": document.currency,
+                "findings": findings, "digest": review.digest, "actor": review.actor, "at": review.at});
+            let _ = writeln!(text, "{line}");
+        }
+        print(&text)
+    }
+}
+
+impl ApproveArgs {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let issuer = Issuer {
+            actor: &self.actor,
+            note: "approved",
+            now: SystemClock.now(),
+        };
+        let mut failed = Vec::new();
+        for account in self.accounts(store).await? {
+            match approve(store, &account, self.period, self.grace.grace(), issuer).await {
+                Ok((document, _)) => print(&text_of(&document))?,
+                Err(error) => failed.push(format!("{:#}", plain(&error))),
+            }
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        bail!("not approved: {}", failed.join("; "))
+    }
+
+    async fn accounts(&self, store: &Store) -> anyhow::Result<Vec<Account>> {
+        let mut accounts = Vec::new();
+        if self.all {
+            for review in store.waiting_reviews(&self.period.to_string()).await? {
+                accounts.extend(store.account_of_ledger(review.ledger).await?);
+            }
+        }
+        for tenant in &self.tenants {
+            accounts.push(account_named(store, tenant).await?);
+        }
+        Ok(accounts)
+    }
+}
+
+async fn account_named(store: &Store, tenant: &str) -> anyhow::Result<Account> {
+    let account = store.accounts_named(tenant).await?.into_iter().next();
+    account.with_context(|| format!("no tenant {tenant:?} is registered with billing"))
+}
+
+impl CorrectArgs {
+    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let lock = store.issuer_lock().await?;
+        let accounts = self.accounts(store).await?;
+        let issuer = Issuer {
+            actor: &self.actor,
+            note: &self.reason,
+            now: SystemClock.now(),
+        };
+        let mut corrections = futures::stream::iter(&accounts)
+            .map(|account| async move { (account, correct(store, account, self.period, issuer).await) })
+            .buffered(LANES);
+        let (mut notes, mut failed) = (Vec::new(), Vec::new());
+        while let Some((account, done)) = corrections.next().await {
+            match done {
+                Ok(note) => notes.extend(note),
+                // Among all tenants, one that was credited is nothing to say a word about.
+                Err(crate::bill::BillError::Credited { .. }) if self.tenant.is_none() => {}
+                Err(error) => failed.push(format!("{}: {:#}", account.details.party.tenant, plain(&error))),
+            }
+        }
+        lock.release().await?;
+        match self.format {
+            BillFormat::Json => {
+                let list: Vec<_> = notes.iter().map(Document::to_json).collect();
+                print(&format!("{:#}\n", Value::from(list)))?;
+            }
+            BillFormat::Text if notes.is_empty() => print("nothing to correct\n")?,
+            BillFormat::Text => print(&notes.iter().map(text_of).collect::<Vec<_>>().join("\n"))?,
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        bail!("not corrected: {}", failed.join("; "))
+    }
+
+    async fn accounts(&self, store: &Store) -> anyhow::Result<Vec<Account>> {
+        if let Some(tenant) = &self.tenant {
+            return Ok(vec![account_named(store, tenant).await?]);
+        }
+        let mut accounts = Vec::new();
+        for ledger in store.billed_in(&self.period.to_string()).await? {
+            accounts.extend(store.account_of_ledger(ledger).await?);
+        }
+        Ok(accounts)
+    }
+}
