@@ -230,7 +230,8 @@ async fn issue_batch(
             IssueOutcome::Drifted(findings) => report.refuse(due.account, &drifted(due.account, findings)),
             IssueOutcome::PlanMoved | IssueOutcome::Nothing => {
                 match issue_one(store, due.account, order.period, order.issuer, None).await {
-                    Ok(_) => report.issued += 1,
+                    Ok((_, true)) => report.issued += 1,
+                    Ok((_, false)) => report.issued_before += 1,
                     Err(error) => report.refuse(due.account, &error),
                 }
             }

@@ -32,16 +32,10 @@ pub(super) struct InvoiceArgs {
     #[command(subcommand)]
     act: Option<InvoiceAct>,
     #[command(flatten)]
-    show: Option<ShowArgs>,
-}
-
-#[derive(Args, Debug)]
-struct ShowArgs {
-    #[command(flatten)]
     tenant: TenantArgs,
     /// Month, as 2026-11
-    #[arg(long, value_name = "YYYY-MM")]
-    period: Period,
+    #[arg(long, value_name = "YYYY-MM", required = true)]
+    period: Option<Period>,
     /// Issue it if it is not issued yet: it gets its number and never changes again
     #[arg(long)]
     issue: bool,
@@ -63,20 +57,14 @@ pub(super) struct InvoicesArgs {
 }
 
 impl InvoiceArgs {
-    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
-        match (self.act, self.show) {
-            (Some(act), _) => act.run(store).await,
-            (None, Some(show)) => show.run(store).await,
-            (None, None) => bail!("say --tenant and --period"),
+    pub(super) async fn run(mut self, store: &Store) -> anyhow::Result<()> {
+        if let Some(act) = self.act.take() {
+            return act.run(store).await;
         }
-    }
-}
-
-impl ShowArgs {
-    async fn run(self, store: &Store) -> anyhow::Result<()> {
+        let period = self.period.context("say --period")?;
         let account = self.tenant.account(store).await?;
         let document = self
-            .bill(store, &account, SystemClock.now())
+            .bill(store, &account, period, SystemClock.now())
             .await
             .map_err(|error| plain(&error))?;
         match self.format {
@@ -85,16 +73,22 @@ impl ShowArgs {
         }
     }
 
-    async fn bill(&self, store: &Store, account: &Account, now: Timestamp) -> Result<Document, BillError> {
+    async fn bill(
+        &self,
+        store: &Store,
+        account: &Account,
+        period: Period,
+        now: Timestamp,
+    ) -> Result<Document, BillError> {
         let issued = store
-            .invoice_of_period(account.ledger, &self.period.to_string())
+            .invoice_of_period(account.ledger, &period.to_string())
             .await?;
         if issued.is_some() || !self.issue {
-            return bill(store, account, self.period, now).await;
+            return bill(store, account, period, now).await;
         }
-        let bounds = self.period.bounds(&zone_of(store, account).await?)?;
-        self.grace.grace().check(self.period, &bounds, now)?;
-        Ok(issue(store, account, self.period, now).await?.0)
+        let bounds = period.bounds(&zone_of(store, account).await?)?;
+        self.grace.grace().check(period, &bounds, now)?;
+        Ok(issue(store, account, period, now).await?.0)
     }
 }
 

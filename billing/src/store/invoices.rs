@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::ingest::{instant_of, nanosecond_of};
-use super::usage::{SUMMED_POSTGRES, SUMMED_SQLITE, SummedRow, summed_by_postgres, summed_by_us};
+use super::usage::{
+    SUMMED_POSTGRES, SUMMED_SQLITE, SummedRow, UsageByLedger, summed_by_postgres, summed_by_us,
+};
 use super::{PlanVersion, Store, StoreError, on_readers};
 use crate::bill::money::Entry;
 use crate::bill::slots::Slots;
@@ -151,7 +153,6 @@ macro_rules! select_invoice {
 
 const OF_PERIOD: &str =
     select_invoice!("WHERE ledger_id = $1 AND period = $2 AND kind = 'regular' AND ordinal = 0");
-const ALL_OF_PERIOD: &str = select_invoice!("WHERE ledger_id = $1 AND period = $2 ORDER BY sequence");
 const INSERT: &str = "INSERT INTO invoice (entity, sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid,
         plan_generation, document, digest, issued_at)
     VALUES ('SPT', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
@@ -162,29 +163,43 @@ const INSERT_ENTRY: &str =
 const INSERT_POSTING: &str =
     "INSERT INTO journal_posting (number, posting, currency, recorded_at) VALUES ($1, $2, $3, $4)";
 
+/// A bill that is written with others.
+pub(super) struct Written<'a> {
+    invoice: StoredInvoice,
+    plan: &'a PlanVersion,
+    currency: String,
+    entries: Vec<Entry>,
+    credits: Vec<String>,
+}
+
+/// A ledger that is held: its open statement, and drift that was found.
+pub(super) type HeldLedger = (LedgerId, i64, Option<String>);
+
 /// What issuing asks of a transaction of either database.
 pub(super) trait BillTransaction {
-    /// The open statement, which stays open until the transaction ends, and drift that was found. Waits for every
-    /// transaction that took usage into the statement, and keeps later ones out of it.
-    async fn hold_ledger(&mut self, ledger: LedgerId) -> Result<(i64, Option<String>), StoreError>;
-    /// The bill and the notes of a period.
-    async fn bills_of(&mut self, ledger: LedgerId, period: &str) -> Result<Vec<StoredInvoice>, StoreError>;
+    /// The ledgers, whose open statements stay open until the transaction ends. Waits for every transaction that took usage
+    /// into one, and keeps later ones out of it.
+    async fn hold_ledgers(&mut self, ledgers: &[LedgerId]) -> Result<Vec<HeldLedger>, StoreError>;
+    /// The bills and the notes of a period.
+    async fn bills_of(
+        &mut self,
+        ledgers: &[LedgerId],
+        period: &str,
+    ) -> Result<Vec<StoredInvoice>, StoreError>;
     /// The plan is as it was read, and stays so.
     async fn hold_plan(&mut self, plan: &PlanVersion) -> Result<bool, StoreError>;
-    /// Usage up to a statement.
-    async fn usage(&mut self, ledger: LedgerId, slots: &Slots, up_to: i64) -> Result<Vec<Usage>, StoreError>;
+    /// All usage that landed in held ledgers.
+    async fn usage(&mut self, ledgers: &[LedgerId], slots: &Slots) -> Result<UsageByLedger, StoreError>;
     /// Last sequence and digest; nobody else issues until the transaction ends.
     async fn hold_chain(&mut self) -> Result<(i64, String), StoreError>;
-    /// Writes a bill.
-    async fn insert(&mut self, invoice: &StoredInvoice, plan: &PlanVersion) -> Result<(), StoreError>;
+    /// Writes bills with their first states and their postings, and closes their statements.
+    async fn write(&mut self, bills: &[Written<'_>], issuer: (&str, &str, i64)) -> Result<(), StoreError>;
     /// Adds a state.
     async fn add_state(
         &mut self,
         number: &str,
         state: &str,
-        actor: &str,
-        note: &str,
-        at: i64,
+        issuer: (&str, &str, i64),
     ) -> Result<(), StoreError>;
     /// Posts to the journal.
     async fn post(
@@ -195,93 +210,115 @@ pub(super) trait BillTransaction {
         entries: &[Entry],
         at: i64,
     ) -> Result<(), StoreError>;
-    /// Closes a statement.
-    async fn close_statement(&mut self, ledger: LedgerId, statement: i64) -> Result<(), StoreError>;
     /// Moves the chain's end.
     async fn set_chain(&mut self, sequence: i64, digest: &str) -> Result<(), StoreError>;
     /// Makes it durable.
     async fn finish(self) -> Result<(), StoreError>;
 }
 
+/// What a database says in words of its own.
+struct Words {
+    hold_ledgers: &'static str,
+    bills_of: &'static str,
+    hold_plan: &'static str,
+    hold_chain: &'static str,
+    usage: &'static str,
+}
+
+const SQLITE: Words = Words {
+    hold_ledgers:
+        "SELECT l.id, l.open_statement, d.findings FROM ledger l LEFT JOIN drift d ON d.ledger_id = l.id
+        WHERE l.id IN (SELECT value FROM json_each($1)) ORDER BY l.id",
+    bills_of: select_invoice!(
+        "WHERE ledger_id IN (SELECT value FROM json_each($1)) AND period = $2 ORDER BY sequence"
+    ),
+    hold_plan: "SELECT digest FROM rate_plan WHERE name = $1 AND uid = $2 AND generation = $3",
+    hold_chain: "SELECT last_sequence, last_digest FROM invoice_chain WHERE entity = 'SPT'",
+    usage: SUMMED_SQLITE,
+};
+const POSTGRES: Words = Words {
+    hold_ledgers:
+        "SELECT l.id, l.open_statement, d.findings FROM ledger l LEFT JOIN drift d ON d.ledger_id = l.id
+        WHERE l.id = ANY($1) ORDER BY l.id FOR UPDATE OF l",
+    bills_of: select_invoice!("WHERE ledger_id = ANY($1) AND period = $2 ORDER BY sequence"),
+    hold_plan: "SELECT digest FROM rate_plan WHERE name = $1 AND uid = $2 AND generation = $3 FOR SHARE",
+    hold_chain: "SELECT last_sequence, last_digest FROM invoice_chain WHERE entity = 'SPT' FOR UPDATE",
+    usage: SUMMED_POSTGRES,
+};
+
 macro_rules! bill_transaction {
-    ($database:ty, $alone_ledger:literal, $alone:literal, $shared:literal, $summed:expr, $usage:expr, $bind_classes:expr) => {
+    ($database:ty, $words:expr, $ids:expr, $with_classes:expr, $summed:expr, $write:expr) => {
         impl BillTransaction for sqlx::Transaction<'_, $database> {
-            async fn hold_ledger(&mut self, ledger: LedgerId) -> Result<(i64, Option<String>), StoreError> {
-                let text = concat!(
-                    "SELECT l.open_statement, d.findings FROM ledger l LEFT JOIN drift d ON d.ledger_id = l.id WHERE l.id = $1",
-                    $alone_ledger
-                );
-                Ok(sqlx::query_as(text).bind(ledger).fetch_one(&mut **self).await?)
+            async fn hold_ledgers(&mut self, ledgers: &[LedgerId]) -> Result<Vec<HeldLedger>, StoreError> {
+                let query = sqlx::query_as($words.hold_ledgers).bind($ids(ledgers));
+                Ok(query.fetch_all(&mut **self).await?)
             }
 
             async fn bills_of(
                 &mut self,
-                ledger: LedgerId,
+                ledgers: &[LedgerId],
                 period: &str,
             ) -> Result<Vec<StoredInvoice>, StoreError> {
-                let query = sqlx::query_as(ALL_OF_PERIOD).bind(ledger).bind(period);
-                query.fetch_all(&mut **self).await?.into_iter().map(invoice_of).collect()
+                let query = sqlx::query_as($words.bills_of)
+                    .bind($ids(ledgers))
+                    .bind(period);
+                query
+                    .fetch_all(&mut **self)
+                    .await?
+                    .into_iter()
+                    .map(invoice_of)
+                    .collect()
             }
 
             async fn hold_plan(&mut self, plan: &PlanVersion) -> Result<bool, StoreError> {
-                let text = concat!(
-                    "SELECT digest FROM rate_plan WHERE name = $1 AND uid = $2 AND generation = $3",
-                    $shared
-                );
-                let query = sqlx::query_as(text).bind(&plan.name).bind(&plan.uid).bind(plan.generation);
+                let query = sqlx::query_as($words.hold_plan)
+                    .bind(&plan.name)
+                    .bind(&plan.uid);
+                let query = query.bind(plan.generation);
                 let held: Option<(Vec<u8>,)> = query.fetch_optional(&mut **self).await?;
                 Ok(held.is_some_and(|(digest,)| digest == plan.digest.as_bytes()))
             }
 
             async fn usage(
                 &mut self,
-                ledger: LedgerId,
+                ledgers: &[LedgerId],
                 slots: &Slots,
-                up_to: i64,
-            ) -> Result<Vec<Usage>, StoreError> {
+            ) -> Result<UsageByLedger, StoreError> {
                 let (from, to) = slots.range();
-                let query = sqlx::query_as($summed).bind(ledger).bind(from).bind(to).bind(up_to);
-                let query = $bind_classes(query, slots);
-                $usage(query.fetch_all(&mut **self).await?, slots)
+                let query = sqlx::query_as($words.usage)
+                    .bind($ids(ledgers))
+                    .bind(from)
+                    .bind(to);
+                let query = $with_classes(query.bind(i64::MAX), slots);
+                $summed(query.fetch_all(&mut **self).await?, slots)
             }
 
             async fn hold_chain(&mut self) -> Result<(i64, String), StoreError> {
-                let text = concat!(
-                    "SELECT last_sequence, last_digest FROM invoice_chain WHERE entity = 'SPT'",
-                    $alone
-                );
-                Ok(sqlx::query_as(text).fetch_one(&mut **self).await?)
+                Ok(sqlx::query_as($words.hold_chain)
+                    .fetch_one(&mut **self)
+                    .await?)
             }
 
-            async fn insert(&mut self, invoice: &StoredInvoice, plan: &PlanVersion) -> Result<(), StoreError> {
-                sqlx::query(INSERT)
-                    .bind(invoice.sequence)
-                    .bind(&invoice.number)
-                    .bind(invoice.ledger)
-                    .bind(&invoice.period)
-                    .bind(&invoice.kind)
-                    .bind(invoice.ordinal)
-                    .bind(invoice.statement)
-                    .bind(&plan.name)
-                    .bind(&plan.uid)
-                    .bind(plan.generation)
-                    .bind(&invoice.document)
-                    .bind(&invoice.digest)
-                    .bind(nanosecond_of(invoice.issued_at)?)
-                    .execute(&mut **self)
-                    .await?;
-                Ok(())
+            async fn write(
+                &mut self,
+                bills: &[Written<'_>],
+                issuer: (&str, &str, i64),
+            ) -> Result<(), StoreError> {
+                $write(self, bills, issuer).await
             }
 
             async fn add_state(
                 &mut self,
                 number: &str,
                 state: &str,
-                actor: &str,
-                note: &str,
-                at: i64,
+                (actor, note, at): (&str, &str, i64),
             ) -> Result<(), StoreError> {
-                let query = sqlx::query(INSERT_STATE).bind(number).bind(state).bind(actor).bind(note).bind(at);
+                let query = sqlx::query(INSERT_STATE)
+                    .bind(number)
+                    .bind(state)
+                    .bind(actor)
+                    .bind(note)
+                    .bind(at);
                 query.execute(&mut **self).await?;
                 Ok(())
             }
@@ -295,25 +332,35 @@ macro_rules! bill_transaction {
                 at: i64,
             ) -> Result<(), StoreError> {
                 for (position, entry) in (1_i64..).zip(entries) {
-                    let query = sqlx::query(INSERT_ENTRY).bind(number).bind(posting).bind(position);
+                    let query = sqlx::query(INSERT_ENTRY)
+                        .bind(number)
+                        .bind(posting)
+                        .bind(position);
                     let query = query.bind(entry.account.name()).bind(entry.amount);
                     query.execute(&mut **self).await?;
                 }
-                let query = sqlx::query(INSERT_POSTING).bind(number).bind(posting).bind(currency).bind(at);
+                let query = sqlx::query(INSERT_POSTING)
+                    .bind(number)
+                    .bind(posting)
+                    .bind(currency)
+                    .bind(at);
                 query.execute(&mut **self).await?;
                 Ok(())
             }
 
-            async fn close_statement(&mut self, ledger: LedgerId, statement: i64) -> Result<(), StoreError> {
-                let text = "UPDATE ledger SET open_statement = open_statement + 1 WHERE id = $1 AND open_statement = $2";
-                let closed = sqlx::query(text).bind(ledger).bind(statement).execute(&mut **self).await?;
-                if closed.rows_affected() == 1 { Ok(()) } else { Err(StoreError::unreadable("statement")) }
-            }
-
             async fn set_chain(&mut self, sequence: i64, digest: &str) -> Result<(), StoreError> {
-                let text = "UPDATE invoice_chain SET last_sequence = $1, last_digest = $2 WHERE entity = 'SPT'";
-                let chained = sqlx::query(text).bind(sequence).bind(digest).execute(&mut **self).await?;
-                if chained.rows_affected() == 1 { Ok(()) } else { Err(StoreError::unreadable("chain of invoices")) }
+                let text =
+                    "UPDATE invoice_chain SET last_sequence = $1, last_digest = $2 WHERE entity = 'SPT'";
+                let chained = sqlx::query(text)
+                    .bind(sequence)
+                    .bind(digest)
+                    .execute(&mut **self)
+                    .await?;
+                if chained.rows_affected() == 1 {
+                    Ok(())
+                } else {
+                    Err(StoreError::unreadable("chain of invoices"))
+                }
             }
 
             async fn finish(self) -> Result<(), StoreError> {
@@ -321,6 +368,14 @@ macro_rules! bill_transaction {
             }
         }
     };
+}
+
+fn json_ids(ledgers: &[LedgerId]) -> String {
+    serde_json::json!(ledgers).to_string()
+}
+
+fn array_ids(ledgers: &[LedgerId]) -> Vec<LedgerId> {
+    ledgers.to_vec()
 }
 
 fn without_classes<Q>(query: Q, _: &Slots) -> Q {
@@ -335,22 +390,170 @@ fn with_classes<'q>(query: SummedQuery<'q>, slots: &Slots) -> SummedQuery<'q> {
 
 bill_transaction!(
     sqlx::Sqlite,
-    "",
-    "",
-    "",
-    SUMMED_SQLITE,
+    SQLITE,
+    json_ids,
+    without_classes,
     summed_by_us,
-    without_classes
+    write_one_by_one
 );
 bill_transaction!(
     sqlx::Postgres,
-    " FOR UPDATE OF l",
-    " FOR UPDATE",
-    " FOR SHARE",
-    SUMMED_POSTGRES,
+    POSTGRES,
+    array_ids,
+    with_classes,
     summed_by_postgres,
-    with_classes
+    write_at_once
 );
+
+/// A statement costs SQLite nothing: there is no server to ask.
+async fn write_one_by_one(
+    transaction: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+    bills: &[Written<'_>],
+    issuer: (&str, &str, i64),
+) -> Result<(), StoreError> {
+    for Written {
+        invoice,
+        plan,
+        currency,
+        entries,
+        credits,
+    } in bills
+    {
+        let number = invoice.number.as_str();
+        let query = sqlx::query(INSERT)
+            .bind(invoice.sequence)
+            .bind(number)
+            .bind(invoice.ledger);
+        let query = query
+            .bind(&invoice.period)
+            .bind(&invoice.kind)
+            .bind(invoice.ordinal);
+        let query = query.bind(invoice.statement).bind(&plan.name).bind(&plan.uid);
+        let query = query
+            .bind(plan.generation)
+            .bind(&invoice.document)
+            .bind(&invoice.digest);
+        query.bind(issuer.2).execute(&mut **transaction).await?;
+        transaction.add_state(number, "issued", issuer).await?;
+        transaction
+            .post(number, "issue", currency, entries, issuer.2)
+            .await?;
+        for credited in credits {
+            transaction.add_state(credited, "credited", issuer).await?;
+        }
+        let close = sqlx::query(CLOSE).bind(invoice.ledger).bind(invoice.statement);
+        if close.execute(&mut **transaction).await?.rows_affected() != 1 {
+            return Err(StoreError::unreadable("statement"));
+        }
+    }
+    Ok(())
+}
+
+const CLOSE: &str =
+    "UPDATE ledger SET open_statement = open_statement + 1 WHERE id = $1 AND open_statement = $2";
+
+const INSERT_ALL: &str = "INSERT INTO invoice (entity, sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid,
+        plan_generation, document, digest, issued_at)
+    SELECT 'SPT', sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid, plan_generation, document, digest, $13
+    FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[],
+        $10::bigint[], $11::text[], $12::text[])
+    AS w (sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid, plan_generation, document, digest)";
+const INSERT_FIRST_STATES: &str =
+    "INSERT INTO invoice_state (number, ordinal, state, actor, note, recorded_at)
+    SELECT number, 1, 'issued', $2, $3, $4 FROM unnest($1::text[]) AS w (number)";
+const INSERT_ENTRIES: &str = "INSERT INTO journal_entry (number, posting, position, account, amount)
+    SELECT number, 'issue', position, account, amount
+    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) AS w (number, position, account, amount)";
+const INSERT_POSTINGS: &str = "INSERT INTO journal_posting (number, posting, currency, recorded_at)
+    SELECT number, 'issue', currency, $3 FROM unnest($1::text[], $2::text[]) AS w (number, currency)";
+const CLOSE_ALL: &str = "UPDATE ledger l SET open_statement = l.open_statement + 1
+    FROM unnest($1::bigint[], $2::bigint[]) AS w (id, statement) WHERE l.id = w.id AND l.open_statement = w.statement";
+
+/// One statement a table: others wait for the chain meanwhile.
+async fn write_at_once(
+    transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
+    bills: &[Written<'_>],
+    issuer: (&str, &str, i64),
+) -> Result<(), StoreError> {
+    let (actor, note, at) = issuer;
+    let each = |of: fn(&StoredInvoice) -> i64| bills.iter().map(|bill| of(&bill.invoice)).collect::<Vec<_>>();
+    let texts = |of: fn(&StoredInvoice) -> &String| {
+        bills
+            .iter()
+            .map(|bill| of(&bill.invoice).clone())
+            .collect::<Vec<_>>()
+    };
+    let plans =
+        |of: fn(&PlanVersion) -> &String| bills.iter().map(|bill| of(bill.plan).clone()).collect::<Vec<_>>();
+    let numbers = texts(|bill| &bill.number);
+    let query = sqlx::query(INSERT_ALL)
+        .bind(each(|bill| bill.sequence))
+        .bind(&numbers);
+    let query = query
+        .bind(each(|bill| bill.ledger))
+        .bind(texts(|bill| &bill.period));
+    let query = query
+        .bind(texts(|bill| &bill.kind))
+        .bind(each(|bill| bill.ordinal));
+    let query = query
+        .bind(each(|bill| bill.statement))
+        .bind(plans(|plan| &plan.name));
+    let query = query.bind(plans(|plan| &plan.uid));
+    let query = query.bind(bills.iter().map(|bill| bill.plan.generation).collect::<Vec<_>>());
+    let query = query
+        .bind(texts(|bill| &bill.document))
+        .bind(texts(|bill| &bill.digest));
+    query.bind(at).execute(&mut **transaction).await?;
+    let query = sqlx::query(INSERT_FIRST_STATES)
+        .bind(&numbers)
+        .bind(actor)
+        .bind(note)
+        .bind(at);
+    query.execute(&mut **transaction).await?;
+    let (mut of_bill, mut positions, mut accounts, mut amounts) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for bill in bills {
+        for (position, entry) in (1_i64..).zip(&bill.entries) {
+            of_bill.push(bill.invoice.number.clone());
+            positions.push(position);
+            accounts.push(entry.account.name());
+            amounts.push(entry.amount);
+        }
+    }
+    let query = sqlx::query(INSERT_ENTRIES)
+        .bind(of_bill)
+        .bind(positions)
+        .bind(accounts)
+        .bind(amounts);
+    query.execute(&mut **transaction).await?;
+    let currencies: Vec<_> = bills.iter().map(|bill| bill.currency.clone()).collect();
+    let query = sqlx::query(INSERT_POSTINGS)
+        .bind(&numbers)
+        .bind(currencies)
+        .bind(at);
+    query.execute(&mut **transaction).await?;
+    for credited in bills.iter().flat_map(|bill| &bill.credits) {
+        transaction.add_state(credited, "credited", issuer).await?;
+    }
+    let query = sqlx::query(CLOSE_ALL)
+        .bind(each(|bill| bill.ledger))
+        .bind(each(|bill| bill.statement));
+    let closed = query.execute(&mut **transaction).await?;
+    if usize::try_from(closed.rows_affected()) == Ok(bills.len()) {
+        Ok(())
+    } else {
+        Err(StoreError::unreadable("statement"))
+    }
+}
+
+/// A bill without its place, with where it stands in the batch.
+struct Made<'a> {
+    position: usize,
+    one: &'a Wanted<'a>,
+    statement: i64,
+    ordinal: i64,
+    bill: Ready,
+}
 
 /// Issues what `make` writes of what was gathered; it is told the position in the batch.
 async fn issue_within<T: BillTransaction, E>(
@@ -358,99 +561,145 @@ async fn issue_within<T: BillTransaction, E>(
     batch: IssueBatch<'_>,
     mut make: impl FnMut(usize, Gathered) -> Result<Option<Ready>, E>,
 ) -> Result<Vec<IssueOutcome<E>>, StoreError> {
-    let IssueBatch {
-        kind,
-        period,
-        wanted,
-        actor,
-        note,
-        now,
-    } = batch;
-    let at = nanosecond_of(now)?;
     let mut outcomes: BTreeMap<usize, IssueOutcome<E>> = BTreeMap::new();
-    let mut ready = Vec::new();
-    // In the order of their ids, as everybody takes them.
-    let mut order: Vec<_> = wanted.iter().enumerate().collect();
-    order.sort_by_key(|(_, one)| one.ledger);
-    for (position, one) in order {
-        match gather(&mut transaction, one, kind, period).await? {
-            Err(outcome) => drop(outcomes.insert(position, outcome)),
-            Ok(gathered) => {
-                let (statement, ordinal) = (gathered.statement, next_ordinal(&gathered.earlier, kind));
-                match make(position, gathered) {
-                    Ok(Some(bill)) => ready.push((position, one, statement, ordinal, bill)),
-                    Ok(None) => drop(outcomes.insert(position, IssueOutcome::Nothing)),
-                    Err(error) => drop(outcomes.insert(position, IssueOutcome::Failed(error))),
-                }
-            }
+    let mut made = Vec::new();
+    for (position, gathered) in gather(&mut transaction, batch, &mut outcomes).await? {
+        let Some(one) = batch.wanted.get(position) else {
+            continue;
+        };
+        let (statement, ordinal) = (gathered.statement, next_ordinal(&gathered.earlier, batch.kind));
+        match make(position, gathered) {
+            Ok(Some(bill)) => made.push(Made {
+                position,
+                one,
+                statement,
+                ordinal,
+                bill,
+            }),
+            Ok(None) => drop(outcomes.insert(position, IssueOutcome::Nothing)),
+            Err(error) => drop(outcomes.insert(position, IssueOutcome::Failed(error))),
         }
     }
-    if !ready.is_empty() {
-        let (mut sequence, mut previous_digest) = transaction.hold_chain().await?;
-        for (position, one, statement, ordinal, bill) in ready {
-            sequence += 1;
-            let sealed = (bill.seal)(Place {
-                sequence,
-                previous_digest,
-            });
-            let invoice = StoredInvoice {
-                sequence,
-                number: sealed.number,
-                ledger: one.ledger,
-                period: period.to_owned(),
-                kind: kind.to_owned(),
-                ordinal,
-                statement,
-                document: sealed.document,
-                digest: sealed.digest,
-                issued_at: now,
-            };
-            transaction.insert(&invoice, one.plan).await?;
-            transaction
-                .add_state(&invoice.number, "issued", actor, note, at)
-                .await?;
-            transaction
-                .post(&invoice.number, "issue", &bill.currency, &bill.entries, at)
-                .await?;
-            for number in &bill.credits {
-                transaction.add_state(number, "credited", actor, note, at).await?;
-            }
-            transaction.close_statement(one.ledger, statement).await?;
-            previous_digest = invoice.digest.clone();
+    if !made.is_empty() {
+        for (position, invoice) in chain_and_write(transaction, batch, made).await? {
             outcomes.insert(position, IssueOutcome::Issued(invoice));
         }
-        transaction.set_chain(sequence, &previous_digest).await?;
-        transaction.finish().await?;
     }
     Ok(outcomes.into_values().collect())
 }
 
-/// What the bill is made of, or why there is none.
+/// What the bills are made of, by their positions; why there are no others goes to `outcomes`.
 async fn gather<T: BillTransaction, E>(
     transaction: &mut T,
-    one: &Wanted<'_>,
-    kind: &str,
-    period: &str,
-) -> Result<Result<Gathered, IssueOutcome<E>>, StoreError> {
-    let (statement, drift) = transaction.hold_ledger(one.ledger).await?;
-    let earlier = transaction.bills_of(one.ledger, period).await?;
-    if kind == KIND_REGULAR
-        && let Some(bill) = earlier.iter().find(|bill| bill.kind == KIND_REGULAR)
-    {
-        return Ok(Err(IssueOutcome::Present(bill.clone())));
+    batch: IssueBatch<'_>,
+    outcomes: &mut BTreeMap<usize, IssueOutcome<E>>,
+) -> Result<Vec<(usize, Gathered)>, StoreError> {
+    let ledgers: Vec<_> = batch.wanted.iter().map(|one| one.ledger).collect();
+    let held = transaction.hold_ledgers(&ledgers).await?;
+    let mut held: BTreeMap<_, _> = held
+        .into_iter()
+        .map(|(ledger, statement, drift)| (ledger, (statement, drift)))
+        .collect();
+    let mut earlier: BTreeMap<LedgerId, Vec<StoredInvoice>> = BTreeMap::new();
+    for bill in transaction.bills_of(&ledgers, batch.period).await? {
+        earlier.entry(bill.ledger).or_default().push(bill);
     }
-    if let Some(findings) = drift {
-        return Ok(Err(IssueOutcome::Drifted(findings)));
+    // Those that are made alike are read together.
+    let mut alike: Vec<(&Wanted<'_>, Vec<(usize, LedgerId, i64)>)> = Vec::new();
+    for (position, one) in batch.wanted.iter().enumerate() {
+        let bills = earlier.get(&one.ledger).map(Vec::as_slice).unwrap_or_default();
+        let regular = bills.iter().find(|bill| bill.kind == KIND_REGULAR);
+        let outcome = match (held.remove(&one.ledger), regular) {
+            (None, _) => return Err(StoreError::unreadable("ledger")),
+            (Some(_), Some(bill)) if batch.kind == KIND_REGULAR => IssueOutcome::Present(bill.clone()),
+            (Some((_, Some(findings))), _) => IssueOutcome::Drifted(findings),
+            (Some((statement, None)), _) => {
+                let entry = (position, one.ledger, statement);
+                let same = alike
+                    .iter_mut()
+                    .find(|(other, _)| std::ptr::eq(other.slots, one.slots) && other.plan == one.plan);
+                match same {
+                    Some((_, entries)) => entries.push(entry),
+                    None => alike.push((one, vec![entry])),
+                }
+                continue;
+            }
+        };
+        outcomes.insert(position, outcome);
     }
-    if !transaction.hold_plan(one.plan).await? {
-        return Ok(Err(IssueOutcome::PlanMoved));
+    let mut gathered = Vec::new();
+    for (one, entries) in alike {
+        if !transaction.hold_plan(one.plan).await? {
+            outcomes.extend(
+                entries
+                    .iter()
+                    .map(|(position, ..)| (*position, IssueOutcome::PlanMoved)),
+            );
+            continue;
+        }
+        let ledgers: Vec<_> = entries.iter().map(|(_, ledger, _)| *ledger).collect();
+        let mut usage = transaction.usage(&ledgers, one.slots).await?;
+        for (position, ledger, statement) in entries {
+            let material = Gathered {
+                statement,
+                usage: usage.remove(&ledger).unwrap_or_default(),
+                earlier: earlier.remove(&ledger).unwrap_or_default(),
+            };
+            gathered.push((position, material));
+        }
     }
-    let usage = transaction.usage(one.ledger, one.slots, statement).await?;
-    Ok(Ok(Gathered {
+    Ok(gathered)
+}
+
+/// Gives bills their places; one issuer at a time.
+async fn chain_and_write<T: BillTransaction>(
+    mut transaction: T,
+    batch: IssueBatch<'_>,
+    made: Vec<Made<'_>>,
+) -> Result<Vec<(usize, StoredInvoice)>, StoreError> {
+    let at = nanosecond_of(batch.now)?;
+    let (mut sequence, mut previous_digest) = transaction.hold_chain().await?;
+    let (mut positions, mut written) = (Vec::new(), Vec::new());
+    for Made {
+        position,
+        one,
         statement,
-        usage,
-        earlier,
-    }))
+        ordinal,
+        bill,
+    } in made
+    {
+        sequence += 1;
+        let sealed = (bill.seal)(Place {
+            sequence,
+            previous_digest,
+        });
+        previous_digest = sealed.digest.clone();
+        let invoice = StoredInvoice {
+            sequence,
+            number: sealed.number,
+            ledger: one.ledger,
+            period: batch.period.to_owned(),
+            kind: batch.kind.to_owned(),
+            ordinal,
+            statement,
+            document: sealed.document,
+            digest: sealed.digest,
+            issued_at: batch.now,
+        };
+        positions.push(position);
+        written.push(Written {
+            invoice,
+            plan: one.plan,
+            currency: bill.currency,
+            entries: bill.entries,
+            credits: bill.credits,
+        });
+    }
+    transaction.write(&written, (batch.actor, batch.note, at)).await?;
+    transaction.set_chain(sequence, &previous_digest).await?;
+    transaction.finish().await?;
+    let invoices = written.into_iter().map(|bill| bill.invoice);
+    Ok(positions.into_iter().zip(invoices).collect())
 }
 
 fn next_ordinal(earlier: &[StoredInvoice], kind: &str) -> i64 {

@@ -84,7 +84,7 @@ impl Store {
                 Ok(next) => next,
                 Err(error) => return Ok(Err(error)),
             };
-            transaction.add_state(number, next.state.name(), actor, note, at).await?;
+            transaction.add_state(number, next.state.name(), (actor, note, at)).await?;
             if let Some((currency, entries)) = &next.payment {
                 transaction.post(number, "payment", currency, entries, at).await?;
             }

@@ -34,57 +34,72 @@ pub(super) const SELECT_SQLITE: &str = "SELECT start_second, statement, meter, d
 pub(super) const SELECT_POSTGRES: &str = "SELECT start_second, statement, meter, dimensions, quantity::text FROM usage_bucket
     WHERE ledger_id = $1 AND start_second >= $2 AND start_second < $3 ORDER BY start_second, statement, meter, dimensions_digest";
 
-/// $1 ledger, $2 and $3 range, $4 up to which statement, $5 class of each quarter of an hour from $2 on.
-pub(super) const SUMMED_POSTGRES: &str = "SELECT meter, dimensions, class::bigint, sum(quantity)::text FROM (
-        SELECT meter, dimensions, ($5::int[])[(start_second - $2) / 900 + 1] AS class, quantity FROM usage_bucket
-        WHERE ledger_id = $1 AND start_second >= $2 AND start_second < $3 AND statement <= $4) b
-    GROUP BY meter, dimensions, class ORDER BY meter, dimensions, class";
-/// The same, not yet summed; with the start in place of the class.
-pub(super) const SUMMED_SQLITE: &str = "SELECT meter, dimensions, start_second, quantity FROM usage_bucket
-    WHERE ledger_id = $1 AND start_second >= $2 AND start_second < $3 AND statement <= $4";
+/// $1 ledgers, $2 and $3 range, $4 up to which statement, $5 class of each quarter of an hour from $2 on.
+pub(super) const SUMMED_POSTGRES: &str =
+    "SELECT ledger_id, meter, dimensions, class::bigint, sum(quantity)::text FROM (
+        SELECT ledger_id, meter, dimensions, ($5::int[])[(start_second - $2) / 900 + 1] AS class, quantity FROM usage_bucket
+        WHERE ledger_id = ANY($1) AND start_second >= $2 AND start_second < $3 AND statement <= $4) b
+    GROUP BY ledger_id, meter, dimensions, class ORDER BY ledger_id, meter, dimensions, class";
+/// The same, not yet summed; with the start in place of the class. $1 is a JSON list.
+pub(super) const SUMMED_SQLITE: &str = "SELECT ledger_id, meter, dimensions, start_second, quantity FROM usage_bucket
+    WHERE ledger_id IN (SELECT value FROM json_each($1)) AND start_second >= $2 AND start_second < $3 AND statement <= $4";
 
-/// Meter, dimensions, class or start, quantity.
-pub(super) type SummedRow = (String, String, i64, String);
+/// Ledger, meter, dimensions, class or start, quantity.
+pub(super) type SummedRow = (LedgerId, String, String, i64, String);
+/// Usage of several ledgers.
+pub(super) type UsageByLedger = BTreeMap<LedgerId, Vec<Usage>>;
 
 /// Usage by class, of PostgreSQL's rows.
-pub(super) fn summed_by_postgres(rows: Vec<SummedRow>, slots: &Slots) -> Result<Vec<Usage>, StoreError> {
+pub(super) fn summed_by_postgres(rows: Vec<SummedRow>, slots: &Slots) -> Result<UsageByLedger, StoreError> {
     let unreadable = || StoreError::unreadable("usage");
-    let sums = rows.into_iter().map(|(meter, dimensions, class, quantity)| {
-        let class = i32::try_from(class).map_err(|_| unreadable())?;
-        let nanos: i128 = nanos_of(&quantity)?.parse().map_err(|_| unreadable())?;
-        Ok(((meter, dimensions, class), nanos))
-    });
+    let sums = rows
+        .into_iter()
+        .map(|(ledger, meter, dimensions, class, quantity)| {
+            let class = i32::try_from(class).map_err(|_| unreadable())?;
+            let nanos: i128 = nanos_of(&quantity)?.parse().map_err(|_| unreadable())?;
+            Ok(((ledger, meter, dimensions, class), nanos))
+        });
     usage_of(sums.collect::<Result<Vec<_>, StoreError>>()?, slots)
 }
 
 /// Usage by class, of SQLite's rows: its decimals are texts, which only we add up exactly.
-pub(super) fn summed_by_us(rows: Vec<SummedRow>, slots: &Slots) -> Result<Vec<Usage>, StoreError> {
+pub(super) fn summed_by_us(rows: Vec<SummedRow>, slots: &Slots) -> Result<UsageByLedger, StoreError> {
     let unreadable = || StoreError::unreadable("usage");
-    let mut sums: BTreeMap<(String, String, i32), i128> = BTreeMap::new();
-    for (meter, dimensions, start, quantity) in rows {
+    let mut sums: BTreeMap<(LedgerId, String, String, i32), i128> = BTreeMap::new();
+    for (ledger, meter, dimensions, start, quantity) in rows {
         let class = slots.class_at(start).ok_or_else(unreadable)?;
         let nanos: i128 = quantity.parse().map_err(|_| unreadable())?;
-        let sum = sums.entry((meter, dimensions, class)).or_insert(0);
+        let sum = sums.entry((ledger, meter, dimensions, class)).or_insert(0);
         *sum = sum.checked_add(nanos).ok_or(crate::rating::number::Overflow)?;
     }
     usage_of(sums, slots)
 }
 
 fn usage_of(
-    sums: impl IntoIterator<Item = ((String, String, i32), i128)>,
+    sums: impl IntoIterator<Item = ((LedgerId, String, String, i32), i128)>,
     slots: &Slots,
-) -> Result<Vec<Usage>, StoreError> {
+) -> Result<UsageByLedger, StoreError> {
     let unreadable = StoreError::unreadable;
-    sums.into_iter()
-        .map(|((meter, dimensions, class), nanos)| {
-            Ok(Usage {
-                bucket_start: slots.first_of(class).ok_or_else(|| unreadable("usage"))?,
-                meter,
-                dimensions: serde_json::from_str(&dimensions).map_err(|_| unreadable("dimensions"))?,
-                quantity: Exact::from_nanos(nanos),
-            })
-        })
-        .collect()
+    let mut known: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    let mut usage = UsageByLedger::new();
+    for ((ledger, meter, text, class), nanos) in sums {
+        let dimensions = match known.get(&text) {
+            Some(dimensions) => dimensions.clone(),
+            None => {
+                let read: BTreeMap<_, _> =
+                    serde_json::from_str(&text).map_err(|_| unreadable("dimensions"))?;
+                known.insert(text, read.clone());
+                read
+            }
+        };
+        usage.entry(ledger).or_default().push(Usage {
+            bucket_start: slots.first_of(class).ok_or_else(|| unreadable("usage"))?,
+            meter,
+            dimensions,
+            quantity: Exact::from_nanos(nanos),
+        });
+    }
+    Ok(usage)
 }
 
 impl Store {
@@ -96,25 +111,19 @@ impl Store {
         up_to: i64,
     ) -> Result<Vec<Usage>, StoreError> {
         let (from, to) = slots.range();
-        match self {
+        let mut usage = match self {
             Self::Sqlite(database) => {
-                let query = sqlx::query_as(SUMMED_SQLITE)
-                    .bind(ledger)
-                    .bind(from)
-                    .bind(to)
-                    .bind(up_to);
-                summed_by_us(query.fetch_all(database.readers()).await?, slots)
+                let query = sqlx::query_as(SUMMED_SQLITE).bind(format!("[{ledger}]"));
+                let query = query.bind(from).bind(to).bind(up_to);
+                summed_by_us(query.fetch_all(database.readers()).await?, slots)?
             }
             Self::Postgres(database) => {
-                let query = sqlx::query_as(SUMMED_POSTGRES)
-                    .bind(ledger)
-                    .bind(from)
-                    .bind(to)
-                    .bind(up_to);
-                let rows = query.bind(slots.classes()).fetch_all(database.pool()).await?;
-                summed_by_postgres(rows, slots)
+                let query = sqlx::query_as(SUMMED_POSTGRES).bind(vec![ledger]);
+                let query = query.bind(from).bind(to).bind(up_to).bind(slots.classes());
+                summed_by_postgres(query.fetch_all(database.pool()).await?, slots)?
             }
-        }
+        };
+        Ok(usage.remove(&ledger).unwrap_or_default())
     }
 
     /// All usage of a ledger in a period, whichever statement it landed in.
