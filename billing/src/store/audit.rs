@@ -45,13 +45,15 @@ pub struct Posting {
 
 // One statement, so that both are read at one moment. $1 ledger, $2 and $3 instants, $4 and $5 seconds.
 const FIGURES_POSTGRES: &str = concat!(
-    "SELECT 1::bigint, meter, sum(quantity)::text FROM event WHERE ledger_id = $1 AND event_time >= $2 AND event_time < $3 AND ",
+    "SELECT 1::bigint, meter, sum(quantity)::text FROM event e JOIN event_key k ON k.key = e.key
+     WHERE e.ledger_id = $1 AND e.event_time >= $2 AND e.event_time < $3 AND ",
     billable_sql!(),
     " GROUP BY meter UNION ALL
     SELECT 2::bigint, meter, sum(quantity)::text FROM usage_bucket WHERE ledger_id = $1 AND start_second >= $4 AND start_second < $5 GROUP BY meter"
 );
 const FIGURES_SQLITE: &str = concat!(
-    "SELECT 1, meter, quantity FROM event WHERE ledger_id = $1 AND event_time >= $2 AND event_time < $3 AND ",
+    "SELECT 1, meter, quantity FROM event e JOIN event_key k ON k.key = e.key
+     WHERE e.ledger_id = $1 AND e.event_time >= $2 AND e.event_time < $3 AND ",
     billable_sql!(),
     " UNION ALL
     SELECT 2, meter, quantity FROM usage_bucket WHERE ledger_id = $1 AND start_second >= $4 AND start_second < $5"
