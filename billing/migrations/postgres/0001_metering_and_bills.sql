@@ -73,6 +73,23 @@ CREATE TABLE event (
     payload BYTEA NOT NULL
 ) PARTITION BY RANGE (recorded_at);
 CREATE INDEX event_by_time ON event (ledger_id, event_time);
+-- When modules were taken and dropped is asked of all times.
+CREATE INDEX event_of_modules ON event (ledger_id, event_time) WHERE meter = 'modules';
+-- Those of them that outlived the month in which they were recorded.
+CREATE TABLE module_event (
+    ledger_id BIGINT NOT NULL,
+    event_time BIGINT NOT NULL,
+    recorded_at BIGINT NOT NULL,
+    key UUID NOT NULL,
+    meter TEXT NOT NULL,
+    quantity NUMERIC NOT NULL,
+    payload BYTEA NOT NULL
+);
+-- Events that were recorded before are dropped.
+CREATE TABLE events_dropped (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    before_time BIGINT NOT NULL
+);
 -- Takes what no month's partition does, so that no event fails for lack of one.
 CREATE TABLE event_of_other_months PARTITION OF event DEFAULT;
 

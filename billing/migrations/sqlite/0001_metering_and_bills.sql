@@ -73,6 +73,23 @@ CREATE TABLE event (
     payload BLOB NOT NULL
 ) STRICT;
 CREATE INDEX event_by_time ON event (ledger_id, event_time);
+-- When modules were taken and dropped is asked of all times.
+CREATE INDEX event_of_modules ON event (ledger_id, event_time) WHERE meter = 'modules';
+-- Those of them that outlived the month in which they were recorded.
+CREATE TABLE module_event (
+    ledger_id INTEGER NOT NULL,
+    event_time INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    meter TEXT NOT NULL,
+    quantity TEXT NOT NULL,
+    payload BLOB NOT NULL
+) STRICT;
+-- Events that were recorded before are dropped.
+CREATE TABLE events_dropped (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    before_time BIGINT NOT NULL
+) STRICT;
 CREATE INDEX event_by_record ON event (recorded_at);
 
 -- Reporters of an event beside its first worker and its first gateway: outside key and hash.

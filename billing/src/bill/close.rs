@@ -10,9 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::document::Document;
+use super::facts::facts_of;
 use super::issue::{Issuer, Order, PlanInPeriod, drifted, issue_all, issue_one};
 use super::review::{Finding, digest_of, findings};
-use super::service::service_of;
 use super::{Basis, BillError, plan_of, read};
 use crate::rating::period::{Bounds, Period};
 use crate::store::{Account, IssueOutcome, Review, Store, with_causes};
@@ -278,14 +278,14 @@ async fn review_of(
 ) -> Result<(Review, Document, Vec<Finding>), BillError> {
     let CloseOrder { period, issuer, .. } = order;
     let ledger = due.account.ledger;
-    let service = service_of(store, ledger, &due.plan.bounds).await?;
+    let facts = facts_of(store, ledger, &due.plan.known.plan, &due.plan.bounds).await?;
     let document = Basis {
         account: due.account,
         known: &due.plan.known,
         period,
         bounds: due.plan.bounds,
         usage: store.summed_usage(ledger, &due.plan.slots, i64::MAX).await?,
-        service: service.as_ref(),
+        facts: &facts,
         statement: 0,
         now: issuer.now,
     }

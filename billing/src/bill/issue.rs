@@ -4,9 +4,9 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
 use super::document::Document;
+use super::facts::facts_of;
 use super::money::issue_entries;
 use super::review;
-use super::service::service_of;
 use super::slots::Slots;
 use super::{Basis, BillError, KnownPlan, plan_of, read};
 use crate::rating::period::{Bounds, Period};
@@ -135,9 +135,9 @@ pub async fn issue_all(
         })
         .collect();
     // Before the transaction: minutes that come meanwhile are as late as those that come after it.
-    let mut services = Vec::with_capacity(orders.len());
-    for order in orders {
-        services.push(service_of(store, order.account.ledger, &order.plan.bounds).await?);
+    let mut facts = Vec::with_capacity(orders.len());
+    for Order { account, plan, .. } in orders {
+        facts.push(facts_of(store, account.ledger, &plan.known.plan, &plan.bounds).await?);
     }
     let text = period.to_string();
     let batch = IssueBatch {
@@ -150,7 +150,7 @@ pub async fn issue_all(
     };
     let outcomes = store
         .issue(batch, |position, gathered| {
-            let Some(order) = orders.get(position) else {
+            let (Some(order), Some(facts)) = (orders.get(position), facts.get(position)) else {
                 return Ok(None);
             };
             let document = Basis {
@@ -159,7 +159,7 @@ pub async fn issue_all(
                 period,
                 bounds: order.plan.bounds,
                 usage: gathered.usage,
-                service: services.get(position).and_then(Option::as_ref),
+                facts,
                 statement: gathered.statement,
                 now: issuer.now,
             }

@@ -10,11 +10,11 @@ pub mod close;
 mod contract;
 pub mod correction;
 pub mod document;
+mod facts;
 pub mod issue;
 pub mod money;
 pub mod notes;
 pub mod review;
-mod service;
 pub mod slots;
 pub mod state;
 pub mod summary;
@@ -25,12 +25,12 @@ use jiff::tz::TimeZone;
 
 use crate::rating::period::{Bounds, Period, PeriodError, zone_named};
 use crate::rating::plan::{PlanError, RatePlan};
-use crate::rating::rate::{self, Part, RatingError, Service, Usage};
+use crate::rating::rate::{self, Part, RatingError, Usage};
 use crate::store::{Account, PlanVersion, Store, StoreError, StoredInvoice};
 use contract::contract_within;
 use document::{Document, PlanReference};
+use facts::{Facts, facts_of};
 pub use issue::issue;
-use service::service_of;
 use slots::Slots;
 
 /// Why there is no bill.
@@ -233,7 +233,7 @@ pub async fn draft(
     let bounds = period.bounds(&known.plan.zone)?;
     let slots = Slots::of(bounds, &[(&known.plan, bounds)]);
     let usage = store.summed_usage(account.ledger, &slots, i64::MAX).await?;
-    let service = service_of(store, account.ledger, &bounds).await?;
+    let facts = facts_of(store, account.ledger, &known.plan, &bounds).await?;
     let statement = store
         .open_ledger(account.ledger)
         .await?
@@ -244,7 +244,7 @@ pub async fn draft(
         period,
         bounds,
         usage,
-        service: service.as_ref(),
+        facts: &facts,
         statement,
         now,
     }
@@ -268,7 +268,7 @@ struct Basis<'a> {
     period: Period,
     bounds: Bounds,
     usage: Vec<Usage>,
-    service: Option<&'a Service>,
+    facts: &'a Facts,
     statement: i64,
     now: Timestamp,
 }
@@ -281,7 +281,7 @@ impl Basis<'_> {
             period,
             bounds,
             usage,
-            service,
+            facts,
             statement,
             now,
         } = self;
@@ -294,8 +294,8 @@ impl Basis<'_> {
             period: bounds,
             parts: vec![part],
             usage: &usage,
-            module_changes: &[],
-            service,
+            module_changes: &facts.module_changes,
+            service: facts.service.as_ref(),
             as_of: now.min(bounds.end),
         })?;
         let PlanVersion {

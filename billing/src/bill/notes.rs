@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::correction::{correction, credit};
 use super::document::Document;
+use super::facts::facts_of;
 use super::issue::{Issuer, PlanInPeriod, drifted, ready};
 use super::money::payment_entries;
-use super::service::service_of;
 use super::state::{Act, InvoiceState, after};
 use super::{Basis, BillError, KnownPlan, read};
 use crate::locale::Locale;
@@ -34,7 +34,7 @@ pub async fn correct(
     let bill = read(&invoice)?;
     let plan = PlanInPeriod::new(plan_of_bill(store, &bill, &invoice.number).await?, period)?;
     check_zone_data(&bill, &plan, &invoice.number)?;
-    let service = service_of(store, account.ledger, &plan.bounds).await?;
+    let facts = facts_of(store, account.ledger, &plan.known.plan, &plan.bounds).await?;
     let make = |gathered: Gathered| {
         let billed = standing_bills(&gathered)?;
         let rerated = Basis {
@@ -43,7 +43,7 @@ pub async fn correct(
             period,
             bounds: plan.bounds,
             usage: gathered.usage,
-            service: service.as_ref(),
+            facts: &facts,
             statement: gathered.statement,
             now: issuer.now,
         }

@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::rating::number::Exact;
 
 /// How far ahead of the clock an event may lie.
-const FUTURE_TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
+pub const FUTURE_TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
 const MAX_DIMENSIONS: usize = 16;
 const MAX_SOURCE: usize = 64;
 const MAX_EVENT_ID: usize = 130;

@@ -11,6 +11,7 @@ use crate::metering::decide::LedgerId;
 use crate::metering::examine::stored_event;
 use crate::metering::standing::{Standing, billable_sql};
 use crate::rating::period::Bounds;
+use crate::rating::rate::ModuleChange;
 
 /// One billed interaction or unanswered turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,7 +41,39 @@ const SELECT: &str = concat!(
     " ORDER BY e.event_time, e.key"
 );
 
+const SELECT_MODULES: &str = concat!(
+    "SELECT e.payload FROM (SELECT * FROM event WHERE meter = 'modules' UNION ALL SELECT * FROM module_event) e
+     JOIN event_key k ON k.key = e.key WHERE e.ledger_id = $1 AND e.event_time < $2 AND ",
+    billable_sql!(),
+    " ORDER BY e.event_time, e.key"
+);
+
 impl Store {
+    /// When modules were taken or dropped, before `end`, in the order of time: events of the meter `modules` with the dimension
+    /// `module`, whose quantity is 0 where it was dropped.
+    pub async fn module_changes(
+        &self,
+        ledger: LedgerId,
+        end: Timestamp,
+    ) -> Result<Vec<ModuleChange>, StoreError> {
+        let end = nanosecond_of(end)?;
+        let rows: Vec<(Vec<u8>,)> = on_readers!(self, pool => {
+            sqlx::query_as(SELECT_MODULES).bind(ledger).bind(end).fetch_all(pool).await
+        })?;
+        let mut changes = Vec::new();
+        for (payload,) in rows {
+            let (_, event) = stored_event(&payload).map_err(|_| StoreError::unreadable("event"))?;
+            if let Some(module) = event.dimensions.get("module") {
+                changes.push(ModuleChange {
+                    at: event.time,
+                    module: module.clone(),
+                    active: !event.quantity.is_zero(),
+                });
+            }
+        }
+        Ok(changes)
+    }
+
     /// The billed interactions of a ledger in a period; `tenant` is the name they are written with.
     pub fn export(
         &self,

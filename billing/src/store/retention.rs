@@ -1,9 +1,10 @@
 //! How long events are kept. Their keys, the sums that bills are made of, and bills are kept for ever.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
-use super::ingest::nanosecond_of;
-use super::{Store, StoreError};
+use super::ingest::{instant_of, nanosecond_of};
+use super::{Store, StoreError, in_transaction, on_readers};
 
 impl Store {
     /// Makes room ahead for what will be recorded; called at start and now and then.
@@ -14,24 +15,42 @@ impl Store {
         }
     }
 
-    /// Drops the events that were recorded in months (of UTC) before that of `before`. How many months they filled on
-    /// PostgreSQL; on SQLite how many events they were.
+    /// Drops the events that were recorded in months (of UTC) before that of `before`, but for those that say when modules
+    /// were taken or dropped. How many months they filled on PostgreSQL; on SQLite how many events they were.
     pub async fn drop_events(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let first = before.to_zoned(TimeZone::UTC).date().first_of_month();
+        let limit = first
+            .to_zoned(TimeZone::UTC)
+            .map_err(|_| StoreError::unreadable("month"))?;
+        let limit = nanosecond_of(limit.timestamp())?;
+        let note = "INSERT INTO events_dropped (id, before_time) VALUES (1, $1)
+            ON CONFLICT (id) DO UPDATE SET before_time = excluded.before_time WHERE excluded.before_time > events_dropped.before_time";
+        // First, so that nobody misses what is being dropped.
+        in_transaction!(self, transaction => {
+            sqlx::query(note).bind(limit).execute(&mut *transaction).await?;
+            transaction.commit().await?;
+            Ok::<_, StoreError>(())
+        })?;
         match self {
-            Self::Postgres(database) => database.drop_months(before).await,
+            Self::Postgres(database) => database.drop_months(first).await,
             Self::Sqlite(database) => {
-                let first = before.to_zoned(jiff::tz::TimeZone::UTC).date().first_of_month();
-                let limit = first
-                    .to_zoned(jiff::tz::TimeZone::UTC)
-                    .map_err(|_| StoreError::unreadable("month"))?;
                 let mut transaction = database.begin().await?;
+                let keep = "INSERT INTO module_event SELECT * FROM event WHERE recorded_at < $1 AND meter = 'modules'";
+                sqlx::query(keep).bind(limit).execute(&mut *transaction).await?;
                 let deleted = sqlx::query("DELETE FROM event WHERE recorded_at < $1")
-                    .bind(nanosecond_of(limit.timestamp())?)
+                    .bind(limit)
                     .execute(&mut *transaction)
                     .await?;
                 transaction.commit().await?;
                 Ok(deleted.rows_affected())
             }
         }
+    }
+
+    /// Events that were recorded before this are dropped; `None` if none are.
+    pub async fn events_dropped_before(&self) -> Result<Option<Timestamp>, StoreError> {
+        let text = "SELECT before_time FROM events_dropped";
+        let row: Option<(i64,)> = on_readers!(self, pool => sqlx::query_as(text).fetch_optional(pool).await)?;
+        row.map(|(before,)| instant_of(before)).transpose()
     }
 }

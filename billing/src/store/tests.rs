@@ -61,6 +61,7 @@ on_both_databases! {
     bills::a_bill_reads_back_with_the_digest_of_its_text,
     bills::a_draft_is_what_the_bill_will_be,
     bills::without_a_plan_there_is_no_bill_and_no_number_is_used,
+    bills::a_module_is_billed_for_the_time_for_which_events_say_that_it_was_taken,
     alerts::a_tenant_is_told_once_that_an_alert_is_raised_and_once_that_it_is_over,
     alerts::a_message_is_signed_and_sent_again_until_it_is_received,
     alerts::a_receiver_that_does_not_answer_keeps_no_other_waiting,

@@ -52,21 +52,22 @@ impl Postgres {
                 nanosecond_of(from)?,
                 nanosecond_of(to)?
             );
-            self.change_months(&text).await?;
+            self.change_months(&[text]).await?;
         }
         Ok(())
     }
 
-    /// Drops the partitions of months before that of `before`; how many there were.
-    pub(in crate::store) async fn drop_months(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let Some((limit, _)) = month(before, 0) else {
-            return Err(StoreError::unreadable("month"));
-        };
+    /// Drops the partitions of months before `limit`, but for events of modules; how many there were.
+    pub(in crate::store) async fn drop_months(&self, limit: Date) -> Result<u64, StoreError> {
         let mut dropped = 0;
         for first in self.months().await? {
             if first < limit {
-                self.change_months(&format!("DROP TABLE IF EXISTS {}", name(first)))
-                    .await?;
+                let month = name(first);
+                self.change_months(&[
+                    format!("INSERT INTO module_event SELECT * FROM {month} WHERE meter = 'modules'"),
+                    format!("DROP TABLE {month}"),
+                ])
+                .await?;
                 dropped += 1;
             }
         }
@@ -80,15 +81,17 @@ impl Postgres {
         Ok(names.iter().filter_map(|(name,)| first_of(name)).collect())
     }
 
-    async fn change_months(&self, text: &str) -> Result<(), StoreError> {
+    async fn change_months(&self, texts: &[String]) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
             .bind(LOCK)
             .execute(&mut *transaction)
             .await?;
-        sqlx::query(AssertSqlSafe(text.to_owned()))
-            .execute(&mut *transaction)
-            .await?;
+        for text in texts {
+            sqlx::query(AssertSqlSafe(text.clone()))
+                .execute(&mut *transaction)
+                .await?;
+        }
         Ok(transaction.commit().await?)
     }
 }

@@ -242,3 +242,32 @@ pub(super) async fn without_a_plan_there_is_no_bill_and_no_number_is_used(bench:
         .unwrap();
     assert_eq!(document.number.as_deref(), Some("SPT-2026-000001"));
 }
+
+pub(super) async fn a_module_is_billed_for_the_time_for_which_events_say_that_it_was_taken(bench: Bench) {
+    let spec = r#"{"currency":"CNY","timeZone":"Asia/Shanghai","charges":[],"modules":[{"name":"voice","monthlyFee":"300.00"}]}"#;
+    bench.register_with_plan("acme", spec).await;
+    let account = bench.store.account_of_uid(&uid("acme")).await.unwrap().unwrap();
+    let total = async || {
+        draft(&bench.store, &account, november_period(), now())
+            .await
+            .unwrap()
+            .total
+    };
+    assert_eq!(total().await, "300.00", "without any event it is taken");
+    let report = async |id: &str, quantity: &str, time: &str| {
+        bench
+            .report(vec![by_anyone(&module_event("acme", id, quantity, time))])
+            .await;
+    };
+    report("dropped", "0", "2026-11-10T16:00:00Z").await;
+    assert_eq!(total().await, "100.00", "ten of thirty days");
+    report("taken", "1", "2026-11-20T16:00:00Z").await;
+    assert_eq!(total().await, "200.00", "and ten more");
+    report("before", "0", "2026-10-20T16:00:00Z").await;
+    report("again", "1", "2026-11-05T16:00:00Z").await;
+    assert_eq!(
+        total().await,
+        "150.00",
+        "from the fifth to the tenth, and from the twentieth"
+    );
+}

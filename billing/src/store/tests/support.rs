@@ -285,6 +285,20 @@ pub(in crate::store) fn usage_event(tenant: &str, id: &str, quantity: &str) -> U
     }
 }
 
+/// The module voice was taken (1) or dropped (0).
+pub(in crate::store) fn module_event(tenant: &str, id: &str, quantity: &str, time: &str) -> UsageEvent {
+    UsageEvent {
+        source: "modules".into(),
+        meter: "modules".into(),
+        event_time: Some(timestamp_to_wire(at(time))),
+        dimensions: vec![Dimension {
+            key: "module".into(),
+            value: "voice".into(),
+        }],
+        ..usage_event(tenant, id, quantity)
+    }
+}
+
 pub(in crate::store) fn by_anyone(event: &UsageEvent) -> Examined {
     use prost::Message as _;
     reported(
