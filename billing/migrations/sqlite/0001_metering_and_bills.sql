@@ -88,7 +88,7 @@ CREATE TABLE module_event (
 -- Events that were recorded before are dropped.
 CREATE TABLE events_dropped (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    before_time BIGINT NOT NULL
+    before_time INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX event_by_record ON event (recorded_at);
 

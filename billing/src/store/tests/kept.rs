@@ -7,7 +7,7 @@ use super::support::*;
 use crate::command::replay;
 use crate::metering::report::Verdict;
 use crate::rating::number::Exact;
-use crate::store::{Kept, KeptQuery};
+use crate::store::{Kept, KeptQuery, Store};
 
 async fn kept(bench: &Bench, query: KeptQuery) -> Vec<Kept> {
     bench.store.kept(&query).await.unwrap()
