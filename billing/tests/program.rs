@@ -297,14 +297,14 @@ async fn usage_survives_kills_and_ends_on_one_bill_and_in_one_export() {
     ]);
     assert_eq!(
         (&draft["state"], &draft["total"]),
-        (&"draft".into(), &"0.28".into())
+        (&"draft".into(), &"0.36".into())
     );
     let issued = program.json(&[
         "invoice", "--tenant", "acme", "--period", "2026-10", "--issue", "--format", "json",
     ]);
     assert_eq!(
         (&issued["number"], &issued["total"]),
-        (&"SPT-2026-000001".into(), &"0.28".into())
+        (&"SPT-2026-000001".into(), &"0.36".into())
     );
     let closed = program.json(&["close", "--period", "2026-10", "--issue", "--format", "json"]);
     assert_eq!(

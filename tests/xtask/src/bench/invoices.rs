@@ -39,7 +39,13 @@ pub(super) fn run(options: &InvoiceOptions, _folder: &Path) -> Result<(Vec<Value
     let tenants = options.tenants;
     alone("build, optimised (minutes the first time)", |step| {
         let mut build = workspace::cargo()?;
-        step.run(build.args(["build", "--release", "--locked", "--package", "springtide-billing"]))
+        step.run(build.args([
+            "build",
+            "--release",
+            "--locked",
+            "--package",
+            "springtide-billing",
+        ]))
     })?;
     let program = workspace::target()?.join("release").join("springtide-billing");
     let bin = packages::postgres_programs().context("no PostgreSQL server under /usr/lib/postgresql")?;
@@ -59,16 +65,16 @@ pub(super) fn run(options: &InvoiceOptions, _folder: &Path) -> Result<(Vec<Value
         address: server.address().to_owned(),
     };
     output(books.billing(&["migrate"]).stdout(Stdio::piped()))?;
-    alone(&format!("{tenants} tenants of {SLOTS} buckets"), |_| books.fill(tenants))?;
+    alone(&format!("{tenants} tenants of {SLOTS} buckets"), |_| {
+        books.fill(tenants)
+    })?;
     let killed_after = books.killed_in_the_middle(tenants)?;
     let before = books.number("SELECT count(*) FROM invoice")?;
     let watch = Stopwatch::start();
     output(&mut books.close())?;
     let rest = watch.elapsed().as_secs_f64();
-    let verified = output(&mut books.billing(&["verify", "--chain-only"])).map_or_else(
-        |error| format!("{error:#}"),
-        |text| text.trim().to_owned(),
-    );
+    let verified = output(&mut books.billing(&["verify", "--chain-only"]))
+        .map_or_else(|error| format!("{error:#}"), |text| text.trim().to_owned());
     let run = json!({
         "tenants": tenants, "buckets_of_each": SLOTS, "killed_after_s": killed_after, "issued_when_killed": before, "rest_s": rest,
         "invoices": books.number("SELECT count(*) FROM invoice")?,
@@ -113,13 +119,27 @@ struct Books {
 impl Books {
     fn query(&self, text: &str) -> Result<String> {
         let mut psql = Command::new(&self.psql);
-        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.address, "-c", text]);
+        psql.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            &self.address,
+            "-c",
+            text,
+        ]);
         output(&mut psql)
     }
 
     fn number(&self, text: &str) -> Result<u64> {
         let answer = self.query(text)?;
-        answer.trim().parse().with_context(|| format!("{answer:?} is no number"))
+        answer
+            .trim()
+            .parse()
+            .with_context(|| format!("{answer:?} is no number"))
     }
 
     fn billing(&self, words: &[&str]) -> Command {
@@ -144,7 +164,9 @@ impl Books {
                 SELECT id, tenant_uid, tenant, tenant, 'Asia/Shanghai', 'standard', tenant, '', '', 30, sha256(tenant::bytea), 'zh-CN',
                     {begun} * 1000000000 FROM ledger"
         ))?;
-        let key = self.query("SELECT conname FROM pg_constraint WHERE conrelid = 'usage_bucket'::regclass AND contype = 'p'")?;
+        let key = self.query(
+            "SELECT conname FROM pg_constraint WHERE conrelid = 'usage_bucket'::regclass AND contype = 'p'",
+        )?;
         let columns = self.query(
             "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'usage_bucket'::regclass AND contype = 'p'",
         )?;
@@ -159,7 +181,9 @@ impl Books {
                 SELECT l.id, {FIRST_SECOND} + 900 * s, 1, 'interactions', sha256('{dimensions}'::bytea), '{dimensions}', 1 + (s + l.id) % 9
                 FROM generate_series(0, {SLOTS} - 1) s CROSS JOIN (SELECT id FROM ledger ORDER BY id) l"
         ))?;
-        self.query(&format!("ALTER TABLE usage_bucket ADD CONSTRAINT {key} {columns}"))?;
+        self.query(&format!(
+            "ALTER TABLE usage_bucket ADD CONSTRAINT {key} {columns}"
+        ))?;
         self.query("VACUUM ANALYZE")?;
         self.query("CHECKPOINT").map(drop)
     }
@@ -169,7 +193,9 @@ impl Books {
         let watch = Stopwatch::start();
         let mut run = self.close().stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         wait_until("a half of the bills", Duration::from_mins(10), || {
-            Ok(Look::holds(self.number("SELECT last_sequence FROM invoice_chain")? >= tenants / 2))
+            Ok(Look::holds(
+                self.number("SELECT last_sequence FROM invoice_chain")? >= tenants / 2,
+            ))
         })?;
         run.kill()?;
         run.wait()?;
