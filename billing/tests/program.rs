@@ -297,6 +297,7 @@ async fn usage_survives_kills_and_ends_on_one_bill_and_in_one_export() {
     ]);
     assert_eq!(
         (&draft["state"], &draft["total"]),
+        // Registered after October, so that nothing of what a month includes is for it.
         (&"draft".into(), &"0.36".into())
     );
     let issued = program.json(&[
