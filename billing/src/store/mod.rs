@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod ingest;
 mod invoices;
+mod issue;
 mod plans;
 mod postgres;
 mod reviews;
