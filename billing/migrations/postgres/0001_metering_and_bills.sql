@@ -85,11 +85,6 @@ CREATE TABLE module_event (
     quantity NUMERIC NOT NULL,
     payload BYTEA NOT NULL
 );
--- Events that were recorded before are dropped.
-CREATE TABLE events_dropped (
-    id BIGINT PRIMARY KEY CHECK (id = 1),
-    before_time BIGINT NOT NULL
-);
 -- Takes what no month's partition does, so that no event fails for lack of one.
 CREATE TABLE event_of_other_months PARTITION OF event DEFAULT;
 

@@ -105,3 +105,10 @@ CREATE TABLE drift (
     findings TEXT NOT NULL,
     found_at BIGINT NOT NULL
 );
+
+-- Events that were recorded before this instant may be gone; 0: none is.
+CREATE TABLE event_retention (
+    entity TEXT PRIMARY KEY,
+    kept_since BIGINT NOT NULL
+);
+INSERT INTO event_retention (entity, kept_since) VALUES ('SPT', 0);

@@ -85,11 +85,6 @@ CREATE TABLE module_event (
     quantity TEXT NOT NULL,
     payload BLOB NOT NULL
 ) STRICT;
--- Events that were recorded before are dropped.
-CREATE TABLE events_dropped (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    before_time INTEGER NOT NULL
-) STRICT;
 CREATE INDEX event_by_record ON event (recorded_at);
 
 -- Reporters of an event beside its first worker and its first gateway: outside key and hash.

@@ -96,3 +96,10 @@ CREATE TABLE drift (
     findings TEXT NOT NULL,
     found_at INTEGER NOT NULL
 ) STRICT;
+
+-- Events that were recorded before this instant may be gone; 0: none is.
+CREATE TABLE event_retention (
+    entity TEXT PRIMARY KEY,
+    kept_since INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO event_retention (entity, kept_since) VALUES ('SPT', 0);

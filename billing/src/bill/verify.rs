@@ -137,13 +137,14 @@ pub async fn verify_tenant(
     for period in [current.previous()?, current] {
         periods.entry(period).or_insert(period.bounds(&zone)?);
     }
-    // An event is recorded at most an hour before it happens, by the clock of whoever reports it.
-    let dropped = store.events_dropped_before().await?;
-    let kept_since = dropped.map(|before| before.saturating_add(FUTURE_TOLERANCE).unwrap_or(before));
-    for (period, bounds) in periods {
-        if kept_since.is_some_and(|since| bounds.start < since) {
-            continue;
-        }
+    // Of older periods events may be gone; their buckets and bills are kept. An event is recorded at most an hour before it
+    // happens.
+    let kept_since = store.events_kept_since().await?;
+    let whole_since = kept_since.saturating_add(FUTURE_TOLERANCE).unwrap_or(kept_since);
+    for (period, bounds) in periods
+        .into_iter()
+        .filter(|(_, bounds)| bounds.start >= whole_since)
+    {
         findings.period = Some(period.to_string());
         for (meter, figures) in store.meter_figures(account.ledger, &bounds).await? {
             findings.same(

@@ -20,6 +20,8 @@ use crate::store::{Account, Store};
 
 /// Tenants that are corrected at a time.
 const LANES: usize = 4;
+/// Refusals that are named on standard error; JSON has all.
+const SHOWN: usize = 20;
 
 /// From when on a period may be closed.
 #[derive(Args, Clone, Copy, Debug)]
@@ -123,12 +125,20 @@ impl CloseArgs {
         if report.refused.is_empty() {
             return Ok(());
         }
-        let refused = report
-            .refused
-            .iter()
-            .map(|refusal| format!("{}: {}", refusal.tenant, refusal.reason));
-        bail!("no bill for {}", refused.collect::<Vec<_>>().join("; "))
+        bail!("no bill for {}", shown(&report))
     }
+}
+
+/// Refusals, the first of them by name: a database that is away refuses all.
+fn shown(report: &CloseReport) -> String {
+    let named = report.refused.iter().take(SHOWN);
+    let mut named: Vec<_> = named
+        .map(|refusal| format!("{}: {}", refusal.tenant, refusal.reason))
+        .collect();
+    if report.refused.len() > SHOWN {
+        named.push(format!("and {} more", report.refused.len() - SHOWN));
+    }
+    named.join("; ")
 }
 
 fn summary(report: &CloseReport, period: Period, issue: bool) -> String {

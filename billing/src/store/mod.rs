@@ -12,6 +12,7 @@ mod exclusions;
 mod export;
 mod ingest;
 mod invoices;
+mod issue;
 mod kept;
 mod plans;
 mod postgres;

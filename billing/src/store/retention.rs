@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::ingest::{instant_of, nanosecond_of};
-use super::{Store, StoreError, in_transaction, on_readers};
+use super::ingest::nanosecond_of;
+use super::{Store, StoreError};
 
 impl Store {
     /// Makes room ahead for what will be recorded; called at start and now and then.
@@ -22,18 +22,12 @@ impl Store {
         let limit = first
             .to_zoned(TimeZone::UTC)
             .map_err(|_| StoreError::unreadable("month"))?;
-        let limit = nanosecond_of(limit.timestamp())?;
-        let note = "INSERT INTO events_dropped (id, before_time) VALUES (1, $1)
-            ON CONFLICT (id) DO UPDATE SET before_time = excluded.before_time WHERE excluded.before_time > events_dropped.before_time";
         // First, so that nobody misses what is being dropped.
-        in_transaction!(self, transaction => {
-            sqlx::query(note).bind(limit).execute(&mut *transaction).await?;
-            transaction.commit().await?;
-            Ok::<_, StoreError>(())
-        })?;
+        self.note_events_dropped(limit.timestamp()).await?;
         match self {
             Self::Postgres(database) => database.drop_months(first).await,
             Self::Sqlite(database) => {
+                let limit = nanosecond_of(limit.timestamp())?;
                 let mut transaction = database.begin().await?;
                 let keep = "INSERT INTO module_event SELECT * FROM event WHERE recorded_at < $1 AND meter = 'modules'";
                 sqlx::query(keep).bind(limit).execute(&mut *transaction).await?;
@@ -45,12 +39,5 @@ impl Store {
                 Ok(deleted.rows_affected())
             }
         }
-    }
-
-    /// Events that were recorded before this are dropped; `None` if none are.
-    pub async fn events_dropped_before(&self) -> Result<Option<Timestamp>, StoreError> {
-        let text = "SELECT before_time FROM events_dropped";
-        let row: Option<(i64,)> = on_readers!(self, pool => sqlx::query_as(text).fetch_optional(pool).await)?;
-        row.map(|(before,)| instant_of(before)).transpose()
     }
 }

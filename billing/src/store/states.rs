@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::ingest::{instant_of, nanosecond_of};
-use super::invoices::BillTransaction;
+use super::issue::BillTransaction;
 use super::{Store, StoreError, StoredInvoice, in_transaction, on_readers};
 use crate::bill::money::Entry;
 use crate::bill::state::{InvoiceState, TaxState};

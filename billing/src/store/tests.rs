@@ -81,6 +81,7 @@ on_both_databases! {
     verify::a_bucket_that_was_changed_is_named_with_both_figures_and_stops_that_tenant_alone,
     verify::a_bill_that_was_changed_or_taken_away_is_named,
     verify::a_journal_row_that_was_changed_is_named,
+    verify::events_that_retention_dropped_are_no_drift,
     books::a_plan_version_that_a_bill_used_never_changes,
     books::the_newest_generation_of_the_newest_object_is_the_plan,
     books::registering_is_idempotent_and_a_uid_keeps_its_name,

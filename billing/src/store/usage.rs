@@ -83,14 +83,12 @@ fn usage_of(
     let mut known: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut usage = UsageByLedger::new();
     for ((ledger, meter, text, class), nanos) in sums {
-        let dimensions = match known.get(&text) {
-            Some(dimensions) => dimensions.clone(),
-            None => {
-                let read: BTreeMap<_, _> =
-                    serde_json::from_str(&text).map_err(|_| unreadable("dimensions"))?;
-                known.insert(text, read.clone());
-                read
-            }
+        let dimensions = if let Some(dimensions) = known.get(&text) {
+            dimensions.clone()
+        } else {
+            let read: BTreeMap<_, _> = serde_json::from_str(&text).map_err(|_| unreadable("dimensions"))?;
+            known.insert(text, read.clone());
+            read
         };
         usage.entry(ledger).or_default().push(Usage {
             bucket_start: slots.first_of(class).ok_or_else(|| unreadable("usage"))?,

@@ -151,3 +151,13 @@ pub(super) async fn a_journal_row_that_was_changed_is_named(bench: Bench) {
         ["acme 2026-11 SPT-2026-000001 payment: cash: journal 0.13, invoice 0.10"]
     );
 }
+
+pub(super) async fn events_that_retention_dropped_are_no_drift(bench: Bench) {
+    let account = books(&bench, "acme").await;
+    change(&bench.store, "DELETE FROM event").await.unwrap();
+    let drift = found(&bench.store, &account).await;
+    assert_eq!(drift, ["acme 2026-11 interactions: events 0, buckets 2"]);
+    bench.store.note_events_dropped(november().end).await.unwrap();
+    bench.store.note_events_dropped(november().start).await.unwrap();
+    assert_eq!(found(&bench.store, &account).await, Vec::<String>::new());
+}

@@ -1,0 +1,592 @@
+//! One transaction that issues bills: hold the ledgers, gather, make, hold the chain, write, commit.
+//!
+//! Only the last part, from the chain's row on, is done by one issuer at a time.
+
+use std::collections::BTreeMap;
+
+use super::ingest::nanosecond_of;
+use super::invoices::{
+    Gathered, IssueBatch, IssueOutcome, KIND_REGULAR, Place, Ready, StoredInvoice, Wanted, invoice_of,
+    select_invoice,
+};
+use super::usage::{
+    SUMMED_POSTGRES, SUMMED_SQLITE, SummedRow, UsageByLedger, summed_by_postgres, summed_by_us,
+};
+use super::{PlanVersion, Store, StoreError};
+use crate::bill::money::Entry;
+use crate::bill::slots::Slots;
+use crate::metering::decide::LedgerId;
+
+const INSERT: &str = "INSERT INTO invoice (entity, sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid,
+        plan_generation, document, digest, issued_at)
+    VALUES ('SPT', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+const INSERT_STATE: &str = "INSERT INTO invoice_state (number, ordinal, state, actor, note, recorded_at)
+    VALUES ($1, (SELECT COALESCE(max(ordinal), 0) + 1 FROM invoice_state WHERE number = $1), $2, $3, $4, $5)";
+const INSERT_ENTRY: &str =
+    "INSERT INTO journal_entry (number, posting, position, account, amount) VALUES ($1, $2, $3, $4, $5)";
+const INSERT_POSTING: &str =
+    "INSERT INTO journal_posting (number, posting, currency, recorded_at) VALUES ($1, $2, $3, $4)";
+
+/// A bill that is written with others.
+pub(super) struct Written<'a> {
+    invoice: StoredInvoice,
+    plan: &'a PlanVersion,
+    currency: String,
+    entries: Vec<Entry>,
+    credits: Vec<String>,
+}
+
+/// A ledger that is held: its open statement, and drift that was found.
+pub(super) type HeldLedger = (LedgerId, i64, Option<String>);
+
+/// What issuing asks of a transaction of either database.
+pub(super) trait BillTransaction {
+    /// The ledgers, whose open statements stay open until the transaction ends. Waits for every transaction that took usage
+    /// into one, and keeps later ones out of it.
+    async fn hold_ledgers(&mut self, ledgers: &[LedgerId]) -> Result<Vec<HeldLedger>, StoreError>;
+    /// The bills and the notes of a period.
+    async fn bills_of(
+        &mut self,
+        ledgers: &[LedgerId],
+        period: &str,
+    ) -> Result<Vec<StoredInvoice>, StoreError>;
+    /// The plan is as it was read, and stays so.
+    async fn hold_plan(&mut self, plan: &PlanVersion) -> Result<bool, StoreError>;
+    /// All usage that landed in held ledgers.
+    async fn usage(&mut self, ledgers: &[LedgerId], slots: &Slots) -> Result<UsageByLedger, StoreError>;
+    /// Last sequence and digest; nobody else issues until the transaction ends.
+    async fn hold_chain(&mut self) -> Result<(i64, String), StoreError>;
+    /// Writes bills with their first states and their postings, and closes their statements.
+    async fn write(&mut self, bills: &[Written<'_>], issuer: (&str, &str, i64)) -> Result<(), StoreError>;
+    /// Adds a state.
+    async fn add_state(
+        &mut self,
+        number: &str,
+        state: &str,
+        issuer: (&str, &str, i64),
+    ) -> Result<(), StoreError>;
+    /// Posts to the journal.
+    async fn post(
+        &mut self,
+        number: &str,
+        posting: &str,
+        currency: &str,
+        entries: &[Entry],
+        at: i64,
+    ) -> Result<(), StoreError>;
+    /// Moves the chain's end.
+    async fn set_chain(&mut self, sequence: i64, digest: &str) -> Result<(), StoreError>;
+    /// Makes it durable.
+    async fn finish(self) -> Result<(), StoreError>;
+}
+
+/// What a database says in words of its own.
+struct Words {
+    hold_ledgers: &'static str,
+    bills_of: &'static str,
+    hold_plan: &'static str,
+    hold_chain: &'static str,
+    usage: &'static str,
+}
+
+const SQLITE: Words = Words {
+    hold_ledgers:
+        "SELECT l.id, l.open_statement, d.findings FROM ledger l LEFT JOIN drift d ON d.ledger_id = l.id
+        WHERE l.id IN (SELECT value FROM json_each($1)) ORDER BY l.id",
+    bills_of: select_invoice!(
+        "WHERE ledger_id IN (SELECT value FROM json_each($1)) AND period = $2 ORDER BY sequence"
+    ),
+    hold_plan: "SELECT digest FROM rate_plan WHERE name = $1 AND uid = $2 AND generation = $3",
+    hold_chain: "SELECT last_sequence, last_digest FROM invoice_chain WHERE entity = 'SPT'",
+    usage: SUMMED_SQLITE,
+};
+const POSTGRES: Words = Words {
+    hold_ledgers:
+        "SELECT l.id, l.open_statement, d.findings FROM ledger l LEFT JOIN drift d ON d.ledger_id = l.id
+        WHERE l.id = ANY($1) ORDER BY l.id FOR UPDATE OF l",
+    bills_of: select_invoice!("WHERE ledger_id = ANY($1) AND period = $2 ORDER BY sequence"),
+    hold_plan: "SELECT digest FROM rate_plan WHERE name = $1 AND uid = $2 AND generation = $3 FOR SHARE",
+    hold_chain: "SELECT last_sequence, last_digest FROM invoice_chain WHERE entity = 'SPT' FOR UPDATE",
+    usage: SUMMED_POSTGRES,
+};
+
+macro_rules! bill_transaction {
+    ($database:ty, $words:expr, $ids:expr, $with_classes:expr, $summed:expr, $write:expr) => {
+        impl BillTransaction for sqlx::Transaction<'_, $database> {
+            async fn hold_ledgers(&mut self, ledgers: &[LedgerId]) -> Result<Vec<HeldLedger>, StoreError> {
+                let query = sqlx::query_as($words.hold_ledgers).bind($ids(ledgers));
+                Ok(query.fetch_all(&mut **self).await?)
+            }
+
+            async fn bills_of(
+                &mut self,
+                ledgers: &[LedgerId],
+                period: &str,
+            ) -> Result<Vec<StoredInvoice>, StoreError> {
+                let query = sqlx::query_as($words.bills_of)
+                    .bind($ids(ledgers))
+                    .bind(period);
+                query
+                    .fetch_all(&mut **self)
+                    .await?
+                    .into_iter()
+                    .map(invoice_of)
+                    .collect()
+            }
+
+            async fn hold_plan(&mut self, plan: &PlanVersion) -> Result<bool, StoreError> {
+                let query = sqlx::query_as($words.hold_plan)
+                    .bind(&plan.name)
+                    .bind(&plan.uid);
+                let query = query.bind(plan.generation);
+                let held: Option<(Vec<u8>,)> = query.fetch_optional(&mut **self).await?;
+                Ok(held.is_some_and(|(digest,)| digest == plan.digest.as_bytes()))
+            }
+
+            async fn usage(
+                &mut self,
+                ledgers: &[LedgerId],
+                slots: &Slots,
+            ) -> Result<UsageByLedger, StoreError> {
+                let (from, to) = slots.range();
+                let query = sqlx::query_as($words.usage)
+                    .bind($ids(ledgers))
+                    .bind(from)
+                    .bind(to);
+                let query = $with_classes(query.bind(i64::MAX), slots);
+                $summed(query.fetch_all(&mut **self).await?, slots)
+            }
+
+            async fn hold_chain(&mut self) -> Result<(i64, String), StoreError> {
+                Ok(sqlx::query_as($words.hold_chain)
+                    .fetch_one(&mut **self)
+                    .await?)
+            }
+
+            async fn write(
+                &mut self,
+                bills: &[Written<'_>],
+                issuer: (&str, &str, i64),
+            ) -> Result<(), StoreError> {
+                $write(self, bills, issuer).await
+            }
+
+            async fn add_state(
+                &mut self,
+                number: &str,
+                state: &str,
+                (actor, note, at): (&str, &str, i64),
+            ) -> Result<(), StoreError> {
+                let query = sqlx::query(INSERT_STATE)
+                    .bind(number)
+                    .bind(state)
+                    .bind(actor)
+                    .bind(note)
+                    .bind(at);
+                query.execute(&mut **self).await?;
+                Ok(())
+            }
+
+            async fn post(
+                &mut self,
+                number: &str,
+                posting: &str,
+                currency: &str,
+                entries: &[Entry],
+                at: i64,
+            ) -> Result<(), StoreError> {
+                for (position, entry) in (1_i64..).zip(entries) {
+                    let query = sqlx::query(INSERT_ENTRY)
+                        .bind(number)
+                        .bind(posting)
+                        .bind(position);
+                    let query = query.bind(entry.account.name()).bind(entry.amount);
+                    query.execute(&mut **self).await?;
+                }
+                let query = sqlx::query(INSERT_POSTING)
+                    .bind(number)
+                    .bind(posting)
+                    .bind(currency)
+                    .bind(at);
+                query.execute(&mut **self).await?;
+                Ok(())
+            }
+
+            async fn set_chain(&mut self, sequence: i64, digest: &str) -> Result<(), StoreError> {
+                let text =
+                    "UPDATE invoice_chain SET last_sequence = $1, last_digest = $2 WHERE entity = 'SPT'";
+                let chained = sqlx::query(text)
+                    .bind(sequence)
+                    .bind(digest)
+                    .execute(&mut **self)
+                    .await?;
+                if chained.rows_affected() == 1 {
+                    Ok(())
+                } else {
+                    Err(StoreError::unreadable("chain of invoices"))
+                }
+            }
+
+            async fn finish(self) -> Result<(), StoreError> {
+                Ok(self.commit().await?)
+            }
+        }
+    };
+}
+
+fn json_ids(ledgers: &[LedgerId]) -> String {
+    serde_json::json!(ledgers).to_string()
+}
+
+fn array_ids(ledgers: &[LedgerId]) -> Vec<LedgerId> {
+    ledgers.to_vec()
+}
+
+fn without_classes<Q>(query: Q, _: &Slots) -> Q {
+    query
+}
+
+type SummedQuery<'q> = sqlx::query::QueryAs<'q, sqlx::Postgres, SummedRow, sqlx::postgres::PgArguments>;
+
+fn with_classes<'q>(query: SummedQuery<'q>, slots: &Slots) -> SummedQuery<'q> {
+    query.bind(slots.classes().to_vec())
+}
+
+bill_transaction!(
+    sqlx::Sqlite,
+    SQLITE,
+    json_ids,
+    without_classes,
+    summed_by_us,
+    write_one_by_one
+);
+bill_transaction!(
+    sqlx::Postgres,
+    POSTGRES,
+    array_ids,
+    with_classes,
+    summed_by_postgres,
+    write_at_once
+);
+
+/// A statement costs SQLite nothing: there is no server to ask.
+async fn write_one_by_one(
+    transaction: &mut sqlx::Transaction<'_, sqlx::Sqlite>,
+    bills: &[Written<'_>],
+    issuer: (&str, &str, i64),
+) -> Result<(), StoreError> {
+    for Written {
+        invoice,
+        plan,
+        currency,
+        entries,
+        credits,
+    } in bills
+    {
+        let number = invoice.number.as_str();
+        let query = sqlx::query(INSERT)
+            .bind(invoice.sequence)
+            .bind(number)
+            .bind(invoice.ledger);
+        let query = query
+            .bind(&invoice.period)
+            .bind(&invoice.kind)
+            .bind(invoice.ordinal);
+        let query = query.bind(invoice.statement).bind(&plan.name).bind(&plan.uid);
+        let query = query
+            .bind(plan.generation)
+            .bind(&invoice.document)
+            .bind(&invoice.digest);
+        query.bind(issuer.2).execute(&mut **transaction).await?;
+        transaction.add_state(number, "issued", issuer).await?;
+        transaction
+            .post(number, "issue", currency, entries, issuer.2)
+            .await?;
+        for credited in credits {
+            transaction.add_state(credited, "credited", issuer).await?;
+        }
+        let close = sqlx::query(CLOSE).bind(invoice.ledger).bind(invoice.statement);
+        if close.execute(&mut **transaction).await?.rows_affected() != 1 {
+            return Err(StoreError::unreadable("statement"));
+        }
+    }
+    Ok(())
+}
+
+const CLOSE: &str =
+    "UPDATE ledger SET open_statement = open_statement + 1 WHERE id = $1 AND open_statement = $2";
+
+const INSERT_ALL: &str = "INSERT INTO invoice (entity, sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid,
+        plan_generation, document, digest, issued_at)
+    SELECT 'SPT', sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid, plan_generation, document, digest, $13
+    FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[],
+        $10::bigint[], $11::text[], $12::text[])
+    AS w (sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid, plan_generation, document, digest)";
+const INSERT_FIRST_STATES: &str =
+    "INSERT INTO invoice_state (number, ordinal, state, actor, note, recorded_at)
+    SELECT number, 1, 'issued', $2, $3, $4 FROM unnest($1::text[]) AS w (number)";
+const INSERT_ENTRIES: &str = "INSERT INTO journal_entry (number, posting, position, account, amount)
+    SELECT number, 'issue', position, account, amount
+    FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) AS w (number, position, account, amount)";
+const INSERT_POSTINGS: &str = "INSERT INTO journal_posting (number, posting, currency, recorded_at)
+    SELECT number, 'issue', currency, $3 FROM unnest($1::text[], $2::text[]) AS w (number, currency)";
+const CLOSE_ALL: &str = "UPDATE ledger l SET open_statement = l.open_statement + 1
+    FROM unnest($1::bigint[], $2::bigint[]) AS w (id, statement) WHERE l.id = w.id AND l.open_statement = w.statement";
+
+/// One statement a table: others wait for the chain meanwhile.
+async fn write_at_once(
+    transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
+    bills: &[Written<'_>],
+    issuer: (&str, &str, i64),
+) -> Result<(), StoreError> {
+    let (actor, note, at) = issuer;
+    let each = |of: fn(&StoredInvoice) -> i64| bills.iter().map(|bill| of(&bill.invoice)).collect::<Vec<_>>();
+    let texts = |of: fn(&StoredInvoice) -> &String| {
+        bills
+            .iter()
+            .map(|bill| of(&bill.invoice).clone())
+            .collect::<Vec<_>>()
+    };
+    let plans =
+        |of: fn(&PlanVersion) -> &String| bills.iter().map(|bill| of(bill.plan).clone()).collect::<Vec<_>>();
+    let numbers = texts(|bill| &bill.number);
+    let query = sqlx::query(INSERT_ALL)
+        .bind(each(|bill| bill.sequence))
+        .bind(&numbers);
+    let query = query
+        .bind(each(|bill| bill.ledger))
+        .bind(texts(|bill| &bill.period));
+    let query = query
+        .bind(texts(|bill| &bill.kind))
+        .bind(each(|bill| bill.ordinal));
+    let query = query
+        .bind(each(|bill| bill.statement))
+        .bind(plans(|plan| &plan.name));
+    let query = query.bind(plans(|plan| &plan.uid));
+    let query = query.bind(bills.iter().map(|bill| bill.plan.generation).collect::<Vec<_>>());
+    let query = query
+        .bind(texts(|bill| &bill.document))
+        .bind(texts(|bill| &bill.digest));
+    query.bind(at).execute(&mut **transaction).await?;
+    let query = sqlx::query(INSERT_FIRST_STATES)
+        .bind(&numbers)
+        .bind(actor)
+        .bind(note)
+        .bind(at);
+    query.execute(&mut **transaction).await?;
+    let (mut of_bill, mut positions, mut accounts, mut amounts) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for bill in bills {
+        for (position, entry) in (1_i64..).zip(&bill.entries) {
+            of_bill.push(bill.invoice.number.clone());
+            positions.push(position);
+            accounts.push(entry.account.name());
+            amounts.push(entry.amount);
+        }
+    }
+    let query = sqlx::query(INSERT_ENTRIES)
+        .bind(of_bill)
+        .bind(positions)
+        .bind(accounts)
+        .bind(amounts);
+    query.execute(&mut **transaction).await?;
+    let currencies: Vec<_> = bills.iter().map(|bill| bill.currency.clone()).collect();
+    let query = sqlx::query(INSERT_POSTINGS)
+        .bind(&numbers)
+        .bind(currencies)
+        .bind(at);
+    query.execute(&mut **transaction).await?;
+    for credited in bills.iter().flat_map(|bill| &bill.credits) {
+        transaction.add_state(credited, "credited", issuer).await?;
+    }
+    let query = sqlx::query(CLOSE_ALL)
+        .bind(each(|bill| bill.ledger))
+        .bind(each(|bill| bill.statement));
+    let closed = query.execute(&mut **transaction).await?;
+    if usize::try_from(closed.rows_affected()) == Ok(bills.len()) {
+        Ok(())
+    } else {
+        Err(StoreError::unreadable("statement"))
+    }
+}
+
+/// A bill without its place, with where it stands in the batch.
+struct Made<'a> {
+    position: usize,
+    one: &'a Wanted<'a>,
+    statement: i64,
+    ordinal: i64,
+    bill: Ready,
+}
+
+/// Issues what `make` writes of what was gathered; it is told the position in the batch.
+async fn issue_within<T: BillTransaction, E>(
+    mut transaction: T,
+    batch: IssueBatch<'_>,
+    mut make: impl FnMut(usize, Gathered) -> Result<Option<Ready>, E>,
+) -> Result<Vec<IssueOutcome<E>>, StoreError> {
+    let mut outcomes: BTreeMap<usize, IssueOutcome<E>> = BTreeMap::new();
+    let mut made = Vec::new();
+    for (position, gathered) in gather(&mut transaction, batch, &mut outcomes).await? {
+        let Some(one) = batch.wanted.get(position) else {
+            continue;
+        };
+        let (statement, ordinal) = (gathered.statement, next_ordinal(&gathered.earlier, batch.kind));
+        match make(position, gathered) {
+            Ok(Some(bill)) => made.push(Made {
+                position,
+                one,
+                statement,
+                ordinal,
+                bill,
+            }),
+            Ok(None) => drop(outcomes.insert(position, IssueOutcome::Nothing)),
+            Err(error) => drop(outcomes.insert(position, IssueOutcome::Failed(error))),
+        }
+    }
+    if !made.is_empty() {
+        for (position, invoice) in chain_and_write(transaction, batch, made).await? {
+            outcomes.insert(position, IssueOutcome::Issued(invoice));
+        }
+    }
+    Ok(outcomes.into_values().collect())
+}
+
+/// Position in the batch, ledger, open statement.
+type Standing = (usize, LedgerId, i64);
+
+/// What the bills are made of, by their positions; why there are no others goes to `outcomes`.
+async fn gather<T: BillTransaction, E>(
+    transaction: &mut T,
+    batch: IssueBatch<'_>,
+    outcomes: &mut BTreeMap<usize, IssueOutcome<E>>,
+) -> Result<Vec<(usize, Gathered)>, StoreError> {
+    let ledgers: Vec<_> = batch.wanted.iter().map(|one| one.ledger).collect();
+    let held = transaction.hold_ledgers(&ledgers).await?;
+    let mut held: BTreeMap<_, _> = held
+        .into_iter()
+        .map(|(ledger, statement, drift)| (ledger, (statement, drift)))
+        .collect();
+    let mut earlier: BTreeMap<LedgerId, Vec<StoredInvoice>> = BTreeMap::new();
+    for bill in transaction.bills_of(&ledgers, batch.period).await? {
+        earlier.entry(bill.ledger).or_default().push(bill);
+    }
+    // Those that are made alike are read together.
+    let mut alike: Vec<(&Wanted<'_>, Vec<Standing>)> = Vec::new();
+    for (position, one) in batch.wanted.iter().enumerate() {
+        let bills = earlier.get(&one.ledger).map(Vec::as_slice).unwrap_or_default();
+        let regular = bills.iter().find(|bill| bill.kind == KIND_REGULAR);
+        let outcome = match (held.remove(&one.ledger), regular) {
+            (None, _) => return Err(StoreError::unreadable("ledger")),
+            (Some(_), Some(bill)) if batch.kind == KIND_REGULAR => IssueOutcome::Present(bill.clone()),
+            (Some((_, Some(findings))), _) => IssueOutcome::Drifted(findings),
+            (Some((statement, None)), _) => {
+                let entry = (position, one.ledger, statement);
+                let same = alike
+                    .iter_mut()
+                    .find(|(other, _)| std::ptr::eq(other.slots, one.slots) && other.plan == one.plan);
+                match same {
+                    Some((_, entries)) => entries.push(entry),
+                    None => alike.push((one, vec![entry])),
+                }
+                continue;
+            }
+        };
+        outcomes.insert(position, outcome);
+    }
+    let mut gathered = Vec::new();
+    for (one, entries) in alike {
+        if !transaction.hold_plan(one.plan).await? {
+            outcomes.extend(
+                entries
+                    .iter()
+                    .map(|(position, ..)| (*position, IssueOutcome::PlanMoved)),
+            );
+            continue;
+        }
+        let ledgers: Vec<_> = entries.iter().map(|(_, ledger, _)| *ledger).collect();
+        let mut usage = transaction.usage(&ledgers, one.slots).await?;
+        for (position, ledger, statement) in entries {
+            let material = Gathered {
+                statement,
+                usage: usage.remove(&ledger).unwrap_or_default(),
+                earlier: earlier.remove(&ledger).unwrap_or_default(),
+            };
+            gathered.push((position, material));
+        }
+    }
+    Ok(gathered)
+}
+
+/// Gives bills their places; one issuer at a time.
+async fn chain_and_write<T: BillTransaction>(
+    mut transaction: T,
+    batch: IssueBatch<'_>,
+    made: Vec<Made<'_>>,
+) -> Result<Vec<(usize, StoredInvoice)>, StoreError> {
+    let at = nanosecond_of(batch.now)?;
+    let (mut sequence, mut previous_digest) = transaction.hold_chain().await?;
+    let (mut positions, mut written) = (Vec::new(), Vec::new());
+    for Made {
+        position,
+        one,
+        statement,
+        ordinal,
+        bill,
+    } in made
+    {
+        sequence += 1;
+        let sealed = (bill.seal)(Place {
+            sequence,
+            previous_digest: previous_digest.clone(),
+        });
+        previous_digest.clone_from(&sealed.digest);
+        let invoice = StoredInvoice {
+            sequence,
+            number: sealed.number,
+            ledger: one.ledger,
+            period: batch.period.to_owned(),
+            kind: batch.kind.to_owned(),
+            ordinal,
+            statement,
+            document: sealed.document,
+            digest: sealed.digest,
+            issued_at: batch.now,
+        };
+        positions.push(position);
+        written.push(Written {
+            invoice,
+            plan: one.plan,
+            currency: bill.currency,
+            entries: bill.entries,
+            credits: bill.credits,
+        });
+    }
+    transaction.write(&written, (batch.actor, batch.note, at)).await?;
+    transaction.set_chain(sequence, &previous_digest).await?;
+    transaction.finish().await?;
+    let invoices = written.into_iter().map(|bill| bill.invoice);
+    Ok(positions.into_iter().zip(invoices).collect())
+}
+
+fn next_ordinal(earlier: &[StoredInvoice], kind: &str) -> i64 {
+    if kind == KIND_REGULAR {
+        return 0;
+    }
+    let mine = earlier.iter().filter(|bill| bill.kind == kind);
+    mine.map(|bill| bill.ordinal).max().unwrap_or(0) + 1
+}
+
+impl Store {
+    /// Issues a batch; outcomes are in its order.
+    pub async fn issue<E>(
+        &self,
+        batch: IssueBatch<'_>,
+        make: impl FnMut(usize, Gathered) -> Result<Option<Ready>, E>,
+    ) -> Result<Vec<IssueOutcome<E>>, StoreError> {
+        match self {
+            Self::Sqlite(database) => issue_within(database.begin().await?, batch, make).await,
+            Self::Postgres(database) => issue_within(database.begin().await?, batch, make).await,
+        }
+    }
+}
