@@ -2,7 +2,7 @@
 //!
 //! - [`metering`]: from a witness's report to what is counted: identity, delivery, durability.
 //! - [`rating`]: what usage costs: pure.
-//! - [`bill`]: drafts and issued invoices.
+//! - [`bill`]: drafts and issued invoices. [`pdf`]: them on paper. [`export`]: what clients take away.
 //! - [`store`]: SQLite or PostgreSQL behind one interface.
 //! - [`grpc`]: the services `Metering` and `Tenancy`. [`web`]: REST and the client firms' portal.
 //! - [`serve`] and [`command`]: the program.
@@ -14,10 +14,12 @@
 pub mod bill;
 pub mod command;
 pub mod digest;
+pub mod export;
 pub mod grpc;
 pub mod locale;
 pub mod metering;
 pub mod metrics;
+pub mod pdf;
 pub mod rating;
 pub mod serve;
 pub mod store;

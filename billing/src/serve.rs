@@ -96,7 +96,10 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     let serving_http = tokio::spawn({
         let shutdown = shutdown.clone();
         async move {
-            axum::serve(http, web::router(web_state))
+            axum::serve(
+                http,
+                web::router(web_state).into_make_service_with_connect_info::<SocketAddr>(),
+            )
                 .with_graceful_shutdown(shutdown.cancelled_owned())
                 .await
         }

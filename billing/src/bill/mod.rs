@@ -5,9 +5,13 @@
 //! ever. Usage that comes for the period after that lands in a later statement under its own time, where it waits for a
 //! correction; no bill loses it or takes it twice.
 
+pub mod budget;
+pub mod calendar;
 mod contract;
 pub mod document;
+pub mod forecast;
 pub mod summary;
+pub mod words;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -11,6 +12,8 @@ use springtide_runtime::clock::{Clock as _, SystemClock};
 use super::select::TenantArgs;
 use crate::bill::document::{Document, DocumentLine, State};
 use crate::bill::{bill, issue, zone_of};
+use crate::locale::Locale;
+use crate::pdf::invoice_pdf;
 use crate::rating::period::{Bounds, Period};
 use crate::store::{Account, Store, with_causes};
 
@@ -21,6 +24,8 @@ pub(super) enum BillFormat {
     Text,
     /// The whole document.
     Json,
+    /// On paper; with --output, or to where standard output goes.
+    Pdf,
 }
 
 #[derive(Args, Debug)]
@@ -29,6 +34,12 @@ pub(super) struct InvoiceArgs {
     tenant: TenantArgs,
     #[command(flatten)]
     what: WhatArgs,
+    /// Language of a PDF [default: the bill's]
+    #[arg(long, value_name = "TAG")]
+    locale: Option<String>,
+    /// File to write to, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -54,9 +65,17 @@ impl InvoiceArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
         let account = self.tenant.account(store).await?;
         let document = self.what.bill_of(store, &account, SystemClock.now()).await?;
-        match self.what.format {
-            BillFormat::Json => print(&format!("{:#}\n", document.to_json())),
-            BillFormat::Text => print(&text_of(&document)),
+        let bytes = match self.what.format {
+            BillFormat::Json => format!("{:#}\n", document.to_json()).into_bytes(),
+            BillFormat::Text => text_of(&document).into_bytes(),
+            BillFormat::Pdf => {
+                let locale = Locale::nearest(self.locale.as_ref().unwrap_or(&document.locale));
+                invoice_pdf(&document, locale)?
+            }
+        };
+        match &self.output {
+            Some(path) => std::fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display())),
+            None => write(&bytes),
         }
     }
 }
@@ -64,6 +83,9 @@ impl InvoiceArgs {
 impl InvoicesArgs {
     /// One account that has no bill holds up no other; the command fails at its end.
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
+        if matches!(self.what.format, BillFormat::Pdf) {
+            bail!("a PDF is of one tenant: take `invoice --tenant NAME --format pdf`");
+        }
         let now = SystemClock.now();
         let mut documents = Vec::new();
         let mut failed = Vec::new();
@@ -79,7 +101,7 @@ impl InvoicesArgs {
                 let list: Vec<_> = documents.iter().map(Document::to_json).collect();
                 print(&format!("{:#}\n", serde_json::Value::from(list)))?;
             }
-            BillFormat::Text => print(&documents.iter().map(text_of).collect::<Vec<_>>().join("\n"))?,
+            BillFormat::Text | BillFormat::Pdf => print(&documents.iter().map(text_of).collect::<Vec<_>>().join("\n"))?,
         }
         if failed.is_empty() {
             Ok(())
@@ -128,7 +150,7 @@ fn is_open_in(account: &Account, bounds: &Bounds) -> bool {
 }
 
 /// Keeps the causes, in one line.
-fn plain(error: &crate::bill::BillError) -> anyhow::Error {
+pub(super) fn plain(error: &crate::bill::BillError) -> anyhow::Error {
     anyhow::anyhow!(with_causes(error))
 }
 
@@ -157,8 +179,13 @@ pub(super) fn text_of(document: &Document) -> String {
 }
 
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    write(text.as_bytes())
+}
+
+/// Writes to standard output. A reader that has seen enough is no error.
+pub(super) fn write(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(error).context("standard output cannot be written")
         }

@@ -29,6 +29,9 @@ pub struct ExportedEvent {
     pub kind: String,
     /// Who reported it, sorted.
     pub witnesses: Vec<&'static str>,
+    /// All by which it can be narrowed; not part of an export.
+    #[serde(skip)]
+    pub dimensions: BTreeMap<String, String>,
 }
 
 type Row = (i64, i64, String, String);
@@ -37,7 +40,7 @@ const SELECT: &str = concat!(
     "SELECT event_time, standing, meter, dimensions FROM event
      WHERE ledger_id = $1 AND event_time >= $2 AND event_time < $3 AND source = 'interaction' AND ",
     billable_sql!(),
-    " ORDER BY event_time, sequence"
+    " ORDER BY event_time, sequence LIMIT $4"
 );
 
 impl Store {
@@ -48,6 +51,17 @@ impl Store {
         tenant: &str,
         bounds: &Bounds,
     ) -> BoxStream<'_, Result<ExportedEvent, StoreError>> {
+        self.export_at_most(ledger, tenant, bounds, i64::MAX)
+    }
+
+    /// The first `most` of them.
+    pub fn export_at_most(
+        &self,
+        ledger: LedgerId,
+        tenant: &str,
+        bounds: &Bounds,
+        most: i64,
+    ) -> BoxStream<'_, Result<ExportedEvent, StoreError>> {
         let (Ok(from), Ok(to)) = (nanosecond_of(bounds.start), nanosecond_of(bounds.end)) else {
             return futures::stream::empty().boxed();
         };
@@ -57,6 +71,7 @@ impl Store {
                 .bind(ledger)
                 .bind(from)
                 .bind(to)
+                .bind(most)
                 .fetch(pool)
                 .map(move |row| exported(&tenant, row?))
                 .boxed()
@@ -68,8 +83,10 @@ fn exported(tenant: &str, row: Row) -> Result<ExportedEvent, StoreError> {
     let (time, standing, meter, dimensions) = row;
     let mut dimensions: BTreeMap<String, String> =
         serde_json::from_str(&dimensions).map_err(|_| StoreError::unreadable("dimensions"))?;
+    let all = dimensions.clone();
     let mut take = |key: &str| dimensions.remove(key).unwrap_or_default();
     Ok(ExportedEvent {
+        dimensions: all,
         tenant: tenant.to_owned(),
         conversation: take("conversation"),
         turn: take("turn"),

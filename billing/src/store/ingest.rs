@@ -8,7 +8,6 @@ use springtide_proto::error::Reason;
 use sqlx::SqlStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
-use super::error::SCHEMA_VERSION;
 use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::metering::decide::{
@@ -55,17 +54,13 @@ pub(super) trait IngestTransaction {
     async fn finish(self) -> Result<(), StoreError>;
 }
 
-/// The migrations of a database.
-pub(super) fn migrations(text: &'static str) -> Migrator {
-    let description = Cow::Borrowed("metering and bills");
-    let first = Migration::new(
-        SCHEMA_VERSION,
-        description,
-        MigrationType::Simple,
-        SqlStr::from_static(text),
-        false,
-    );
-    Migrator::with_migrations(vec![first])
+/// The migrations of a database, as (version, what it is about, statements).
+pub(super) fn migrations(texts: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migration = |(version, description, text): &(i64, &'static str, &'static str)| {
+        let (description, text) = (Cow::Borrowed(*description), SqlStr::from_static(text));
+        Migration::new(*version, description, MigrationType::Simple, text, false)
+    };
+    Migrator::with_migrations(texts.iter().map(migration).collect())
 }
 
 impl Store {

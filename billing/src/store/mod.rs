@@ -10,11 +10,12 @@ mod export;
 mod ingest;
 mod invoices;
 mod plans;
+mod portal;
 mod postgres;
-mod sessions;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod usage;
 
 pub use accounts::{Account, AccountDetails, Registration};
@@ -25,6 +26,8 @@ pub use invoices::{
     ChainLink, ENTITY, IssueOutcome, IssueRequest, Issued, KIND_REGULAR, NewInvoice, StoredInvoice,
 };
 pub use plans::{PlanVersion, PutPlan};
+pub use portal::{AuditEntry, Dispute};
+pub use tokens::{AccessToken, Holder, NewToken, Role};
 pub use usage::{Kept, StatementUsage};
 
 use crate::metering::decide::{LedgerId, OpenLedger};

@@ -34,8 +34,11 @@ impl Postgres {
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
-        let text = include_str!("../../migrations/postgres/0001_metering_and_bills.sql");
-        Ok(super::ingest::migrations(text).run(&self.pool).await?)
+        let texts = [
+            (1, "metering and bills", include_str!("../../migrations/postgres/0001_metering_and_bills.sql")),
+            (4, "portal", include_str!("../../migrations/postgres/0004_portal.sql")),
+        ];
+        Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }
 
     pub(super) fn pool(&self) -> &PgPool {

@@ -300,7 +300,7 @@ async fn signing_in_opens_a_session_that_scripts_and_other_sites_cannot_use() {
             .session(Digest::of(secret.as_bytes()), now())
             .await
             .unwrap(),
-        Some(1),
+        Some((1, crate::store::Holder::of_account())),
         "kept as a digest"
     );
     let cookie = bench.session_of(cookie);
@@ -383,7 +383,7 @@ async fn the_portal_speaks_the_language_that_was_chosen_or_is_preferred() {
 }
 
 #[tokio::test]
-async fn no_page_loads_anything_from_elsewhere_or_runs_a_script() {
+async fn no_page_loads_anything_from_elsewhere_or_runs_a_script_but_our_own() {
     let bench = bench().await;
     let cookie = bench.session().await;
     for path in [
@@ -392,6 +392,12 @@ async fn no_page_loads_anything_from_elsewhere_or_runs_a_script() {
         "/portal?period=2026-11&day=2026-11-11",
         "/portal/invoices/SPT-2026-000001",
         "/portal/invoices/x",
+        "/portal/interactions?period=2026-11",
+        "/portal/service",
+        "/portal/savings",
+        "/portal/budget",
+        "/portal/disputes",
+        "/portal/access",
         "/nothing",
     ] {
         let (_, headers, page) = bench.get(path, &[("cookie", &cookie)]).await;
@@ -401,10 +407,15 @@ async fn no_page_loads_anything_from_elsewhere_or_runs_a_script() {
             "{policy}"
         );
         assert_eq!(headers["cache-control"], "no-store", "{path}");
-        for forbidden in ["<script", "http://", "https://", "style=", "onclick"] {
+        for forbidden in ["http://", "https://", "style=", "onclick", "onsubmit", "<iframe", "<img"] {
             assert!(!page.contains(forbidden), "{path} contains {forbidden}");
         }
+        let own = r#"<script src="/assets/live.js" defer></script>"#;
+        assert_eq!(page.matches("<script").count(), page.matches(own).count(), "{path}");
     }
+    let (_, headers, script) = bench.get("/assets/live.js", &[]).await;
+    assert_eq!(headers["content-type"], "text/javascript; charset=utf-8");
+    assert!(script.len() < 4096, "{} bytes", script.len());
     let (status, headers, _) = bench.get("/assets/style.css", &[]).await;
     assert_eq!(
         (status, headers["content-type"].to_str().unwrap()),

@@ -6,7 +6,7 @@ mod files;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -90,6 +90,7 @@ impl RateArgs {
         match self.format {
             BillFormat::Json => print(&format!("{}\n", lines_json(&document))),
             BillFormat::Text => print(&text_of(&document)),
+            BillFormat::Pdf => bail!("a bill from files is no invoice; take --format text or json"),
         }
     }
 
