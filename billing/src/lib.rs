@@ -23,4 +23,5 @@ pub mod pdf;
 pub mod rating;
 pub mod serve;
 pub mod store;
+pub mod watch_budgets;
 pub mod web;

@@ -15,6 +15,11 @@ struct StatusLabel {
     status: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TenantLabel {
+    tenant: String,
+}
+
 /// Handles to the metrics.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -23,6 +28,7 @@ pub struct Metrics {
     transaction_seconds: Histogram,
     lag_seconds: Histogram,
     invoices: Gauge,
+    budgets: Family<TenantLabel, Gauge>,
 }
 
 impl Default for Metrics {
@@ -33,6 +39,7 @@ impl Default for Metrics {
             transaction_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             lag_seconds: Histogram::new(exponential_buckets(0.01, 3.0, 14)),
             invoices: Gauge::default(),
+            budgets: Family::default(),
         }
     }
 }
@@ -66,6 +73,11 @@ impl Metrics {
             "Invoices issued since the beginning",
             self.invoices.clone(),
         );
+        registry.register(
+            "budget_used_percent",
+            "Whole percent of a tenant's budget of the month that its bill so far is",
+            self.budgets.clone(),
+        );
     }
 
     /// Notes a durable transaction.
@@ -97,6 +109,16 @@ impl Metrics {
     /// Notes a report of which nothing was acknowledged.
     pub fn report_failed(&self) {
         self.failed_batches.inc();
+    }
+
+    /// Notes how much of each budget is used; what is not named has none.
+    pub fn budgets(&self, used: Vec<(String, u32)>) {
+        self.budgets.clear();
+        for (tenant, percent) in used {
+            self.budgets
+                .get_or_create(&TenantLabel { tenant })
+                .set(percent.into());
+        }
     }
 
     /// Notes how many invoices there are.

@@ -21,6 +21,7 @@ use crate::grpc::tenancy::TenancyService;
 use crate::metering::writer::UsageWriter;
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, with_causes};
+use crate::watch_budgets::watch_budgets;
 use crate::web;
 
 /// Name of the database in readiness.
@@ -88,6 +89,12 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         reporter,
         shutdown.clone(),
     ));
+    let watching = tokio::spawn(watch_budgets(
+        store.clone(),
+        clock.clone(),
+        metrics.clone(),
+        shutdown.clone(),
+    ));
     let web_state = web::WebState::new(
         store.clone(),
         clock.clone(),
@@ -100,8 +107,8 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
                 http,
                 web::router(web_state).into_make_service_with_connect_info::<SocketAddr>(),
             )
-                .with_graceful_shutdown(shutdown.cancelled_owned())
-                .await
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await
         }
     });
     tracing::info!(grpc = %args.listen, http = %args.http_listen, "billing serves");
@@ -132,6 +139,7 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         .context("the HTTP server failed")?
         .context("the HTTP server failed")?;
     probing.await.context("the probe failed")?;
+    watching.await.context("the watch over budgets failed")?;
     store.close().await;
     served.context("the gRPC server failed")
 }

@@ -51,8 +51,12 @@ pub enum Reach {
 impl Budget {
     /// The budget that the settings hold, if they hold one.
     pub fn of_settings(settings: &BTreeMap<String, String>) -> Option<Self> {
-        let amount = Exact::parse(settings.get(BUDGET)?).ok().filter(|amount| !amount.is_zero())?;
-        let thresholds = settings.get(THRESHOLDS).map_or(DEFAULT_THRESHOLDS, String::as_str);
+        let amount = Exact::parse(settings.get(BUDGET)?)
+            .ok()
+            .filter(|amount| !amount.is_zero())?;
+        let thresholds = settings
+            .get(THRESHOLDS)
+            .map_or(DEFAULT_THRESHOLDS, String::as_str);
         Some(Self {
             amount,
             thresholds: parse_thresholds(thresholds)?,
@@ -61,43 +65,67 @@ impl Budget {
 
     /// Whole percent of it that `total` is, rounded down; an amount below zero is nothing.
     pub fn percent(&self, total: Exact) -> u32 {
-        let hundredfold = total.times(Exact::from_count(100)).ok().filter(|total| !total.is_negative());
+        let hundredfold = total
+            .times(Exact::from_count(100))
+            .ok()
+            .filter(|total| !total.is_negative());
         let tenths = hundredfold.and_then(|total| total.quotient_rounded(self.amount, 3).ok());
-        tenths.and_then(|thousandths| u32::try_from(thousandths / 1000).ok()).unwrap_or_default()
+        tenths
+            .and_then(|thousandths| u32::try_from(thousandths / 1000).ok())
+            .unwrap_or_default()
     }
 
     /// Each threshold, and whether it is reached by the bill so far or by the forecast.
     pub fn alerts(&self, total: Exact, forecast: Option<Exact>) -> Vec<(u32, Reach)> {
-        let (used, expected) = (self.percent(total), forecast.map_or(0, |forecast| self.percent(forecast)));
+        let (used, expected) = (
+            self.percent(total),
+            forecast.map_or(0, |forecast| self.percent(forecast)),
+        );
         let reach = |threshold: u32| match threshold {
             threshold if used >= threshold => Reach::Reached,
             threshold if expected >= threshold => Reach::Expected,
             _ => Reach::Clear,
         };
-        self.thresholds.iter().map(|threshold| (*threshold, reach(*threshold))).collect()
+        self.thresholds
+            .iter()
+            .map(|threshold| (*threshold, reach(*threshold)))
+            .collect()
     }
 }
 
 /// One to five rising whole percentages.
 pub fn parse_thresholds(text: &str) -> Option<Vec<u32>> {
-    let parsed: Result<Vec<u32>, _> = text.split([',', '，']).map(|part| part.trim().trim_end_matches('%').parse()).collect();
+    let parsed: Result<Vec<u32>, _> = text
+        .split([',', '，'])
+        .map(|part| part.trim().trim_end_matches('%').parse())
+        .collect();
     let mut thresholds = parsed.ok()?;
     thresholds.sort_unstable();
     thresholds.dedup();
-    let are_sane = thresholds.len() <= MOST_THRESHOLDS && thresholds.iter().all(|percent| (1..=HIGHEST_THRESHOLD).contains(percent));
+    let are_sane = thresholds.len() <= MOST_THRESHOLDS
+        && thresholds
+            .iter()
+            .all(|percent| (1..=HIGHEST_THRESHOLD).contains(percent));
     are_sane.then_some(thresholds)
 }
 
 /// An amount that somebody typed, of no more digits than the currency has, and not nothing.
 pub fn parse_amount(text: &str, currency: Currency) -> Option<Exact> {
     let amount = Exact::parse(&text.trim().replace([',', '，'], "")).ok()?;
-    let has_too_many_digits = amount.rounded(currency.exponent()).ok().map(|minor| currency.amount(minor)) != Some(amount);
+    let has_too_many_digits = amount
+        .rounded(currency.exponent())
+        .ok()
+        .map(|minor| currency.amount(minor))
+        != Some(amount);
     (!has_too_many_digits && !amount.is_zero()).then_some(amount)
 }
 
 /// What one answer by a person costs, and whether the firm said so itself; `None` where nothing is known.
 pub fn person_price(settings: &BTreeMap<String, String>, currency: &str) -> Option<(Exact, bool)> {
-    if let Some(own) = settings.get(PERSON_PRICE).and_then(|text| Exact::parse(text).ok()) {
+    if let Some(own) = settings
+        .get(PERSON_PRICE)
+        .and_then(|text| Exact::parse(text).ok())
+    {
         return Some((own, true));
     }
     let (_, common) = PERSON_PRICES.iter().find(|(code, _)| *code == currency)?;
@@ -117,16 +145,26 @@ mod tests {
     use super::*;
 
     fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
     fn a_threshold_is_reached_by_the_bill_expected_by_the_forecast_or_clear() {
         let budget = Budget::of_settings(&settings(&[(BUDGET, "1000.00")])).unwrap();
         let total = Exact::parse("799.99").unwrap();
-        assert_eq!(budget.percent(total), 79, "rounded down: what is not reached is not said to be");
+        assert_eq!(
+            budget.percent(total),
+            79,
+            "rounded down: what is not reached is not said to be"
+        );
         let alerts = budget.alerts(total, Exact::parse("800").ok());
-        assert_eq!(alerts, [(50, Reach::Reached), (80, Reach::Expected), (100, Reach::Clear)]);
+        assert_eq!(
+            alerts,
+            [(50, Reach::Reached), (80, Reach::Expected), (100, Reach::Clear)]
+        );
         assert_eq!(budget.percent(amount_of("-5.00").unwrap()), 0);
     }
 
@@ -145,8 +183,14 @@ mod tests {
 
     #[test]
     fn a_person_costs_what_the_firm_says_or_what_is_common_in_its_currency() {
-        assert_eq!(person_price(&settings(&[]), "CNY"), Some((Exact::new(3, 0), false)));
-        assert_eq!(person_price(&settings(&[(PERSON_PRICE, "4.5")]), "CNY"), Some((Exact::new(45, 1), true)));
+        assert_eq!(
+            person_price(&settings(&[]), "CNY"),
+            Some((Exact::new(3, 0), false))
+        );
+        assert_eq!(
+            person_price(&settings(&[(PERSON_PRICE, "4.5")]), "CNY"),
+            Some((Exact::new(45, 1), true))
+        );
         assert_eq!(person_price(&settings(&[]), "KWD"), None);
     }
 }

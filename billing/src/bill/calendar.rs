@@ -48,17 +48,36 @@ pub async fn service_month(
         return Ok(None);
     };
     let named = &document.plan;
-    let version = store.plan_version(&named.name, &named.uid, named.generation).await?;
+    let version = store
+        .plan_version(&named.name, &named.uid, named.generation)
+        .await?;
     let version = version.ok_or_else(|| StoreError::unreadable("plan"))?;
     let known = RatePlan::parse(&version.spec).map(|plan| KnownPlan { version, plan });
-    let KnownPlan { plan, .. } = known.map_err(|source| BillError::Plan { plan: named.name.clone(), source })?;
-    let month = Bounds { start: document.period_start, end: document.period_end };
+    let KnownPlan { plan, .. } = known.map_err(|source| BillError::Plan {
+        plan: named.name.clone(),
+        source,
+    })?;
+    let month = Bounds {
+        start: document.period_start,
+        end: document.period_end,
+    };
     let availability = plan.service_level.availability.as_ref();
     let slice = availability.and_then(|availability| SignedDuration::try_from(availability.slice).ok());
-    let until = if document.state == State::Issued { month.end } else { now.min(month.end) };
+    let until = if document.state == State::Issued {
+        month.end
+    } else {
+        now.min(month.end)
+    };
     let contract = contract_within(account, &plan.zone, month);
     let days = contract.map(|contract| {
-        service_days(outcome, slice.unwrap_or_default(), month, contract, until, &plan.zone)
+        service_days(
+            outcome,
+            slice.unwrap_or_default(),
+            month,
+            contract,
+            until,
+            &plan.zone,
+        )
     });
     Ok(Some(ServiceMonth {
         objective: availability.map(|availability| availability.objective),
@@ -76,7 +95,11 @@ pub fn service_days(
     until: Timestamp,
     zone: &TimeZone,
 ) -> Vec<ServiceDay> {
-    let bad = outcome.slices.as_ref().map(|slices| slices.bad.as_slice()).unwrap_or_default();
+    let bad = outcome
+        .slices
+        .as_ref()
+        .map(|slices| slices.bad.as_slice())
+        .unwrap_or_default();
     let mut days = Vec::new();
     let mut date = zone.to_datetime(month.start).date();
     while let Some((start, end)) = bounds_of(date, zone).filter(|(start, _)| *start < month.end) {
@@ -84,20 +107,35 @@ pub fn service_days(
             date,
             counted: 0,
             bad: 0,
-            bad_times: bad.iter().filter(|time| time.from < end && start < time.to).cloned().collect(),
+            bad_times: bad
+                .iter()
+                .filter(|time| time.from < end && start < time.to)
+                .cloned()
+                .collect(),
             exclusions: touching(&outcome.exclusions, start, end),
         });
-        let Ok(next) = date.checked_add(1.day()) else { break };
+        let Ok(next) = date.checked_add(1.day()) else {
+            break;
+        };
         date = next;
     }
     if outcome.slices.is_none() || slice.is_zero() || slice.is_negative() {
         return days;
     }
     let mut from = month.start;
-    while let Some(to) = from.checked_add(slice).ok().filter(|to| *to <= until.min(month.end)) {
-        let counts = contract.start <= from && to <= contract.end && !is_excluded(&outcome.exclusions, from, to);
+    while let Some(to) = from
+        .checked_add(slice)
+        .ok()
+        .filter(|to| *to <= until.min(month.end))
+    {
+        let counts =
+            contract.start <= from && to <= contract.end && !is_excluded(&outcome.exclusions, from, to);
         let position = days.partition_point(|day| day.date <= zone.to_datetime(from).date());
-        if let Some(day) = position.checked_sub(1).and_then(|position| days.get_mut(position)).filter(|_| counts) {
+        if let Some(day) = position
+            .checked_sub(1)
+            .and_then(|position| days.get_mut(position))
+            .filter(|_| counts)
+        {
             day.counted += 1;
             day.bad += u64::from(bad.iter().any(|time| time.from <= from && from < time.to));
         }
@@ -135,17 +173,42 @@ mod tests {
     fn the_days_add_up_to_the_slices_of_the_bill() {
         let document = document();
         let zone = crate::rating::period::zone_named(&document.time_zone).unwrap();
-        let month = Bounds { start: document.period_start, end: document.period_end };
+        let month = Bounds {
+            start: document.period_start,
+            end: document.period_end,
+        };
         let service = document.service.as_ref().unwrap();
         let slice = SignedDuration::from_mins(5);
         let days = service_days(service, slice, month, month, month.end, &zone);
         let slices = service.slices.as_ref().unwrap();
         assert_eq!(days.len(), 31);
         assert_eq!(days.iter().map(|day| day.counted).sum::<u64>(), slices.counted);
-        assert_eq!(days.iter().map(|day| day.counted - day.bad).sum::<u64>(), slices.good);
-        assert_eq!((days[0].bad, days[0].bad_times.len()), (60, 1), "five hours of the first");
-        assert_eq!((days[10].counted, days[10].exclusions.len()), (288 - 24, 1), "two hours did not count");
-        let half = service_days(service, slice, month, month, "2026-10-10T16:00:00Z".parse().unwrap(), &zone);
-        assert_eq!((half[9].counted, half[10].counted), (288, 0), "days to come are empty");
+        assert_eq!(
+            days.iter().map(|day| day.counted - day.bad).sum::<u64>(),
+            slices.good
+        );
+        assert_eq!(
+            (days[0].bad, days[0].bad_times.len()),
+            (60, 1),
+            "five hours of the first"
+        );
+        assert_eq!(
+            (days[10].counted, days[10].exclusions.len()),
+            (288 - 24, 1),
+            "two hours did not count"
+        );
+        let half = service_days(
+            service,
+            slice,
+            month,
+            month,
+            "2026-10-10T16:00:00Z".parse().unwrap(),
+            &zone,
+        );
+        assert_eq!(
+            (half[9].counted, half[10].counted),
+            (288, 0),
+            "days to come are empty"
+        );
     }
 }

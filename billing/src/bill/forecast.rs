@@ -59,18 +59,29 @@ pub struct Forecast {
 type Kind<'a> = (&'a str, &'a BTreeMap<String, String>);
 
 /// The rest of the month, of usage since `WEEKS` before `now`; `None` while nothing was used yet or the month is over.
-pub fn expected(usage: &[Usage], month: Bounds, zone: &TimeZone, now: Timestamp) -> Result<Option<Expected>, Overflow> {
+pub fn expected(
+    usage: &[Usage],
+    month: Bounds,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Result<Option<Expected>, Overflow> {
     let Some(first) = usage.iter().map(|usage| usage.bucket_start).min() else {
         return Ok(None);
     };
     let Some(next) = next_quarter(now).filter(|next| month.contain(*next)) else {
         return Ok(None);
     };
-    let rest = Bounds { start: next, end: month.end };
+    let rest = Bounds {
+        start: next,
+        end: month.end,
+    };
     let weeks = now.duration_since(first).as_secs() / WEEK.as_secs();
     let (usage, basis) = if weeks >= 1 {
         let weeks = weeks.min(WEEKS);
-        (as_the_weeks_before(usage, rest, zone, weeks, next)?, Basis::Weeks(weeks))
+        (
+            as_the_weeks_before(usage, rest, zone, weeks, next)?,
+            Basis::Weeks(weeks),
+        )
     } else {
         (as_the_month_so_far(usage, month, rest, first)?, Basis::MonthSoFar)
     };
@@ -103,7 +114,9 @@ fn as_the_weeks_before(
         let mut sums: BTreeMap<Kind<'_>, Exact> = BTreeMap::new();
         for before in times_before(at, zone, weeks, known_until) {
             for usage in known.get(&before).into_iter().flatten() {
-                let sum = sums.entry((&usage.meter, &usage.dimensions)).or_insert(Exact::ZERO);
+                let sum = sums
+                    .entry((&usage.meter, &usage.dimensions))
+                    .or_insert(Exact::ZERO);
                 *sum = sum.plus(usage.quantity)?;
             }
         }
@@ -133,10 +146,15 @@ fn as_the_month_so_far(
 ) -> Result<Vec<Usage>, Overflow> {
     let mut sums: BTreeMap<Kind<'_>, Exact> = BTreeMap::new();
     for usage in usage.iter().filter(|usage| month.contain(usage.bucket_start)) {
-        let sum = sums.entry((&usage.meter, &usage.dimensions)).or_insert(Exact::ZERO);
+        let sum = sums
+            .entry((&usage.meter, &usage.dimensions))
+            .or_insert(Exact::ZERO);
         *sum = sum.plus(usage.quantity)?;
     }
-    let known = Bounds { start: first.max(month.start), end: rest.start };
+    let known = Bounds {
+        start: first.max(month.start),
+        end: rest.start,
+    };
     let quarters_known = ((known.end.as_second() - known.start.as_second()) / BUCKET_SECONDS).max(1);
     let mut expected = Vec::new();
     for (kind, sum) in sums {
@@ -174,11 +192,26 @@ pub async fn forecast(
         return Ok(None);
     }
     let look_back = SignedDuration::from_hours(7 * 24 * (WEEKS + 4));
-    let start = now.saturating_sub(look_back).unwrap_or(month.start).min(month.start);
-    let all = store.usage(account.ledger, &Bounds { start, end: month.end }).await?;
+    let start = now
+        .saturating_sub(look_back)
+        .unwrap_or(month.start)
+        .min(month.start);
+    let all = store
+        .usage(
+            account.ledger,
+            &Bounds {
+                start,
+                end: month.end,
+            },
+        )
+        .await?;
     let mut usage: Vec<_> = all.into_iter().map(|landed| landed.usage).collect();
-    let overflow = |source| RatingError::Overflow { item: "forecast".into(), source };
-    let Some(Expected { usage: rest, basis }) = expected(&usage, month, &plan.zone, now).map_err(overflow)? else {
+    let overflow = |source| RatingError::Overflow {
+        item: "forecast".into(),
+        source,
+    };
+    let Some(Expected { usage: rest, basis }) = expected(&usage, month, &plan.zone, now).map_err(overflow)?
+    else {
         return Ok(None);
     };
     // What is there of later quarters already, as from a clock that is ahead, is not counted twice.
@@ -222,7 +255,10 @@ mod tests {
 
     /// 10 answers in each quarter of an hour, 40 on Saturdays, from `from` to `to`.
     fn steady(from: &str, to: &str, zone: &TimeZone) -> Vec<Usage> {
-        let bounds = Bounds { start: from.parse().unwrap(), end: to.parse().unwrap() };
+        let bounds = Bounds {
+            start: from.parse().unwrap(),
+            end: to.parse().unwrap(),
+        };
         let one = |at: Timestamp| Usage {
             bucket_start: at,
             meter: "interactions".into(),
@@ -237,7 +273,9 @@ mod tests {
     }
 
     fn sum(usage: &[Usage]) -> Exact {
-        usage.iter().fold(Exact::ZERO, |sum, usage| sum.plus(usage.quantity).unwrap())
+        usage
+            .iter()
+            .fold(Exact::ZERO, |sum, usage| sum.plus(usage.quantity).unwrap())
     }
 
     #[test]
@@ -312,6 +350,10 @@ mod tests {
         assert_eq!(rest.basis, Basis::Weeks(1));
         let last = rest.usage.last().unwrap();
         assert_eq!(last.bucket_start, "2026-11-30T15:45:00Z".parse().unwrap());
-        assert_eq!(last.quantity, Exact::new(10, 0), "of a Monday of October, when there was usage");
+        assert_eq!(
+            last.quantity,
+            Exact::new(10, 0),
+            "of a Monday of October, when there was usage"
+        );
     }
 }

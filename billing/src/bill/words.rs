@@ -20,8 +20,14 @@ pub fn line_title(line: &Line, locale: Locale) -> String {
         Rule::Discount { .. } => ("Discount", "折扣"),
         Rule::Minimum { .. } => ("Minimum commitment", "最低消费补足"),
         Rule::Cap { .. } => ("Cap", "封顶减免"),
-        Rule::Credit { cause: CreditCause::Availability { .. }, .. } => ("Service credit: availability", "服务抵扣：可用率"),
-        Rule::Credit { cause: CreditCause::ResponseTime { .. }, .. } => ("Service credit: response time", "服务抵扣：响应时间"),
+        Rule::Credit {
+            cause: CreditCause::Availability { .. },
+            ..
+        } => ("Service credit: availability", "服务抵扣：可用率"),
+        Rule::Credit {
+            cause: CreditCause::ResponseTime { .. },
+            ..
+        } => ("Service credit: response time", "服务抵扣：响应时间"),
     };
     match locale {
         Locale::En => english.to_owned(),

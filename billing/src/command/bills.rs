@@ -74,7 +74,9 @@ impl InvoiceArgs {
             }
         };
         match &self.output {
-            Some(path) => std::fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display())),
+            Some(path) => {
+                std::fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display()))
+            }
             None => write(&bytes),
         }
     }
@@ -101,7 +103,9 @@ impl InvoicesArgs {
                 let list: Vec<_> = documents.iter().map(Document::to_json).collect();
                 print(&format!("{:#}\n", serde_json::Value::from(list)))?;
             }
-            BillFormat::Text | BillFormat::Pdf => print(&documents.iter().map(text_of).collect::<Vec<_>>().join("\n"))?,
+            BillFormat::Text | BillFormat::Pdf => {
+                print(&documents.iter().map(text_of).collect::<Vec<_>>().join("\n"))?
+            }
         }
         if failed.is_empty() {
             Ok(())

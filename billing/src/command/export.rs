@@ -50,22 +50,32 @@ pub(super) struct KeptArgs {
 
 impl ExportArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
-        let Self { tenant, period, format } = self;
+        let Self {
+            tenant,
+            period,
+            format,
+        } = self;
         match format {
             ExportFormat::Jsonl => return interactions(&tenant, period, store).await,
             ExportFormat::Csv => {
                 let account = tenant.account(store).await?;
-                let usage = billed_usage(store, &account, period).await.map_err(|error| plain(&error))?;
+                let usage = billed_usage(store, &account, period)
+                    .await
+                    .map_err(|error| plain(&error))?;
                 write(&usage_csv(&usage)?)
             }
             ExportFormat::Focus => {
                 let account = tenant.account(store).await?;
-                let document = bill(store, &account, period, SystemClock.now()).await.map_err(|error| plain(&error))?;
+                let document = bill(store, &account, period, SystemClock.now())
+                    .await
+                    .map_err(|error| plain(&error))?;
                 write(&focus_csv(&[document]))
             }
             ExportFormat::Plan => {
                 let account = tenant.account(store).await?;
-                let version = plan_of_period(store, &account, period).await.map_err(|error| plain(&error))?;
+                let version = plan_of_period(store, &account, period)
+                    .await
+                    .map_err(|error| plain(&error))?;
                 write(format!("{:#}\n", plan_manifest(&version)?).as_bytes())
             }
         }
@@ -73,16 +83,16 @@ impl ExportArgs {
 }
 
 async fn interactions(tenant: &TenantArgs, period: Period, store: &Store) -> anyhow::Result<()> {
-        let gathered = tenant.gathered(store).await?;
-        let bounds = period.bounds(&gathered.zone)?;
-        let mut lines = store.export(gathered.ledger, &gathered.tenant, &bounds);
-        let mut out = Lines::new();
-        while let Some(event) = lines.try_next().await? {
-            if !out.write(&event)? {
-                return Ok(());
-            }
+    let gathered = tenant.gathered(store).await?;
+    let bounds = period.bounds(&gathered.zone)?;
+    let mut lines = store.export(gathered.ledger, &gathered.tenant, &bounds);
+    let mut out = Lines::new();
+    while let Some(event) = lines.try_next().await? {
+        if !out.write(&event)? {
+            return Ok(());
         }
-        out.finish()
+    }
+    out.finish()
 }
 
 impl KeptArgs {

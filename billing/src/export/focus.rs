@@ -55,7 +55,9 @@ pub fn focus_csv(documents: &[Document]) -> Vec<u8> {
     // Writing to memory does not fail.
     let _ = rows.write_record(COLUMNS);
     for document in documents {
-        for DocumentLine { line, explanation } in document.lines.iter().filter(|line| !line.line.informational) {
+        for DocumentLine { line, explanation } in
+            document.lines.iter().filter(|line| !line.line.informational)
+        {
             let cells = COLUMNS.map(|column| cell(column, document, line, explanation));
             let _ = rows.write_record(cells);
         }
@@ -67,7 +69,10 @@ fn cell(column: &str, document: &Document, line: &Line, explanation: &str) -> St
     let is_metered = matches!(line.rule, Rule::Charge { .. } | Rule::Surcharge { .. });
     let unit = unit_of(&line.rule);
     let when_metered = |text: String| if is_metered { text } else { String::new() };
-    let quantity = || line.quantity.map_or_else(|| "1".to_owned(), |quantity| quantity.to_string());
+    let quantity = || {
+        line.quantity
+            .map_or_else(|| "1".to_owned(), |quantity| quantity.to_string())
+    };
     let part = line.part.as_ref();
     match column {
         // No commitment is paid ahead, and discounts are rows of their own: all costs of a row are what it bills.
@@ -86,7 +91,9 @@ fn cell(column: &str, document: &Document, line: &Line, explanation: &str) -> St
         "ChargeFrequency" => frequency(&line.rule).to_owned(),
         "ConsumedQuantity" => when_metered(quantity()),
         "ConsumedUnit" | "SkuMeter" => when_metered(unit.to_owned()),
-        "ContractedUnitPrice" | "ListUnitPrice" => line.unit_price.map(|price| price.to_string()).unwrap_or_default(),
+        "ContractedUnitPrice" | "ListUnitPrice" => {
+            line.unit_price.map(|price| price.to_string()).unwrap_or_default()
+        }
         "InvoiceId" => document.number.clone().unwrap_or_default(),
         "InvoiceIssuerName" | "ProviderName" | "PublisherName" => ISSUER.to_owned(),
         "PricingCategory" => when_metered("Standard".to_owned()),
@@ -148,10 +155,27 @@ mod tests {
     use crate::rating::number::Exact;
 
     const MANDATORY: [&str; 21] = [
-        "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart",
-        "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargePeriodEnd", "ChargePeriodStart", "ContractedCost",
-        "EffectiveCost", "InvoiceIssuerName", "ListCost", "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName",
-        "ServiceCategory", "ServiceName",
+        "BilledCost",
+        "BillingAccountId",
+        "BillingAccountName",
+        "BillingCurrency",
+        "BillingPeriodEnd",
+        "BillingPeriodStart",
+        "ChargeCategory",
+        "ChargeClass",
+        "ChargeDescription",
+        "ChargePeriodEnd",
+        "ChargePeriodStart",
+        "ContractedCost",
+        "EffectiveCost",
+        "InvoiceIssuerName",
+        "ListCost",
+        "PricingQuantity",
+        "PricingUnit",
+        "ProviderName",
+        "PublisherName",
+        "ServiceCategory",
+        "ServiceName",
     ];
 
     #[test]
@@ -171,7 +195,11 @@ mod tests {
         };
         let total = Exact::parse_signed(&document.total);
         for column in ["BilledCost", "EffectiveCost", "ListCost", "ContractedCost"] {
-            assert_eq!(sum(column).compare(total).unwrap(), std::cmp::Ordering::Equal, "{column}");
+            assert_eq!(
+                sum(column).compare(total).unwrap(),
+                std::cmp::Ordering::Equal,
+                "{column}"
+            );
         }
         for row in &rows {
             assert_eq!(&row[place("InvoiceId")], "SPT-2026-000042");
@@ -179,8 +207,14 @@ mod tests {
             let is_priced = ["Usage", "Purchase"].contains(&&row[place("ChargeCategory")]);
             assert_eq!(is_priced, !row[place("PricingQuantity")].is_empty(), "{row:?}");
         }
-        let categories: std::collections::BTreeSet<_> = rows.iter().map(|row| row[place("ChargeCategory")].to_owned()).collect();
-        assert!(categories.contains("Usage") && categories.contains("Tax") && categories.contains("Credit"), "{categories:?}");
+        let categories: std::collections::BTreeSet<_> = rows
+            .iter()
+            .map(|row| row[place("ChargeCategory")].to_owned())
+            .collect();
+        assert!(
+            categories.contains("Usage") && categories.contains("Tax") && categories.contains("Credit"),
+            "{categories:?}"
+        );
     }
 
     impl Exact {

@@ -11,18 +11,34 @@ use crate::rating::period::Period;
 use crate::store::{Account, PlanVersion, StatementUsage, Store, StoreError};
 
 /// Usage as a period's bill counts it: what landed up to its statement once it is issued, and all that is there before.
-pub async fn billed_usage(store: &Store, account: &Account, period: Period) -> Result<Vec<StatementUsage>, BillError> {
+pub async fn billed_usage(
+    store: &Store,
+    account: &Account,
+    period: Period,
+) -> Result<Vec<StatementUsage>, BillError> {
     let plan = plan_of(store, account).await?;
     let bounds = period.bounds(&plan.plan.zone)?;
     let usage = store.usage(account.ledger, &bounds).await?;
-    let invoice = store.invoice_of_period(account.ledger, &period.to_string()).await?;
+    let invoice = store
+        .invoice_of_period(account.ledger, &period.to_string())
+        .await?;
     let closed = invoice.map_or(i64::MAX, |invoice| invoice.statement);
-    Ok(usage.into_iter().filter(|landed| landed.statement <= closed).collect())
+    Ok(usage
+        .into_iter()
+        .filter(|landed| landed.statement <= closed)
+        .collect())
 }
 
 /// The version of the plan by which a period is billed: that of its bill, or the one that stands now.
-pub async fn plan_of_period(store: &Store, account: &Account, period: Period) -> Result<PlanVersion, BillError> {
-    let Some(invoice) = store.invoice_of_period(account.ledger, &period.to_string()).await? else {
+pub async fn plan_of_period(
+    store: &Store,
+    account: &Account,
+    period: Period,
+) -> Result<PlanVersion, BillError> {
+    let Some(invoice) = store
+        .invoice_of_period(account.ledger, &period.to_string())
+        .await?
+    else {
         return Ok(plan_of(store, account).await?.version);
     };
     let plan = read(&invoice)?.plan;
@@ -43,7 +59,8 @@ pub fn plan_manifest(version: &PlanVersion) -> Result<Value, StoreError> {
 
 /// A text that a spreadsheet does not take for a formula.
 fn harmless(text: &str) -> String {
-    if text.starts_with(['=', '+', '@', '\t', '\r']) || text.starts_with('-') && text.parse::<f64>().is_err() {
+    if text.starts_with(['=', '+', '@', '\t', '\r']) || text.starts_with('-') && text.parse::<f64>().is_err()
+    {
         format!("'{text}")
     } else {
         text.to_owned()

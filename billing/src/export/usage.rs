@@ -18,9 +18,14 @@ pub fn usage_csv(usage: &[StatementUsage]) -> Result<Vec<u8>, Overflow> {
         *sum = sum.plus(usage.quantity)?;
     }
     sums.retain(|_, quantity| !quantity.is_zero());
-    let names: BTreeSet<_> = sums.keys().flat_map(|(.., dimensions)| dimensions.keys()).collect();
+    let names: BTreeSet<_> = sums
+        .keys()
+        .flat_map(|(.., dimensions)| dimensions.keys())
+        .collect();
     let mut rows = csv::Writer::from_writer(Vec::new());
-    let header = ["time", "meter", "quantity"].into_iter().chain(names.iter().map(|name| name.as_str()));
+    let header = ["time", "meter", "quantity"]
+        .into_iter()
+        .chain(names.iter().map(|name| name.as_str()));
     // Writing to memory does not fail.
     let _ = rows.write_record(header);
     for ((at, meter, dimensions), quantity) in &sums {
@@ -44,7 +49,10 @@ mod tests {
             usage: Usage {
                 bucket_start: "2026-11-01T00:15:00Z".parse().unwrap(),
                 meter: meter.into(),
-                dimensions: dimensions.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+                dimensions: dimensions
+                    .iter()
+                    .map(|(key, value)| ((*key).into(), (*value).into()))
+                    .collect(),
                 quantity: Exact::new(quantity, 1),
             },
         };

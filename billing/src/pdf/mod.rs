@@ -37,11 +37,26 @@ pub enum PdfError {
     Write(String),
 }
 
-const TITLE: Hand = Hand { size: 22.0, ink: TIDE };
-const HEAD: Hand = Hand { size: 11.5, ink: TIDE };
-const BODY: Hand = Hand { size: 10.0, ink: DARK };
-const NOTE: Hand = Hand { size: 8.5, ink: MUTED };
-const SUM: Hand = Hand { size: 13.0, ink: DARK };
+const TITLE: Hand = Hand {
+    size: 22.0,
+    ink: TIDE,
+};
+const HEAD: Hand = Hand {
+    size: 11.5,
+    ink: TIDE,
+};
+const BODY: Hand = Hand {
+    size: 10.0,
+    ink: DARK,
+};
+const NOTE: Hand = Hand {
+    size: 8.5,
+    ink: MUTED,
+};
+const SUM: Hand = Hand {
+    size: 13.0,
+    ink: DARK,
+};
 const RIGHT: f32 = WIDTH - MARGIN;
 const FULL: f32 = WIDTH - 2.0 * MARGIN;
 /// Bad times that are listed on paper; the portal has all.
@@ -71,7 +86,9 @@ pub fn invoice_pdf(document: &Document, locale: Locale) -> Result<Vec<u8>, PdfEr
         made_at: document.issued_at,
         identity: document.digest.clone().unwrap_or_else(|| document.sealed().1),
     };
-    sheet.finish(&about, &|number, count| format!("{title}   ·   {}", page_of(locale, number, count)))
+    sheet.finish(&about, &|number, count| {
+        format!("{title}   ·   {}", page_of(locale, number, count))
+    })
 }
 
 struct Page<'a> {
@@ -91,7 +108,11 @@ impl Page<'_> {
     }
 
     fn money(&self, amount: &str) -> String {
-        format!("{} {}", self.document.amount_for_people(amount), self.document.currency)
+        format!(
+            "{} {}",
+            self.document.amount_for_people(amount),
+            self.document.currency
+        )
     }
 
     fn head(&self, sheet: &mut Sheet) {
@@ -113,14 +134,23 @@ impl Page<'_> {
         let left = [
             (words.billed_to, document.legal_name.clone()),
             (words.tax_id, document.tax_id.clone()),
-            (words.tenant, format!("{} ({})", document.display_name, document.tenant)),
+            (
+                words.tenant,
+                format!("{} ({})", document.display_name, document.tenant),
+            ),
         ];
         let right = [
             (words.number, document.number.clone().unwrap_or_default()),
             (words.period, document.period.clone()),
             (words.issued, document.issued_at.map(date).unwrap_or_default()),
-            (words.due, document.due_on.map(|due| due.to_string()).unwrap_or_default()),
-            (words.plan, format!("{} ({})", document.plan.name, document.plan.generation)),
+            (
+                words.due,
+                document.due_on.map(|due| due.to_string()).unwrap_or_default(),
+            ),
+            (
+                words.plan,
+                format!("{} ({})", document.plan.name, document.plan.generation),
+            ),
             (words.times, document.time_zone.clone()),
         ];
         let (top, half) = (sheet.y(), FULL / 2.0);
@@ -133,7 +163,11 @@ impl Page<'_> {
     }
 
     fn lines(&self, sheet: &mut Sheet) {
-        sheet.aligned_right(&format!("{} ({})", self.words.amount, self.document.currency), NOTE, RIGHT);
+        sheet.aligned_right(
+            &format!("{} ({})", self.words.amount, self.document.currency),
+            NOTE,
+            RIGHT,
+        );
         sheet.paragraph(self.words.item, NOTE, MARGIN, FULL - 120.0);
         sheet.skip(3.0);
         sheet.rule();
@@ -150,7 +184,10 @@ impl Page<'_> {
     fn line(&self, sheet: &mut Sheet, DocumentLine { line, explanation }: &DocumentLine) {
         let explained = self.document.explain(line, self.locale);
         let explanation = explained.map_or_else(|| explanation.clone(), |words| words.sentence(self.locale));
-        let tier = line.tier().map(|tier| format!(" {}", tier.tier)).unwrap_or_default();
+        let tier = line
+            .tier()
+            .map(|tier| words::tier(self.locale, tier.tier))
+            .unwrap_or_default();
         let title = format!("{}{tier}", line_title(line, self.locale));
         // A line is not torn from its words.
         sheet.skip(8.0);
@@ -189,13 +226,22 @@ impl Page<'_> {
             .map(|bad| {
                 let cause = cause_in_words(bad.cause, self.locale);
                 let Words { bad_requests, .. } = self.words;
-                format!("{}: {cause} ({} {bad_requests} {})", span(bad.from, bad.to), bad.bad_requests, bad.requests)
+                format!(
+                    "{}: {cause} ({} {bad_requests} {})",
+                    span(bad.from, bad.to),
+                    bad.bad_requests,
+                    bad.requests
+                )
             })
             .collect();
         self.list(sheet, self.words.bad_times, &bad);
         let excluded = service.exclusions.iter().map(|exclusion| {
             let (reason, approver) = (&exclusion.reason, &exclusion.approver);
-            format!("{}: {reason} ({} {approver})", span(exclusion.from, exclusion.to), self.words.approved_by)
+            format!(
+                "{}: {reason} ({} {approver})",
+                span(exclusion.from, exclusion.to),
+                self.words.approved_by
+            )
         });
         self.list(sheet, self.words.excluded, &excluded.collect::<Vec<_>>());
     }
@@ -220,11 +266,21 @@ impl Page<'_> {
         let Some(digest) = &self.document.digest else {
             return;
         };
-        sheet.skip(16.0);
-        sheet.keep(70.0);
+        sheet.skip(12.0);
+        sheet.keep(40.0);
         sheet.paragraph(&format!("{}: {digest}", self.words.digest), NOTE, MARGIN, FULL);
-        if let Some(previous) = self.document.previous_digest.as_deref().filter(|digest| !digest.is_empty()) {
-            sheet.paragraph(&format!("{}: {previous}", self.words.previous_digest), NOTE, MARGIN, FULL);
+        if let Some(previous) = self
+            .document
+            .previous_digest
+            .as_deref()
+            .filter(|digest| !digest.is_empty())
+        {
+            sheet.paragraph(
+                &format!("{}: {previous}", self.words.previous_digest),
+                NOTE,
+                MARGIN,
+                FULL,
+            );
         }
         sheet.paragraph(self.words.digest_note, NOTE, MARGIN, FULL);
     }

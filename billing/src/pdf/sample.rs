@@ -28,7 +28,6 @@ pub(crate) fn document() -> Document {
 }
 
 fn rated(spec: &serde_json::Value) -> Document {
-
     let plan = RatePlan::from_json(spec).unwrap();
     let period: Period = "2026-10".parse().unwrap();
     let bounds = period.bounds(&plan.zone).unwrap();
@@ -38,12 +37,22 @@ fn rated(spec: &serde_json::Value) -> Document {
         dimensions: std::collections::BTreeMap::default(),
         quantity: Exact::new(61_500, 0),
     }];
-    let minutes = (bounds.start.as_second()..bounds.end.as_second()).step_by(60).enumerate();
+    let minutes = (bounds.start.as_second()..bounds.end.as_second())
+        .step_by(60)
+        .enumerate();
     let service = Service {
         minutes: minutes
             .map(|(position, second)| {
                 let bad = if position < 300 { 30 } else { 0 };
-                (Timestamp::from_second(second).unwrap(), MinuteCounts { good: 100, bad, fast: 100, slow: bad })
+                (
+                    Timestamp::from_second(second).unwrap(),
+                    MinuteCounts {
+                        good: 100,
+                        bad,
+                        fast: 100,
+                        slow: bad,
+                    },
+                )
             })
             .collect(),
         exclusions: vec![Exclusion {
@@ -53,20 +62,18 @@ fn rated(spec: &serde_json::Value) -> Document {
             approver: "王经理".into(),
         }],
     };
-    let rated = rate(&Account { service: Some(&service), ..Account::whole(&plan, bounds, &usage) }).unwrap();
-    let details = AccountDetails {
-        party: Party { tenant_uid: "u-1".parse().unwrap(), tenant: "acme".parse().unwrap() },
-        display_name: "安可商城".into(),
-        time_zone: "Asia/Shanghai".into(),
-        rate_plan: "standard-2026".into(),
-        legal_name: "安可商城有限公司".into(),
-        tax_id: "91310000XXXXXXXXXX".into(),
-        billing_email: "finance@acme.example".into(),
-        payment_days: 30,
-        portal_token: Digest::of(b"t"),
-        locale: Locale::ZhCn,
+    let rated = rate(&Account {
+        service: Some(&service),
+        ..Account::whole(&plan, bounds, &usage)
+    })
+    .unwrap();
+    let details = details();
+    let reference = PlanReference {
+        name: "standard-2026".into(),
+        uid: "u".into(),
+        generation: 3,
+        digest: "d".into(),
     };
-    let reference = PlanReference { name: "standard-2026".into(), uid: "u".into(), generation: 3, digest: "d".into() };
     let at = "2026-11-01T02:00:00Z".parse().unwrap();
     let mut document = Document::draft(&details, reference, &plan, period, bounds, rated, 1).issued(
         "SPT-2026-000042".into(),
@@ -76,4 +83,23 @@ fn rated(spec: &serde_json::Value) -> Document {
     );
     document.digest = Some(document.sealed().1);
     document
+}
+
+/// Who pays it.
+pub(crate) fn details() -> AccountDetails {
+    AccountDetails {
+        party: Party {
+            tenant_uid: "u-1".parse().unwrap(),
+            tenant: "acme".parse().unwrap(),
+        },
+        display_name: "安可商城".into(),
+        time_zone: "Asia/Shanghai".into(),
+        rate_plan: "standard-2026".into(),
+        legal_name: "安可商城有限公司".into(),
+        tax_id: "91310000XXXXXXXXXX".into(),
+        billing_email: "finance@acme.example".into(),
+        payment_days: 30,
+        portal_token: Digest::of(b"t"),
+        locale: Locale::ZhCn,
+    }
 }

@@ -43,8 +43,17 @@ pub(super) struct Hand {
 }
 
 enum Mark {
-    Text { x: f32, baseline: f32, hand: Hand, text: String },
-    Rule { x: f32, y: f32, width: f32 },
+    Text {
+        x: f32,
+        baseline: f32,
+        hand: Hand,
+        text: String,
+    },
+    Rule {
+        x: f32,
+        y: f32,
+        width: f32,
+    },
 }
 
 /// Pages in the making.
@@ -56,7 +65,11 @@ pub(super) struct Sheet {
 
 impl Sheet {
     pub(super) fn new(face: &'static Face) -> Self {
-        Self { face, pages: vec![Vec::new()], y: MARGIN }
+        Self {
+            face,
+            pages: vec![Vec::new()],
+            y: MARGIN,
+        }
     }
 
     /// A new page follows unless `height` is left on this one.
@@ -114,7 +127,12 @@ impl Sheet {
 
     fn text(&mut self, text: String, hand: Hand, x: f32) {
         let baseline = self.y + hand.size * 1.05;
-        self.mark(Mark::Text { x, baseline, hand, text });
+        self.mark(Mark::Text {
+            x,
+            baseline,
+            hand,
+            text,
+        });
     }
 
     fn mark(&mut self, mark: Mark) {
@@ -124,7 +142,11 @@ impl Sheet {
     }
 
     /// The file. `foot` is written on each page beside its number.
-    pub(super) fn finish(self, about: &About<'_>, foot: &dyn Fn(usize, usize) -> String) -> Result<Vec<u8>, PdfError> {
+    pub(super) fn finish(
+        self,
+        about: &About<'_>,
+        foot: &dyn Fn(usize, usize) -> String,
+    ) -> Result<Vec<u8>, PdfError> {
         let Self { face, pages, .. } = self;
         let mut document = Document::new();
         document.set_metadata(about.metadata());
@@ -136,13 +158,27 @@ impl Sheet {
             for mark in marks {
                 draw(&mut surface, face, mark);
             }
-            let hand = Hand { size: 8.0, ink: MUTED };
+            let hand = Hand {
+                size: 8.0,
+                ink: MUTED,
+            };
             let text = face.writable(&foot(position + 1, count));
-            draw(&mut surface, face, Mark::Text { x: MARGIN, baseline: HEIGHT - 30.0, hand, text });
+            draw(
+                &mut surface,
+                face,
+                Mark::Text {
+                    x: MARGIN,
+                    baseline: HEIGHT - 30.0,
+                    hand,
+                    text,
+                },
+            );
             surface.finish();
             page.finish();
         }
-        document.finish().map_err(|error| PdfError::Write(format!("{error:?}")))
+        document
+            .finish()
+            .map_err(|error| PdfError::Write(format!("{error:?}")))
     }
 }
 
@@ -183,10 +219,22 @@ fn date_time(at: Timestamp) -> DateTime {
 
 fn draw(surface: &mut Surface<'_>, face: &Face, mark: Mark) {
     match mark {
-        Mark::Text { x, baseline, hand, text } => {
+        Mark::Text {
+            x,
+            baseline,
+            hand,
+            text,
+        } => {
             surface.set_fill(Some(fill(hand.ink)));
             let glyphs = face.glyphs(&text);
-            surface.draw_glyphs(Point::from_xy(x, baseline), &glyphs, face.font(), &text, hand.size, false);
+            surface.draw_glyphs(
+                Point::from_xy(x, baseline),
+                &glyphs,
+                face.font(),
+                &text,
+                hand.size,
+                false,
+            );
         }
         Mark::Rule { x, y, width } => {
             surface.set_fill(Some(fill(HAIR)));

@@ -24,17 +24,35 @@ fn all_that_a_bill_must_say_can_be_read_from_its_pdf_in_both_languages() {
     let document = document();
     for locale in [Locale::ZhCn, Locale::En] {
         let text = text_of(&invoice_pdf(&document, locale).unwrap());
-        for needed in ["安可商城有限公司", "91310000XXXXXXXXXX", "SPT-2026-000042", "2026-12-01", "Asia/Shanghai", "王经理", "机房维护"] {
+        for needed in [
+            "安可商城有限公司",
+            "91310000XXXXXXXXXX",
+            "SPT-2026-000042",
+            "2026-12-01",
+            "Asia/Shanghai",
+            "王经理",
+            "机房维护",
+        ] {
             assert!(text.contains(needed), "{needed} is missing from {text}");
         }
         let total = document.amount_for_people(&document.total);
-        assert!(text.contains(&format!("{total} CNY")), "{total} is missing from {text}");
+        assert!(
+            text.contains(&format!("{total} CNY")),
+            "{total} is missing from {text}"
+        );
         for DocumentLine { line, .. } in &document.lines {
             let amount = document.amount_for_people(&line.amount);
-            assert!(text.contains(&amount), "{amount} of {} is missing from {text}", line.name);
+            assert!(
+                text.contains(&amount),
+                "{amount} of {} is missing from {text}",
+                line.name
+            );
         }
         let digest = document.digest.as_deref().unwrap();
-        assert!(text.replace(['\n', ' '], "").contains(digest), "the digest is missing from {text}");
+        assert!(
+            text.replace(['\n', ' '], "").contains(digest),
+            "the digest is missing from {text}"
+        );
         let (first, service) = match locale {
             Locale::ZhCn => ("第 1 页，共 ", "失败或超时的请求过多"),
             Locale::En => ("Page 1 of ", "too many requests failed"),
@@ -67,5 +85,8 @@ fn a_draft_says_that_it_is_none_to_pay_and_a_long_bill_goes_on_over_pages() {
     assert!(text.contains("It is no invoice"), "{text}");
     assert!(!text.contains("Please pay") && !text.contains("Digest"), "{text}");
     let pages = text.matches('\u{c}').count();
-    assert!(pages > 2 && text.contains(&format!("Page {pages} of {pages}")), "{pages} pages: {text}");
+    assert!(
+        pages > 2 && text.contains(&format!("Page {pages} of {pages}")),
+        "{pages} pages: {text}"
+    );
 }

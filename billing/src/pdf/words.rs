@@ -45,6 +45,14 @@ pub(super) fn payment(locale: Locale, amount: &str, due: jiff::civil::Date) -> S
     }
 }
 
+/// ", tier 2", behind a line's name.
+pub(super) fn tier(locale: Locale, tier: u32) -> String {
+    match locale {
+        Locale::En => format!(", tier {tier}"),
+        Locale::ZhCn => format!("（第 {tier} 档）"),
+    }
+}
+
 /// "Page 1 of 2".
 pub(super) fn page_of(locale: Locale, page: usize, pages: usize) -> String {
     match locale {

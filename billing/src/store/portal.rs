@@ -69,7 +69,13 @@ impl Store {
             on_readers!(self, pool => sqlx::query_as(text).bind(ledger).bind(most).fetch_all(pool).await)?;
         let entry = |(at, actor, role, action, object): AuditRow| {
             let at = instant_of(at)?;
-            Ok(AuditEntry { at, actor, role, action, object })
+            Ok(AuditEntry {
+                at,
+                actor,
+                role,
+                action,
+                object,
+            })
         };
         rows.into_iter().map(entry).collect()
     }
@@ -101,7 +107,8 @@ impl Store {
     /// Ledgers that have a setting of that name.
     pub async fn ledgers_with_setting(&self, name: &str) -> Result<Vec<LedgerId>, StoreError> {
         let text = "SELECT ledger_id FROM portal_setting WHERE name = $1 ORDER BY ledger_id";
-        let rows: Vec<(i64,)> = on_readers!(self, pool => sqlx::query_as(text).bind(name).fetch_all(pool).await)?;
+        let rows: Vec<(i64,)> =
+            on_readers!(self, pool => sqlx::query_as(text).bind(name).fetch_all(pool).await)?;
         Ok(rows.into_iter().map(|(ledger,)| ledger).collect())
     }
 
@@ -124,7 +131,13 @@ impl Store {
             on_readers!(self, pool => sqlx::query_as(text).bind(ledger).fetch_all(pool).await)?;
         let dispute = |(number, line, reason, opened_by, at)| {
             let opened_at = instant_of(at)?;
-            Ok(Dispute { number, line, reason, opened_by, opened_at })
+            Ok(Dispute {
+                number,
+                line,
+                reason,
+                opened_by,
+                opened_at,
+            })
         };
         rows.into_iter().map(dispute).collect()
     }
@@ -142,7 +155,13 @@ impl Store {
         })?;
         row.map(|(name, uid, generation, spec, digest)| {
             let digest = Digest::try_from(digest.as_slice()).map_err(|_| StoreError::unreadable("plan"))?;
-            Ok(PlanVersion { name, uid, generation, spec, digest })
+            Ok(PlanVersion {
+                name,
+                uid,
+                generation,
+                spec,
+                digest,
+            })
         })
         .transpose()
     }

@@ -35,8 +35,16 @@ impl Postgres {
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         let texts = [
-            (1, "metering and bills", include_str!("../../migrations/postgres/0001_metering_and_bills.sql")),
-            (4, "portal", include_str!("../../migrations/postgres/0004_portal.sql")),
+            (
+                1,
+                "metering and bills",
+                include_str!("../../migrations/postgres/0001_metering_and_bills.sql"),
+            ),
+            (
+                4,
+                "portal",
+                include_str!("../../migrations/postgres/0004_portal.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }

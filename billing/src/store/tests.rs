@@ -3,6 +3,7 @@
 mod bills;
 mod books;
 mod ingest;
+mod portal;
 mod support;
 
 /// Makes a test of `$suite::$name` on SQLite and one on PostgreSQL.
@@ -55,5 +56,8 @@ on_both_databases! {
     books::registering_is_idempotent_and_a_uid_keeps_its_name,
     books::a_closed_account_still_takes_usage_and_an_old_name_is_another_account,
     books::a_session_opens_until_it_lapses_or_is_closed,
+    portal::a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions_with_it,
+    portal::settings_disputes_and_audit_are_a_ledgers_own_and_the_audit_never_changes,
+    portal::a_page_of_interactions_is_the_beginning_of_the_export,
     books::migrating_twice_changes_nothing_and_an_empty_database_says_so,
 }

@@ -105,8 +105,14 @@ type TokenRow = (String, String, String, String, i64, i64, Option<i64>, Option<i
 
 impl Store {
     /// Makes a token.
-    pub async fn create_token(&self, ledger: LedgerId, token: &NewToken<'_>, now: Timestamp) -> Result<(), StoreError> {
-        let text = "INSERT INTO access_token (id, ledger_id, digest, name, role, created_by, created_at, expires_at)
+    pub async fn create_token(
+        &self,
+        ledger: LedgerId,
+        token: &NewToken<'_>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let text =
+            "INSERT INTO access_token (id, ledger_id, digest, name, role, created_by, created_at, expires_at)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
         let (now, until) = (nanosecond_of(now)?, nanosecond_of(token.expires_at)?);
         in_transaction!(self, transaction => {
@@ -119,7 +125,8 @@ impl Store {
 
     /// Revokes a ledger's token; sessions that it opened end with it. `false` if there is none that is not revoked yet.
     pub async fn revoke_token(&self, ledger: LedgerId, id: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let text = "UPDATE access_token SET revoked_at = $3 WHERE ledger_id = $1 AND id = $2 AND revoked_at IS NULL";
+        let text =
+            "UPDATE access_token SET revoked_at = $3 WHERE ledger_id = $1 AND id = $2 AND revoked_at IS NULL";
         let now = nanosecond_of(now)?;
         in_transaction!(self, transaction => {
             let done = sqlx::query(text).bind(ledger).bind(id).bind(now).execute(&mut *transaction).await?;
@@ -134,7 +141,8 @@ impl Store {
     pub async fn tokens(&self, ledger: LedgerId) -> Result<Vec<AccessToken>, StoreError> {
         let text = "SELECT id, name, role, created_by, created_at, expires_at, last_used_at, revoked_at FROM access_token
             WHERE ledger_id = $1 ORDER BY created_at DESC, id";
-        let rows: Vec<TokenRow> = on_readers!(self, pool => sqlx::query_as(text).bind(ledger).fetch_all(pool).await)?;
+        let rows: Vec<TokenRow> =
+            on_readers!(self, pool => sqlx::query_as(text).bind(ledger).fetch_all(pool).await)?;
         rows.into_iter().map(token_of).collect()
     }
 
@@ -161,7 +169,14 @@ impl Store {
             });
         }
         let role = role_of(&role)?;
-        Ok(Some((ledger, Holder { token: id, name, role })))
+        Ok(Some((
+            ledger,
+            Holder {
+                token: id,
+                name,
+                role,
+            },
+        )))
     }
 
     /// Opens a session, and forgets those that have lapsed. `token`: of the access token that opens it; empty: the account's.
@@ -174,7 +189,8 @@ impl Store {
         until: Timestamp,
     ) -> Result<(), StoreError> {
         let (now, until) = (nanosecond_of(now)?, nanosecond_of(until)?);
-        let insert = "INSERT INTO portal_session (digest, ledger_id, token_id, expires_at) VALUES ($1, $2, $3, $4)";
+        let insert =
+            "INSERT INTO portal_session (digest, ledger_id, token_id, expires_at) VALUES ($1, $2, $3, $4)";
         in_transaction!(self, transaction => {
             sqlx::query("DELETE FROM portal_session WHERE expires_at <= $1").bind(now).execute(&mut *transaction).await?;
             sqlx::query(insert).bind(&secret.as_bytes()[..]).bind(ledger).bind(token).bind(until)
@@ -185,7 +201,11 @@ impl Store {
     }
 
     /// Whose session it is, if neither it nor its token has lapsed.
-    pub async fn session(&self, secret: Digest, now: Timestamp) -> Result<Option<(LedgerId, Holder)>, StoreError> {
+    pub async fn session(
+        &self,
+        secret: Digest,
+        now: Timestamp,
+    ) -> Result<Option<(LedgerId, Holder)>, StoreError> {
         let text = "SELECT s.ledger_id, s.token_id, coalesce(t.name, ''), coalesce(t.role, 'admin')
             FROM portal_session s LEFT JOIN access_token t ON t.id = s.token_id AND t.ledger_id = s.ledger_id
             WHERE s.digest = $1 AND s.expires_at > $2
@@ -194,8 +214,17 @@ impl Store {
         let row: Option<(i64, String, String, String)> = on_readers!(self, pool => {
             sqlx::query_as(text).bind(&secret.as_bytes()[..]).bind(now).fetch_optional(pool).await
         })?;
-        row.map(|(ledger, token, name, role)| Ok((ledger, Holder { token, name, role: role_of(&role)? })))
-            .transpose()
+        row.map(|(ledger, token, name, role)| {
+            Ok((
+                ledger,
+                Holder {
+                    token,
+                    name,
+                    role: role_of(&role)?,
+                },
+            ))
+        })
+        .transpose()
     }
 
     /// Ends a session.

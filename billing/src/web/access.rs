@@ -26,9 +26,15 @@ const MAX_DAYS: i64 = 730;
 const SHOWN: i64 = 100;
 
 /// The tokens, and the audit.
-pub async fn access(State(state): State<WebState>, Query(query): Query<PortalQuery>, headers: HeaderMap) -> Page {
+pub async fn access(
+    State(state): State<WebState>,
+    Query(query): Query<PortalQuery>,
+    headers: HeaderMap,
+) -> Page {
     let visit = Visit::begin(&state, &headers, &query, PLACE, Role::Admin).await?;
-    let page = access_of(&state, &visit.caller.account).await.map_err(|error| visit.failed(error))?;
+    let page = access_of(&state, &visit.caller.account)
+        .await
+        .map_err(|error| visit.failed(error))?;
     Ok(visit.page(access_page(&visit.view, &page)))
 }
 
@@ -52,14 +58,25 @@ pub struct TokenForm {
 }
 
 /// Makes a token and shows it, this once.
-pub async fn create_token(State(state): State<WebState>, headers: HeaderMap, Form(form): Form<TokenForm>) -> Page {
+pub async fn create_token(
+    State(state): State<WebState>,
+    headers: HeaderMap,
+    Form(form): Form<TokenForm>,
+) -> Page {
     let visit = Visit::begin_change(&state, &headers, PLACE, Role::Admin).await?;
     let account = &visit.caller.account;
     let name = form.name.trim();
     let is_name = !name.is_empty() && name.chars().count() <= MAX_NAME && !name.chars().any(char::is_control);
-    let days = form.days.trim().parse::<i64>().ok().filter(|days| (1..=MAX_DAYS).contains(days));
+    let days = form
+        .days
+        .trim()
+        .parse::<i64>()
+        .ok()
+        .filter(|days| (1..=MAX_DAYS).contains(days));
     let (Some(days), Some(role), true) = (days, Role::named(&form.role), is_name) else {
-        let mut page = access_of(&state, account).await.map_err(|error| visit.failed(error))?;
+        let mut page = access_of(&state, account)
+            .await
+            .map_err(|error| visit.failed(error))?;
         page.is_wrong = true;
         return Ok(visit.page_with(StatusCode::BAD_REQUEST, access_page(&visit.view, &page)));
     };
@@ -77,9 +94,17 @@ pub async fn create_token(State(state): State<WebState>, headers: HeaderMap, For
         created_by: &visit.caller.holder.name,
         expires_at: now.saturating_add(super::bills::days(days)).unwrap_or(now),
     };
-    state.store.create_token(account.ledger, &new, now).await.map_err(|error| visit.failed(error))?;
-    visit.note(&state, "make token", &format!("{name} ({})", role.name())).await?;
-    let mut page = access_of(&state, account).await.map_err(|error| visit.failed(error))?;
+    state
+        .store
+        .create_token(account.ledger, &new, now)
+        .await
+        .map_err(|error| visit.failed(error))?;
+    visit
+        .note(&state, "make token", &format!("{name} ({})", role.name()))
+        .await?;
+    let mut page = access_of(&state, account)
+        .await
+        .map_err(|error| visit.failed(error))?;
     page.made = Some(token);
     Ok(visit.page(access_page(&visit.view, &page)))
 }
@@ -88,12 +113,20 @@ pub async fn create_token(State(state): State<WebState>, headers: HeaderMap, For
 pub async fn revoke_token(State(state): State<WebState>, Path(id): Path<String>, headers: HeaderMap) -> Page {
     let visit = Visit::begin_change(&state, &headers, PLACE, Role::Admin).await?;
     let ledger = visit.caller.account.ledger;
-    let tokens = state.store.tokens(ledger).await.map_err(|error| visit.failed(error))?;
+    let tokens = state
+        .store
+        .tokens(ledger)
+        .await
+        .map_err(|error| visit.failed(error))?;
     let Some(token) = tokens.into_iter().find(|token| token.id == id) else {
         return Err(visit.failed(not_found()));
     };
     let now = state.clock.now();
-    state.store.revoke_token(ledger, &id, now).await.map_err(|error| visit.failed(error))?;
+    state
+        .store
+        .revoke_token(ledger, &id, now)
+        .await
+        .map_err(|error| visit.failed(error))?;
     visit.note(&state, "revoke token", &token.name).await?;
     Ok(Redirect::to("/portal/access").into_response())
 }

@@ -15,8 +15,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::auth::{Caller, caller_asked_for, not_found};
 use super::bills::{Export, numbered, pdf};
 use super::{Failure, WebState};
-use crate::bill::summary::{by_day, by_meter};
 use crate::bill::forecast::Basis;
+use crate::bill::summary::{by_day, by_meter};
 use crate::bill::{BillError, bill, read, zone_of};
 use crate::locale::Locale;
 use crate::rating::period::{Bounds, Period};
@@ -181,12 +181,17 @@ pub async fn forecast(
         };
         json!({"total": forecast.total, "currency": forecast.currency, "basis": basis, "quantities": forecast.quantities})
     });
-    Ok(Json(json!({"tenant": tenant, "period": period.to_string(), "forecast": forecast})))
+    Ok(Json(
+        json!({"tenant": tenant, "period": period.to_string(), "forecast": forecast}),
+    ))
 }
 
 async fn note(state: &WebState, caller: &Caller, action: &str, object: &str) -> Result<(), StoreError> {
     let Caller { account, holder } = caller;
-    state.store.note(account.ledger, holder, action, object, state.clock.now()).await
+    state
+        .store
+        .note(account.ledger, holder, action, object, state.clock.now())
+        .await
 }
 
 /// Money so far: the draft of a period, or its bill if it was issued.
@@ -243,5 +248,9 @@ pub(super) fn lines(state: WebState, account: Account, bounds: Bounds) -> Respon
         }
     });
     let body = Body::from_stream(ReceiverStream::new(received));
-    ([(header::CONTENT_TYPE, "application/x-ndjson; charset=utf-8")], body).into_response()
+    (
+        [(header::CONTENT_TYPE, "application/x-ndjson; charset=utf-8")],
+        body,
+    )
+        .into_response()
 }

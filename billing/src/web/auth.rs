@@ -80,7 +80,10 @@ pub(super) async fn caller_of_token(state: &WebState, token: &str) -> Result<Opt
 }
 
 /// Who the session belongs to that the request's cookie names.
-pub(super) async fn caller_of_session(state: &WebState, headers: &HeaderMap) -> Result<Option<Caller>, StoreError> {
+pub(super) async fn caller_of_session(
+    state: &WebState,
+    headers: &HeaderMap,
+) -> Result<Option<Caller>, StoreError> {
     let Some(secret) = session_secret(headers) else {
         return Ok(None);
     };
@@ -88,7 +91,10 @@ pub(super) async fn caller_of_session(state: &WebState, headers: &HeaderMap) -> 
     caller_of(state, found).await
 }
 
-async fn caller_of(state: &WebState, found: Option<(LedgerId, Holder)>) -> Result<Option<Caller>, StoreError> {
+async fn caller_of(
+    state: &WebState,
+    found: Option<(LedgerId, Holder)>,
+) -> Result<Option<Caller>, StoreError> {
     let Some((ledger, holder)) = found else {
         return Ok(None);
     };

@@ -10,10 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::auth::not_found;
+use super::pages::Tab;
 use super::pages::disputes::disputes_page;
 use super::pages::interactions::{InteractionsPage, interactions_page};
 use super::pages::invoice::{InvoicePage, invoice_page};
-use super::pages::Tab;
 use super::portal::period_of;
 use super::visit::{Page, PortalQuery, Visit};
 use super::{Failure, WebState};
@@ -42,19 +42,30 @@ pub async fn invoice(
     Query(query): Query<PortalQuery>,
     headers: HeaderMap,
 ) -> Page {
-    let (number, is_pdf) = number.strip_suffix(".pdf").map_or((number.as_str(), false), |number| (number, true));
+    let (number, is_pdf) = number
+        .strip_suffix(".pdf")
+        .map_or((number.as_str(), false), |number| (number, true));
     let visit = Visit::begin(&state, &headers, &query, ("", Tab::Overview), Role::Viewer).await?;
     let account = &visit.caller.account;
-    let document = numbered(&state.store, account, number).await.map_err(|error| visit.failed(error))?;
+    let document = numbered(&state.store, account, number)
+        .await
+        .map_err(|error| visit.failed(error))?;
     if is_pdf {
         visit.note(&state, "export bill", number).await?;
         let bytes = invoice_pdf(&document, visit.view.locale).map_err(|error| visit.failed(error))?;
         return Ok(pdf(bytes, number));
     }
-    let disputes = state.store.disputes(account.ledger).await.map_err(|error| visit.failed(error))?;
+    let disputes = state
+        .store
+        .disputes(account.ledger)
+        .await
+        .map_err(|error| visit.failed(error))?;
     let page = InvoicePage {
         document: &document,
-        disputes: disputes.into_iter().filter(|dispute| dispute.number == number).collect(),
+        disputes: disputes
+            .into_iter()
+            .filter(|dispute| dispute.number == number)
+            .collect(),
         may_dispute: visit.caller.holder.role >= Role::Finance,
     };
     Ok(visit.page(invoice_page(&visit.view, &page, None)))
@@ -62,7 +73,10 @@ pub async fn invoice(
 
 /// An account's bill of that number.
 pub(super) async fn numbered(store: &Store, account: &Account, number: &str) -> Result<Document, Failure> {
-    let stored = store.invoice_numbered(account.ledger, number).await?.ok_or_else(not_found)?;
+    let stored = store
+        .invoice_numbered(account.ledger, number)
+        .await?
+        .ok_or_else(not_found)?;
     Ok(read(&stored)?)
 }
 
@@ -115,7 +129,10 @@ impl Export {
         Ok(match self {
             Self::Usage => {
                 let usage = billed_usage(store, account, period).await?;
-                (file(usage_csv(&usage).map_err(StoreError::from)?, csv, "usage.csv"), "export usage")
+                (
+                    file(usage_csv(&usage).map_err(StoreError::from)?, csv, "usage.csv"),
+                    "export usage",
+                )
             }
             Self::Focus => {
                 let document = bill(store, account, period, state.clock.now()).await?;
@@ -124,12 +141,18 @@ impl Export {
             Self::Plan => {
                 let version = plan_of_period(store, account, period).await?;
                 let text = format!("{:#}\n", plan_manifest(&version)?);
-                (file(text.into_bytes(), "application/json", "plan.json"), "export plan")
+                (
+                    file(text.into_bytes(), "application/json", "plan.json"),
+                    "export plan",
+                )
             }
             Self::Bill => {
                 let document = bill(store, account, period, state.clock.now()).await?;
                 let text = format!("{:#}\n", document.to_json());
-                (file(text.into_bytes(), "application/json", "bill.json"), "export bill")
+                (
+                    file(text.into_bytes(), "application/json", "bill.json"),
+                    "export bill",
+                )
             }
         })
     }
@@ -144,20 +167,32 @@ pub async fn export(
 ) -> Page {
     let visit = Visit::begin(&state, &headers, &query, ("", Tab::Overview), Role::Viewer).await?;
     let account = &visit.caller.account;
-    let zone = zone_of(&state.store, account).await.map_err(|error| visit.failed(error))?;
+    let zone = zone_of(&state.store, account)
+        .await
+        .map_err(|error| visit.failed(error))?;
     let period = period_of(&state, &query, &zone).map_err(|error| visit.failed(error))?;
     if name == "interactions.jsonl" {
-        visit.note(&state, "export interactions", &period.to_string()).await?;
-        let bounds = period.bounds(&zone).map_err(|error| visit.failed(crate::bill::BillError::Period(error)))?;
+        visit
+            .note(&state, "export interactions", &period.to_string())
+            .await?;
+        let bounds = period
+            .bounds(&zone)
+            .map_err(|error| visit.failed(crate::bill::BillError::Period(error)))?;
         let mut response = super::api::lines(state, account.clone(), bounds);
-        let name = format!("attachment; filename=\"{}-{period}-interactions.jsonl\"", account.details.party.tenant);
+        let name = format!(
+            "attachment; filename=\"{}-{period}-interactions.jsonl\"",
+            account.details.party.tenant
+        );
         if let Ok(value) = HeaderValue::try_from(name) {
             response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
         }
         return Ok(response);
     }
     let export = Export::named(&name).ok_or_else(|| visit.failed(not_found()))?;
-    let (response, action) = export.of(&state, account, period).await.map_err(|error| visit.failed(error))?;
+    let (response, action) = export
+        .of(&state, account, period)
+        .await
+        .map_err(|error| visit.failed(error))?;
     visit.note(&state, action, &period.to_string()).await?;
     Ok(response)
 }
@@ -171,8 +206,12 @@ pub async fn interactions(
     let place = ("/portal/interactions", Tab::Overview);
     let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
     let account = &visit.caller.account;
-    let page = interactions_of(&state, account, &query).await.map_err(|error| visit.failed(error))?;
-    visit.note(&state, "read interactions", &page.period.to_string()).await?;
+    let page = interactions_of(&state, account, &query)
+        .await
+        .map_err(|error| visit.failed(error))?;
+    visit
+        .note(&state, "read interactions", &page.period.to_string())
+        .await?;
     Ok(visit.page(interactions_page(&visit.view, &page)))
 }
 
@@ -194,9 +233,19 @@ async fn interactions_of(
         }
     };
     let cursor = query.after.as_deref().map(Cursor::parse);
-    let cursor = cursor.map(|cursor| cursor.ok_or_else(|| super::portal::invalid("after"))).transpose()?;
+    let cursor = cursor
+        .map(|cursor| cursor.ok_or_else(|| super::portal::invalid("after")))
+        .transpose()?;
     let tenant = account.details.party.tenant.as_str();
-    let (events, next) = page_of(&state.store, account, tenant, bounds, cursor.unwrap_or_default(), &narrowing).await?;
+    let (events, next) = page_of(
+        &state.store,
+        account,
+        tenant,
+        bounds,
+        cursor.unwrap_or_default(),
+        &narrowing,
+    )
+    .await?;
     Ok(InteractionsPage {
         period,
         zone,
@@ -210,16 +259,27 @@ async fn interactions_of(
 /// Which interactions a line prices.
 enum Narrowing {
     All,
-    Line { line: Line, plan: Box<RatePlan>, zone: TimeZone },
+    Line {
+        line: Line,
+        plan: Box<RatePlan>,
+        zone: TimeZone,
+    },
 }
 
 impl Narrowing {
     async fn of(store: &Store, account: &Account, period: Period, line: &Line) -> Result<Self, Failure> {
         let version = plan_of_period(store, account, period).await?;
         let plan = RatePlan::parse(&version.spec);
-        let plan = plan.map_err(|source| crate::bill::BillError::Plan { plan: version.name, source })?;
+        let plan = plan.map_err(|source| crate::bill::BillError::Plan {
+            plan: version.name,
+            source,
+        })?;
         let zone = zone_named(&plan.zone_name).unwrap_or(TimeZone::UTC);
-        Ok(Self::Line { line: line.clone(), plan: Box::new(plan), zone })
+        Ok(Self::Line {
+            line: line.clone(),
+            plan: Box::new(plan),
+            zone,
+        })
     }
 
     fn admits(&self, event: &ExportedEvent) -> bool {
@@ -229,7 +289,10 @@ impl Narrowing {
         match &line.rule {
             Rule::Charge { meter, filter, .. } => event.meter == *meter && filter.admits(&event.dimensions),
             Rule::Surcharge { meter, filter, .. } => {
-                let surcharge = plan.surcharges.iter().find(|surcharge| surcharge.name == line.name);
+                let surcharge = plan
+                    .surcharges
+                    .iter()
+                    .find(|surcharge| surcharge.name == line.name);
                 event.meter == *meter
                     && filter.admits(&event.dimensions)
                     && surcharge.is_some_and(|surcharge| surcharge.applies(zone.to_datetime(event.time)))
@@ -256,14 +319,26 @@ impl Cursor {
 
     /// Behind `event`.
     fn behind(self, event: &ExportedEvent) -> Self {
-        let passed = if self.at == Some(event.time) { self.passed + 1 } else { 1 };
-        Self { at: Some(event.time), passed }
+        let passed = if self.at == Some(event.time) {
+            self.passed + 1
+        } else {
+            1
+        };
+        Self {
+            at: Some(event.time),
+            passed,
+        }
     }
 }
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.at.map_or(0, Timestamp::as_nanosecond), self.passed)
+        write!(
+            f,
+            "{}-{}",
+            self.at.map_or(0, Timestamp::as_nanosecond),
+            self.passed
+        )
     }
 }
 
@@ -277,7 +352,10 @@ async fn page_of(
     narrowing: &Narrowing,
 ) -> Result<(Vec<ExportedEvent>, Option<Cursor>), StoreError> {
     let start = cursor.at.unwrap_or(bounds.start).max(bounds.start);
-    let rest = Bounds { start, end: bounds.end };
+    let rest = Bounds {
+        start,
+        end: bounds.end,
+    };
     let most = LOOKED_THROUGH.saturating_add(i64::try_from(cursor.passed).unwrap_or(i64::MAX));
     let mut events = store.export_at_most(account.ledger, tenant, &rest, most);
     let (mut page, mut at, mut seen, mut to_pass) = (Vec::new(), cursor, 0_i64, cursor.passed);
@@ -314,11 +392,17 @@ pub async fn dispute(
 ) -> Page {
     let visit = Visit::begin_change(&state, &headers, ("", Tab::Overview), Role::Finance).await?;
     let account = &visit.caller.account;
-    let document = numbered(&state.store, account, &number).await.map_err(|error| visit.failed(error))?;
+    let document = numbered(&state.store, account, &number)
+        .await
+        .map_err(|error| visit.failed(error))?;
     let reason = form.reason.trim();
     let is_line = form.line.is_empty() || document.lines.iter().any(|line| line.line.name == form.line);
     if reason.is_empty() || reason.chars().count() > MAX_REASON || !is_line {
-        let page = InvoicePage { document: &document, disputes: Vec::new(), may_dispute: true };
+        let page = InvoicePage {
+            document: &document,
+            disputes: Vec::new(),
+            may_dispute: true,
+        };
         let page = invoice_page(&visit.view, &page, Some(&form.reason));
         return Ok(visit.page_with(StatusCode::BAD_REQUEST, page));
     }
@@ -329,25 +413,43 @@ pub async fn dispute(
         opened_by: visit.caller.holder.name.clone(),
         opened_at: state.clock.now(),
     };
-    state.store.open_dispute(account.ledger, &dispute).await.map_err(|error| visit.failed(error))?;
+    state
+        .store
+        .open_dispute(account.ledger, &dispute)
+        .await
+        .map_err(|error| visit.failed(error))?;
     visit.note(&state, "open dispute", &number).await?;
     Ok(Redirect::to("/portal/disputes").into_response())
 }
 
 /// All disputes.
-pub async fn disputes(State(state): State<WebState>, Query(query): Query<PortalQuery>, headers: HeaderMap) -> Page {
+pub async fn disputes(
+    State(state): State<WebState>,
+    Query(query): Query<PortalQuery>,
+    headers: HeaderMap,
+) -> Page {
     let place = ("/portal/disputes", Tab::Disputes);
     let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
     let account = &visit.caller.account;
-    let zone = zone_of(&state.store, account).await.map_err(|error| visit.failed(error))?;
-    let disputes = state.store.disputes(account.ledger).await.map_err(|error| visit.failed(error))?;
+    let zone = zone_of(&state.store, account)
+        .await
+        .map_err(|error| visit.failed(error))?;
+    let disputes = state
+        .store
+        .disputes(account.ledger)
+        .await
+        .map_err(|error| visit.failed(error))?;
     Ok(visit.page(disputes_page(&visit.view, &zone, &disputes)))
 }
 
 /// What an interaction's conversation is shown as: enough to tell two apart, not enough to find a person by.
 pub(super) fn masked(conversation: &str) -> String {
     let shown: String = conversation.chars().take(6).collect();
-    if conversation.chars().count() > 6 { format!("{shown}…") } else { shown }
+    if conversation.chars().count() > 6 {
+        format!("{shown}…")
+    } else {
+        shown
+    }
 }
 
 /// A span of time that bounds a look-back.

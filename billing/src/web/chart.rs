@@ -60,7 +60,11 @@ fn one(bar: &Bar, position: usize, most: i128) -> Markup {
     let left = position * (BAR_WIDTH + GAP) + GAP / 2;
     let mut top = HEIGHT;
     let mut rectangles = Vec::new();
-    let classed = bar.parts.iter().zip(PART_CLASSES).chain([(&bar.expected, EXPECTED_CLASS)]);
+    let classed = bar
+        .parts
+        .iter()
+        .zip(PART_CLASSES)
+        .chain([(&bar.expected, EXPECTED_CLASS)]);
     for (part, class) in classed {
         let nanos = drawn(part);
         // At least one unit, so that a little is not shown as nothing.
@@ -108,8 +112,14 @@ mod tests {
         assert!(svg.contains(r#"y="159" width="20" height="1""#), "{svg}");
         assert_eq!(svg.matches("part-1").count(), 2, "zero and less draw nothing");
         assert!(svg.contains("a &lt; b"), "labels are escaped");
-        let half = Bar { expected: Exact::new(50_000, 0), ..bar([50_000, 0]) };
+        let half = Bar {
+            expected: Exact::new(50_000, 0),
+            ..bar([50_000, 0])
+        };
         let svg = chart("usage", &[half]).into_string();
-        assert!(svg.contains(r#"class="expected" x="2" y="0" width="20" height="80""#), "{svg}");
+        assert!(
+            svg.contains(r#"class="expected" x="2" y="0" width="20" height="80""#),
+            "{svg}"
+        );
     }
 }

@@ -48,7 +48,13 @@ pub(super) struct Limiter(Arc<Mutex<HashMap<Digest, Timestamp>>>);
 
 impl Limiter {
     /// Takes `cost` of an allowance, or says how long to wait until there is as much.
-    fn take(&self, key: Digest, allowance: Allowance, cost: i32, now: Timestamp) -> Result<(), SignedDuration> {
+    fn take(
+        &self,
+        key: Digest,
+        allowance: Allowance,
+        cost: i32,
+        now: Timestamp,
+    ) -> Result<(), SignedDuration> {
         let mut full_at = self.0.lock();
         if full_at.len() >= KEPT && !full_at.contains_key(&key) {
             forget(&mut full_at, now);
@@ -110,11 +116,16 @@ fn address_of(request: &Request) -> String {
 }
 
 fn secret_of(headers: &HeaderMap) -> Option<Digest> {
-    bearer(headers).map(|token| Digest::of(token.as_bytes())).or_else(|| session_secret(headers))
+    bearer(headers)
+        .map(|token| Digest::of(token.as_bytes()))
+        .or_else(|| session_secret(headers))
 }
 
 fn refused(headers: &HeaderMap, path: &str, wait: SignedDuration) -> Response {
-    let error = ApiError::new(Reason::TooManyRequests, "too many requests; come back after the seconds of Retry-After");
+    let error = ApiError::new(
+        Reason::TooManyRequests,
+        "too many requests; come back after the seconds of Retry-After",
+    );
     let mut response = if path.starts_with("/api/") {
         Failure(error).into_response()
     } else {
@@ -148,9 +159,16 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(limiter.take(one, SMALL, 1, at(0)), Ok(()));
         }
-        assert_eq!(limiter.take(one, SMALL, 1, at(4)), Err(SignedDuration::from_secs(6)));
+        assert_eq!(
+            limiter.take(one, SMALL, 1, at(4)),
+            Err(SignedDuration::from_secs(6))
+        );
         assert_eq!(limiter.take(other, SMALL, 3, at(4)), Ok(()));
-        assert_eq!(limiter.take(one, SMALL, 1, at(10)), Ok(()), "who waits as told is let through");
+        assert_eq!(
+            limiter.take(one, SMALL, 1, at(10)),
+            Ok(()),
+            "who waits as told is let through"
+        );
         assert!(limiter.take(one, SMALL, 1, at(10)).is_err());
     }
 

@@ -89,7 +89,10 @@ pub fn router(state: WebState) -> Router {
         .route("/assets/style.css", get(style))
         .route("/assets/live.js", get(portal::script))
         .fallback(async || Failure(ApiError::new(Reason::NotFound, "there is nothing here")))
-        .layer(axum::middleware::from_fn_with_state(state.clone(), limit::limited))
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            limit::limited,
+        ))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(fixed(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -107,7 +110,10 @@ fn rest() -> Router<WebState> {
         .route("/api/v1/tenants/{tenant}/usage", get(api::usage))
         .route("/api/v1/tenants/{tenant}/invoices", get(api::invoices))
         .route("/api/v1/tenants/{tenant}/invoices/{number}", get(api::invoice))
-        .route("/api/v1/tenants/{tenant}/invoices/{number}/pdf", get(api::invoice_pdf))
+        .route(
+            "/api/v1/tenants/{tenant}/invoices/{number}/pdf",
+            get(api::invoice_pdf),
+        )
         .route("/api/v1/tenants/{tenant}/preview", get(api::preview))
         .route("/api/v1/tenants/{tenant}/forecast", get(api::forecast))
         .route("/api/v1/tenants/{tenant}/interactions", get(api::interactions))

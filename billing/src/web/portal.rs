@@ -107,7 +107,11 @@ pub(super) fn period_of(
     Ok(period.map_err(BillError::Period)?)
 }
 
-async fn overview_of(state: &WebState, account: Account, query: &PortalQuery) -> Result<OverviewPage, Failure> {
+async fn overview_of(
+    state: &WebState,
+    account: Account,
+    query: &PortalQuery,
+) -> Result<OverviewPage, Failure> {
     let (store, now) = (&state.store, state.clock.now());
     let zone = zone_of(store, &account).await?;
     let period = period_of(state, query, &zone)?;
@@ -124,7 +128,9 @@ async fn overview_of(state: &WebState, account: Account, query: &PortalQuery) ->
     };
     let bills = store.invoices(account.ledger).await?;
     let bills = bills.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let invoice = store.invoice_of_period(account.ledger, &period.to_string()).await?;
+    let invoice = store
+        .invoice_of_period(account.ledger, &period.to_string())
+        .await?;
     let closed = invoice.map(|invoice| invoice.statement);
     let forecast = match (&document, closed) {
         (Ok(_), None) => forecast(store, &account, period, now).await?,
@@ -160,7 +166,10 @@ async fn overview_of(state: &WebState, account: Account, query: &PortalQuery) ->
 }
 
 fn landed(usage: &[Usage]) -> Vec<StatementUsage> {
-    let landed = |usage: &Usage| StatementUsage { statement: 0, usage: usage.clone() };
+    let landed = |usage: &Usage| StatementUsage {
+        statement: 0,
+        usage: usage.clone(),
+    };
     usage.iter().map(landed).collect()
 }
 

@@ -1,5 +1,8 @@
 //! REST and portal over a store of its own, one request after the other.
 
+mod access;
+mod pages;
+
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -20,11 +23,13 @@ use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::Party;
 use crate::store::{AccountDetails, PlanVersion};
 
-struct Counted;
+/// Each secret is another.
+#[derive(Default)]
+struct Counted(std::sync::atomic::AtomicU8);
 
 impl Secrets for Counted {
     fn next(&self) -> Result<[u8; 32], ApiError> {
-        Ok([5; 32])
+        Ok([self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed); 32])
     }
 }
 
@@ -67,7 +72,7 @@ async fn bench() -> Bench {
     let state = WebState::new(
         store.clone(),
         Arc::new(ManualClock::new(now())),
-        Arc::new(Counted),
+        Arc::new(Counted::default()),
     );
     Bench {
         routes: router(state),
@@ -132,7 +137,7 @@ impl Bench {
         (
             parts.status,
             parts.headers,
-            String::from_utf8(bytes.to_vec()).unwrap(),
+            String::from_utf8_lossy(&bytes).into_owned(),
         )
     }
 
@@ -179,8 +184,14 @@ impl Bench {
     }
 }
 
-const ROUTES: [&str; 5] = [
+const ROUTES: [&str; 11] = [
     "usage",
+    "forecast",
+    "invoices/SPT-2026-000001/pdf",
+    "exports/usage.csv",
+    "exports/focus.csv",
+    "exports/plan.json",
+    "exports/bill.json",
     "invoices",
     "invoices/SPT-2026-000001",
     "preview",
@@ -407,11 +418,17 @@ async fn no_page_loads_anything_from_elsewhere_or_runs_a_script_but_our_own() {
             "{policy}"
         );
         assert_eq!(headers["cache-control"], "no-store", "{path}");
-        for forbidden in ["http://", "https://", "style=", "onclick", "onsubmit", "<iframe", "<img"] {
+        for forbidden in [
+            "http://", "https://", "style=", "onclick", "onsubmit", "<iframe", "<img",
+        ] {
             assert!(!page.contains(forbidden), "{path} contains {forbidden}");
         }
         let own = r#"<script src="/assets/live.js" defer></script>"#;
-        assert_eq!(page.matches("<script").count(), page.matches(own).count(), "{path}");
+        assert_eq!(
+            page.matches("<script").count(),
+            page.matches(own).count(),
+            "{path}"
+        );
     }
     let (_, headers, script) = bench.get("/assets/live.js", &[]).await;
     assert_eq!(headers["content-type"], "text/javascript; charset=utf-8");

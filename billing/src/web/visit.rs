@@ -6,9 +6,7 @@ use jiff::civil::Date;
 use serde::Deserialize;
 use springtide_proto::error::{ApiError, Reason};
 
-use super::auth::{
-    Caller, LANGUAGE_COOKIE, caller_of_session, cookie, cookie_value, require_own_form,
-};
+use super::auth::{Caller, LANGUAGE_COOKIE, caller_of_session, cookie, cookie_value, require_own_form};
 use super::pages::{Tab, View, message_page};
 use super::texts::texts;
 use super::{Failure, WebState};
@@ -91,14 +89,25 @@ impl Visit {
     /// Notes what this visit reads or changes.
     pub(super) async fn note(&self, state: &WebState, action: &str, object: &str) -> Result<(), Response> {
         let Caller { account, holder } = &self.caller;
-        let noted = state.store.note(account.ledger, holder, action, object, state.clock.now()).await;
+        let noted = state
+            .store
+            .note(account.ledger, holder, action, object, state.clock.now())
+            .await;
         noted.map_err(|error| self.failed(error))
     }
 }
 
 /// A page before anybody is signed in.
-pub(super) fn respond(headers: &HeaderMap, query: &PortalQuery, status: StatusCode, page: maud::Markup) -> Response {
-    with_cookie((status, page).into_response(), language_cookie(headers, query).as_deref())
+pub(super) fn respond(
+    headers: &HeaderMap,
+    query: &PortalQuery,
+    status: StatusCode,
+    page: maud::Markup,
+) -> Response {
+    with_cookie(
+        (status, page).into_response(),
+        language_cookie(headers, query).as_deref(),
+    )
 }
 
 fn with_cookie(mut response: Response, cookie: Option<&str>) -> Response {
@@ -127,7 +136,10 @@ pub(super) fn view(headers: &HeaderMap, query: &PortalQuery, path: &str) -> View
             .and_then(Locale::negotiate)
     };
     // Only what was understood is written into links.
-    let period = query.period.as_deref().and_then(|text| text.parse::<Period>().ok());
+    let period = query
+        .period
+        .as_deref()
+        .and_then(|text| text.parse::<Period>().ok());
     let day = query.day.as_deref().and_then(|text| text.parse::<Date>().ok());
     let parts = [
         period.map(|period| format!("period={period}")),

@@ -54,7 +54,10 @@ fn role_name(texts: &Texts, role: Role) -> &'static str {
 
 /// The role in a word.
 fn short_role(texts: &Texts, role: Role) -> &'static str {
-    role_name(texts, role).split([':', '：']).next().unwrap_or_default()
+    role_name(texts, role)
+        .split([':', '：'])
+        .next()
+        .unwrap_or_default()
 }
 
 fn local(page: &AccessPage, at: Timestamp) -> String {

@@ -94,7 +94,14 @@ fn form(view: &View, page: &BudgetPage, currency: Currency) -> Markup {
     let texts = texts(view.locale);
     let thresholds = page.budget.as_ref().map_or_else(
         || "50, 80, 100".to_owned(),
-        |budget| budget.thresholds.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
+        |budget| {
+            budget
+                .thresholds
+                .iter()
+                .map(u32::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        },
     );
     html! {
         section.card {

@@ -112,7 +112,9 @@ fn forecast(view: &View, page: &OverviewPage) -> Markup {
 
 /// A quantity that is only expected has no digits after the point.
 fn whole(quantity: Exact) -> String {
-    quantity.rounded(0).map_or_else(|_| quantity.grouped(0), |whole| Exact::new(whole, 0).grouped(0))
+    quantity
+        .rounded(0)
+        .map_or_else(|_| quantity.grouped(0), |whole| Exact::new(whole, 0).grouped(0))
 }
 
 fn exports(view: &View, page: &OverviewPage) -> Markup {
@@ -218,7 +220,9 @@ fn figure(view: &View, page: &OverviewPage) -> Markup {
     let quantity = |slot: &Slot, meter: &str| slot.quantities.get(meter).copied().unwrap_or(Exact::ZERO);
     let expected_of = |slot: &Slot| {
         let expected = page.expected.iter().find(|expected| expected.start == slot.start);
-        let parts = drawn.iter().map(|meter| expected.map_or(Exact::ZERO, |slot| quantity(slot, meter)));
+        let parts = drawn
+            .iter()
+            .map(|meter| expected.map_or(Exact::ZERO, |slot| quantity(slot, meter)));
         parts.fold(Exact::ZERO, |sum, part| sum.plus(part).unwrap_or(sum))
     };
     let bar = |slot: &Slot| {

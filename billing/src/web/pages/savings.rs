@@ -7,8 +7,8 @@ use super::{View, layout};
 use crate::rating::currency::Currency;
 use crate::rating::number::{Exact, Overflow};
 use crate::rating::period::Period;
-use crate::web::Failure;
 use crate::store::StoreError;
+use crate::web::Failure;
 
 /// One month.
 pub(in crate::web) struct SavingsMonth {
@@ -35,8 +35,10 @@ impl SavingsMonth {
             Ok::<_, Overflow>((people, people.minus(bots)?))
         };
         let digits = currency.exponent() + 2;
-        let each = (!answers.is_zero() && !answers.is_negative())
-            .then(|| bots.quotient_rounded(answers, digits).map(|each| Exact::new(each, digits)));
+        let each = (!answers.is_zero() && !answers.is_negative()).then(|| {
+            bots.quotient_rounded(answers, digits)
+                .map(|each| Exact::new(each, digits))
+        });
         Ok(Self {
             period,
             answers,
@@ -80,7 +82,8 @@ pub(in crate::web) fn savings_page(view: &View, page: &SavingsPage, is_wrong: bo
 
 fn money(amount: Exact, currency: Currency) -> String {
     let text = amount.grouped(currency.decimals());
-    text.strip_prefix('-').map_or_else(|| text.clone(), |digits| format!("−{digits}"))
+    text.strip_prefix('-')
+        .map_or_else(|| text.clone(), |digits| format!("−{digits}"))
 }
 
 fn newest(view: &View, month: &SavingsMonth, currency: Currency) -> Markup {

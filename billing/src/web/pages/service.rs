@@ -1,8 +1,8 @@
 //! The service level of a month: its availability, and a calendar whose days lead to what was bad.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::super::texts::texts;
@@ -75,9 +75,14 @@ fn grouped(count: u64) -> String {
 
 fn calendar(view: &View, page: &ServicePage, month: &ServiceMonth) -> Markup {
     let texts = texts(view.locale);
-    let blanks = month.days.first().map_or(0, |day| day.date.weekday().to_monday_zero_offset());
-    let cells: Vec<Option<&ServiceDay>> =
-        (0..blanks).map(|_| None).chain(month.days.iter().map(Some)).collect();
+    let blanks = month
+        .days
+        .first()
+        .map_or(0, |day| day.date.weekday().to_monday_zero_offset());
+    let cells: Vec<Option<&ServiceDay>> = (0..blanks)
+        .map(|_| None)
+        .chain(month.days.iter().map(Some))
+        .collect();
     let days: [&str; 7] = match view.locale {
         Locale::En => ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
         Locale::ZhCn => ["一", "二", "三", "四", "五", "六", "日"],
@@ -147,13 +152,25 @@ fn one_day(view: &View, page: &ServicePage, day: &ServiceDay, objective: Option<
 /// "100" for "100.000", "99.65" for "99.652": as much as fits.
 fn short(percent: &str) -> String {
     let cut: String = percent.chars().take(5).collect();
-    if percent.starts_with("100") { "100".to_owned() } else { cut }
+    if percent.starts_with("100") {
+        "100".to_owned()
+    } else {
+        cut
+    }
 }
 
 fn details(view: &View, page: &ServicePage, outcome: &ServiceOutcome, month: &ServiceMonth) -> Markup {
     let texts = texts(view.locale);
-    let day = page.day.and_then(|day| month.days.iter().find(|known| known.date == day));
-    let all_bad = || outcome.slices.as_ref().map(|slices| slices.bad.clone()).unwrap_or_default();
+    let day = page
+        .day
+        .and_then(|day| month.days.iter().find(|known| known.date == day));
+    let all_bad = || {
+        outcome
+            .slices
+            .as_ref()
+            .map(|slices| slices.bad.clone())
+            .unwrap_or_default()
+    };
     let (bad, exclusions) = match day {
         Some(day) => (day.bad_times.clone(), day.exclusions.clone()),
         None => (all_bad(), outcome.exclusions.clone()),
