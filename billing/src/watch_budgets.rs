@@ -13,7 +13,7 @@ use crate::rating::number::Exact;
 use crate::rating::period::Period;
 use crate::store::{Store, with_causes};
 
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Looks at all budgets again and again, until the program ends.
 pub async fn watch_budgets(
@@ -60,7 +60,7 @@ async fn look(store: &Store, clock: &dyn Clock, metrics: &Metrics) -> Result<(),
             }
             Err(error @ BillError::Store(_)) => return Err(error),
             Err(error) => {
-                tracing::warn!(%tenant, error = %with_causes(&error), "a budget could not be looked at")
+                tracing::warn!(%tenant, error = %with_causes(&error), "a budget could not be looked at");
             }
         }
     }

@@ -96,7 +96,7 @@ async fn take(store: &Store, from: u32, to: u32) {
 
 fn record(number: u32) -> Record {
     let second = at("2026-10-31T16:00:00Z").as_second() + i64::from(number) * 641;
-    let (meter, quantity) = if number % 11 == 0 {
+    let (meter, quantity) = if number.is_multiple_of(11) {
         ("handoffs", "1")
     } else {
         ("interactions", ["1", "2.5", "0.125"][number as usize % 3])
@@ -105,7 +105,7 @@ fn record(number: u32) -> Record {
         key: key.into(),
         value: value.into(),
     };
-    let outcome = if number % 4 == 0 {
+    let outcome = if number.is_multiple_of(4) {
         "resolved"
     } else {
         "open, \"late\""

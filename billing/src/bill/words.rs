@@ -9,14 +9,15 @@ pub const ISSUER: &str = "Springtide";
 /// What a line is called: as the plan calls it, or by its rule.
 pub fn line_title(line: &Line, locale: Locale) -> String {
     let (english, chinese) = match &line.rule {
-        Rule::Charge { .. } | Rule::Surcharge { .. } | Rule::Module { .. } => return line.name.clone(),
         Rule::Tax { inclusive: true, .. } => {
             return match locale {
                 Locale::En => format!("{} (included)", line.name),
                 Locale::ZhCn => format!("{}（价内）", line.name),
             };
         }
-        Rule::Tax { .. } => return line.name.clone(),
+        Rule::Charge { .. } | Rule::Surcharge { .. } | Rule::Module { .. } | Rule::Tax { .. } => {
+            return line.name.clone();
+        }
         Rule::Discount { .. } => ("Discount", "折扣"),
         Rule::Minimum { .. } => ("Minimum commitment", "最低消费补足"),
         Rule::Cap { .. } => ("Cap", "封顶减免"),

@@ -104,7 +104,7 @@ impl InvoicesArgs {
                 print(&format!("{:#}\n", serde_json::Value::from(list)))?;
             }
             BillFormat::Text | BillFormat::Pdf => {
-                print(&documents.iter().map(text_of).collect::<Vec<_>>().join("\n"))?
+                print(&documents.iter().map(text_of).collect::<Vec<_>>().join("\n"))?;
             }
         }
         if failed.is_empty() {

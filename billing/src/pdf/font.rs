@@ -61,7 +61,7 @@ impl Face {
 
     pub(super) fn glyphs(&self, text: &str) -> Vec<KrillaGlyph> {
         let glyph = |(start, character): (usize, char)| KrillaGlyph {
-            glyph_id: GlyphId::new(self.characters.map(character).map_or(0, |id| id.to_u32())),
+            glyph_id: GlyphId::new(self.characters.map(character).map_or(0, skrifa::GlyphId::to_u32)),
             text_range: start..start + character.len_utf8(),
             x_advance: self.advance(character),
             x_offset: 0.0,

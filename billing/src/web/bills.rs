@@ -18,7 +18,7 @@ use super::portal::period_of;
 use super::visit::{Page, PortalQuery, Visit};
 use super::{Failure, WebState};
 use crate::bill::document::Document;
-use crate::bill::{bill, read, zone_of};
+use crate::bill::{BillError, bill, read, zone_of};
 use crate::export::focus::focus_csv;
 use crate::export::usage::usage_csv;
 use crate::export::{billed_usage, plan_manifest, plan_of_period};
@@ -32,6 +32,8 @@ use crate::store::{Account, Dispute, ExportedEvent, Role, Store, StoreError};
 const PAGE: usize = 50;
 /// Interactions that are looked through for one page.
 const LOOKED_THROUGH: i64 = 5000;
+/// Characters of an identity that are shown of its beginning, and of its end.
+const SHOWN: usize = 4;
 /// Longest words of a dispute, in characters.
 const MAX_REASON: usize = 2000;
 
@@ -177,7 +179,7 @@ pub async fn export(
             .await?;
         let bounds = period
             .bounds(&zone)
-            .map_err(|error| visit.failed(crate::bill::BillError::Period(error)))?;
+            .map_err(|error| visit.failed(BillError::Period(error)))?;
         let mut response = super::api::lines(state, account.clone(), bounds);
         let name = format!(
             "attachment; filename=\"{}-{period}-interactions.jsonl\"",
@@ -222,14 +224,14 @@ async fn interactions_of(
 ) -> Result<InteractionsPage, Failure> {
     let zone = zone_of(&state.store, account).await?;
     let period = period_of(state, query, &zone)?;
-    let bounds = period.bounds(&zone).map_err(crate::bill::BillError::Period)?;
-    let (line, narrowing) = match query.line {
-        None => (None, Narrowing::All),
+    let bounds = period.bounds(&zone).map_err(BillError::Period)?;
+    let (line, behind) = match query.line {
+        None => (None, None),
         Some(position) => {
             let document = bill(&state.store, account, period, state.clock.now()).await?;
             let line = document.lines.get(position).ok_or_else(not_found)?.line.clone();
-            let narrowing = Narrowing::of(&state.store, account, period, &line).await?;
-            (Some((position, line)), narrowing)
+            let behind = Behind::of(&state.store, account, period, &line).await?;
+            (Some((position, line)), Some(behind))
         }
     };
     let cursor = query.after.as_deref().map(Cursor::parse);
@@ -243,7 +245,7 @@ async fn interactions_of(
         tenant,
         bounds,
         cursor.unwrap_or_default(),
-        &narrowing,
+        behind.as_ref(),
     )
     .await?;
     Ok(InteractionsPage {
@@ -256,36 +258,31 @@ async fn interactions_of(
     })
 }
 
-/// Which interactions a line prices.
-enum Narrowing {
-    All,
-    Line {
-        line: Line,
-        plan: Box<RatePlan>,
-        zone: TimeZone,
-    },
+/// A line of a bill, with the plan that says which interactions it prices.
+struct Behind {
+    line: Line,
+    plan: RatePlan,
+    zone: TimeZone,
 }
 
-impl Narrowing {
+impl Behind {
     async fn of(store: &Store, account: &Account, period: Period, line: &Line) -> Result<Self, Failure> {
         let version = plan_of_period(store, account, period).await?;
         let plan = RatePlan::parse(&version.spec);
-        let plan = plan.map_err(|source| crate::bill::BillError::Plan {
+        let plan = plan.map_err(|source| BillError::Plan {
             plan: version.name,
             source,
         })?;
         let zone = zone_named(&plan.zone_name).unwrap_or(TimeZone::UTC);
-        Ok(Self::Line {
+        Ok(Self {
             line: line.clone(),
-            plan: Box::new(plan),
+            plan,
             zone,
         })
     }
 
     fn admits(&self, event: &ExportedEvent) -> bool {
-        let Self::Line { line, plan, zone } = self else {
-            return true;
-        };
+        let Self { line, plan, zone } = self;
         match &line.rule {
             Rule::Charge { meter, filter, .. } => event.meter == *meter && filter.admits(&event.dimensions),
             Rule::Surcharge { meter, filter, .. } => {
@@ -349,7 +346,7 @@ async fn page_of(
     tenant: &str,
     bounds: Bounds,
     cursor: Cursor,
-    narrowing: &Narrowing,
+    behind: Option<&Behind>,
 ) -> Result<(Vec<ExportedEvent>, Option<Cursor>), StoreError> {
     let start = cursor.at.unwrap_or(bounds.start).max(bounds.start);
     let rest = Bounds {
@@ -369,7 +366,7 @@ async fn page_of(
             return Ok((page, Some(at)));
         }
         at = at.behind(&event);
-        if narrowing.admits(&event) {
+        if behind.is_none_or(|behind| behind.admits(&event)) {
             page.push(event);
         }
     }
@@ -442,13 +439,17 @@ pub async fn disputes(
     Ok(visit.page(disputes_page(&visit.view, &zone, &disputes)))
 }
 
-/// What an interaction's conversation is shown as: enough to tell two apart, not enough to find a person by.
-pub(super) fn masked(conversation: &str) -> String {
-    let shown: String = conversation.chars().take(6).collect();
-    if conversation.chars().count() > 6 {
-        format!("{shown}…")
-    } else {
-        shown
+/// What a conversation or turn is shown as: enough to tell two apart, not enough to find one by.
+pub(super) fn masked(identity: &str) -> String {
+    let characters: Vec<_> = identity.chars().collect();
+    let first: String = characters.iter().take(SHOWN).collect();
+    match characters.len() {
+        0..=SHOWN => first,
+        length if length < 4 * SHOWN => format!("{first}…"),
+        length => format!(
+            "{first}…{}",
+            characters.iter().skip(length - SHOWN).collect::<String>()
+        ),
     }
 }
 

@@ -116,7 +116,7 @@ async fn savings_of(state: &WebState, account: &Account) -> Result<SavingsPage, 
             .map_or(Exact::ZERO, |sum| sum.quantity);
         let total = amount_of(&document.total).unwrap_or(Exact::ZERO);
         months.push(SavingsMonth::of(
-            period,
+            (period, document.period_end <= now),
             answers,
             total,
             price.map(|(price, _)| price),

@@ -141,7 +141,7 @@ texts! {
     thresholds: "Alert at (percent, with commas)" / "提醒比例（百分数，以逗号分隔）",
     budget_none: "No budget is set." / "尚未设定预算。",
     budget_used: "of the budget used" / "预算已用",
-    budget_expected: "of it expected by the end of the month" / "预计月底用到",
+    budget_expected: "Expected by the end of the month" / "预计月底用到",
     budget_alerts: "Alerts" / "提醒",
     budget_reached: "reached" / "已达到",
     budget_will_reach: "will be reached if the month goes on as usual" / "照此下去将会达到",
@@ -185,5 +185,6 @@ texts! {
     forbidden: "Your token does not allow this. Ask an administrator of your firm." / "您的令牌没有此权限，请联系贵公司的管理员。",
     too_many: "Too many requests. Please wait a moment." / "请求过于频繁，请稍候。",
     skip: "Skip to the content" / "跳到正文",
+    so_far: "so far" / "至今",
     menu: "Pages" / "页面",
 }

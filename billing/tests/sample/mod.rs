@@ -141,7 +141,7 @@ async fn fill(store: &Store, now: Timestamp) {
         };
         let busy = [
             1, 1, 1, 1, 1, 2, 4, 8, 12, 16, 18, 18, 16, 15, 15, 16, 17, 18, 20, 24, 28, 26, 16, 6,
-        ][local.hour() as usize];
+        ][usize::try_from(local.hour()).unwrap()];
         let double11 = if local.date() == jiff::civil::date(2026, 11, 11) {
             4
         } else {
@@ -192,7 +192,7 @@ fn single(number: i64) -> Record {
         tenant: party().tenant,
         tenant_uid: party().tenant_uid,
         pool: "web".parse().unwrap(),
-        conversation: format!("c0ffee{:02}-aaaa", number / 5).parse().unwrap(),
+        conversation: format!("c0ffee00-aaaa-bbbb-{:04}", number / 5).parse().unwrap(),
         turn: format!("turn-{number:03}").parse().unwrap(),
         channel: "web".into(),
         arrived_at: at("2026-11-06T02:00:00Z")

@@ -194,9 +194,6 @@ fn meters(view: &View, page: &OverviewPage) -> Markup {
     let texts = texts(view.locale);
     html! {
         ul.meters {
-            @if !page.expected.iter().all(|slot| slot.quantities.is_empty()) {
-                li.legend { span.name { span.swatch.expected {} (texts.expected) } }
-            }
             @for (position, meter) in shown_meters(page).iter().enumerate() {
                 @for sum in page.meters.iter().filter(|sum| sum.meter == *meter) {
                     li {
@@ -208,6 +205,9 @@ fn meters(view: &View, page: &OverviewPage) -> Markup {
                         @if !sum.late.is_zero() { span.late { (sum.late.grouped(0)) " " (texts.late) } }
                     }
                 }
+            }
+            @if !page.expected.iter().all(|slot| slot.quantities.is_empty()) {
+                li.legend { span.name { span.swatch.expected {} (texts.expected) } }
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::web::Failure;
 /// One month.
 pub(in crate::web) struct SavingsMonth {
     period: Period,
+    is_over: bool,
     answers: Exact,
     bots: Exact,
     /// Of one answer by bots.
@@ -23,7 +24,7 @@ pub(in crate::web) struct SavingsMonth {
 
 impl SavingsMonth {
     pub(in crate::web) fn of(
-        period: Period,
+        (period, is_over): (Period, bool),
         answers: Exact,
         bots: Exact,
         price: Option<Exact>,
@@ -41,6 +42,7 @@ impl SavingsMonth {
         });
         Ok(Self {
             period,
+            is_over,
             answers,
             bots,
             each: each.transpose().map_err(StoreError::from)?,
@@ -69,7 +71,7 @@ pub(in crate::web) fn savings_page(view: &View, page: &SavingsPage, is_wrong: bo
             Some(currency) => {
                 section.card {
                     p.lead { (texts.savings_lead) }
-                    @if let Some(month) = page.months.first() { (newest(view, month, currency)) }
+                    @if let Some(month) = shown(page) { (newest(view, month, currency)) }
                     (table(view, page, currency))
                     p.hint { (texts.savings_note) }
                 }
@@ -78,6 +80,14 @@ pub(in crate::web) fn savings_page(view: &View, page: &SavingsPage, is_wrong: bo
         }
     };
     layout(view, texts.tab_savings, &content)
+}
+
+/// The newest month that is over, or the one that runs while there is no other.
+fn shown(page: &SavingsPage) -> Option<&SavingsMonth> {
+    page.months
+        .iter()
+        .find(|month| month.is_over)
+        .or(page.months.first())
 }
 
 fn money(amount: Exact, currency: Currency) -> String {
@@ -121,7 +131,7 @@ fn table(view: &View, page: &SavingsPage, currency: Currency) -> Markup {
                 th.number scope="col" { (texts.saved) }
             } }
             tbody { @for month in &page.months { tr {
-                th scope="row" { (month.period) }
+                th scope="row" { (month.period) @if !month.is_over { span.under { (texts.so_far) } } }
                 td.number { (month.answers.grouped(0)) }
                 td.number { (money(month.bots, currency)) }
                 td.number { @if let Some(each) = month.each { (money(each, currency)) } }

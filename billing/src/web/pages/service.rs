@@ -53,7 +53,7 @@ fn figures(view: &View, outcome: &ServiceOutcome, month: &ServiceMonth) -> Marku
             h2 #figures { (texts.availability) }
             @if let Some(slices) = &outcome.slices {
                 p.sum { (percentage(slices.good, slices.counted).unwrap_or_else(dash)) " " small { "%" } }
-                p.hint { (slices.good) " " (texts.of_slices) " " (slices.counted) " " (texts.slices) }
+                p.hint { (grouped(slices.good)) " " (texts.of_slices) " " (grouped(slices.counted)) " " (texts.slices) }
             }
             ul.meters {
                 @if let Some(objective) = month.objective {
@@ -135,7 +135,7 @@ fn one_day(view: &View, page: &ServicePage, day: &ServiceDay, objective: Option<
         _ => texts.day_none,
     };
     let availability = percentage(day.counted - day.bad.min(day.counted), day.counted);
-    let figure = availability.map_or_else(String::new, |percent| format!("{} %", short(&percent)));
+    let figure = availability.map_or_else(String::new, |percent| format!("{}%", short(&percent)));
     let leads = !day.bad_times.is_empty() || !day.exclusions.is_empty();
     let number = html! { span.day { (day.date.day()) } span.figure { (figure) } span.unseen { " " (words) } };
     html! {
