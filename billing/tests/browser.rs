@@ -164,19 +164,24 @@ impl Browser {
     }
 
     async fn text(&self) -> String {
-        let body = self
-            .client
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::Css("main"))
-            .await
-            .unwrap();
-        body.text().await.unwrap()
+        let script = "return document.querySelector('main')?.innerText ?? '';";
+        let text = self.client.execute(script, vec![]).await;
+        // While one page makes way for another there is none.
+        text.ok()
+            .and_then(|text| Some(text.as_str()?.to_owned()))
+            .unwrap_or_default()
     }
 
+    /// The page says so, once it is there.
     async fn says(&self, needed: &str) {
-        let text = self.text().await;
-        assert!(text.contains(needed), "{needed:?} is missing from {text:?}");
+        let saying = async {
+            while !self.text().await.contains(needed) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, saying).await.is_err() {
+            panic!("{needed:?} is missing from {:?}", self.text().await);
+        }
     }
 
     async fn press(&self, keys: &str) {

@@ -2,6 +2,7 @@
 //! bill was rated by. From usage and plan anybody computes the bill again.
 
 pub mod focus;
+pub mod minutes;
 pub mod usage;
 
 use serde_json::{Value, json};
@@ -64,5 +65,20 @@ fn harmless(text: &str) -> String {
         format!("'{text}")
     } else {
         text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn no_text_is_taken_for_a_formula_and_numbers_stay_numbers() {
+        for formula in ["=1+1", "+1", "@SUM(A1)", "-cmd|' /C calc'!A0", "\t=1"] {
+            assert_eq!(harmless(formula), format!("'{formula}"));
+        }
+        for plain in ["-5.00", "standard/answers", "安可"] {
+            assert_eq!(harmless(plain), plain);
+        }
     }
 }
