@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::super::texts::{Texts, texts};
 use super::{View, layout};
+use crate::locale::Locale;
 use crate::store::{AccessToken, AuditEntry, Role};
 
 /// What the page shows.
@@ -38,7 +39,7 @@ pub(in crate::web) fn access_page(view: &View, page: &AccessPage) -> Markup {
         (form(texts, page))
         section.card aria-labelledby="audit" {
             h2 #audit { (texts.audit) }
-            @if page.audit.is_empty() { p.notice { (texts.no_audit) } } @else { (audit(texts, page)) }
+            @if page.audit.is_empty() { p.notice { (texts.no_audit) } } @else { (audit(view, page)) }
         }
     };
     layout(view, texts.tab_access, &content)
@@ -113,7 +114,30 @@ fn form(texts: &Texts, page: &AccessPage) -> Markup {
     }
 }
 
-fn audit(texts: &Texts, page: &AccessPage) -> Markup {
+/// What was read or changed, in words.
+fn action_in_words(action: &str, locale: Locale) -> &str {
+    let chinese = match action {
+        "read interactions" => "查看逐条记录",
+        "export interactions" => "下载逐条记录",
+        "export usage" => "下载用量",
+        "export costs" => "下载成本数据",
+        "export plan" => "下载资费方案",
+        "export bill" => "下载账单",
+        "open dispute" => "提出异议",
+        "set budget" => "设定预算",
+        "set price of a person's answer" => "设定人工应答价格",
+        "make token" => "创建令牌",
+        "revoke token" => "收回令牌",
+        other => other,
+    };
+    match locale {
+        Locale::En => action,
+        Locale::ZhCn => chinese,
+    }
+}
+
+fn audit(view: &View, page: &AccessPage) -> Markup {
+    let texts = texts(view.locale);
     html! {
         div.scroll tabindex="0" role="region" aria-label=(texts.audit) { table {
             thead { tr {
@@ -124,8 +148,8 @@ fn audit(texts: &Texts, page: &AccessPage) -> Markup {
             } }
             tbody { @for entry in &page.audit { tr {
                 th scope="row" { (local(page, entry.at)) }
-                td { (if entry.actor.is_empty() { texts.account_token } else { &entry.actor }) " " span.muted { (entry.role) } }
-                td { (entry.action) }
+                td { (if entry.actor.is_empty() { texts.account_token } else { &entry.actor }) " " span.muted { (Role::named(&entry.role).map_or("", |role| short_role(texts, role))) } }
+                td { (action_in_words(&entry.action, view.locale)) }
                 td { (entry.object) }
             } } }
         } }
