@@ -179,9 +179,9 @@ impl Browser {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, saying).await.is_err() {
-            panic!("{needed:?} is missing from {:?}", self.text().await);
-        }
+        let has_said = tokio::time::timeout(PATIENCE, saying).await.is_ok();
+        let text = self.text().await;
+        assert!(has_said, "{needed:?} is missing from {text:?}");
     }
 
     async fn press(&self, keys: &str) {

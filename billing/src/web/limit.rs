@@ -24,16 +24,16 @@ use crate::digest::Digest;
 const KEPT: usize = 20_000;
 /// Of a token: requests at once, and how soon one more is allowed.
 const OF_TOKEN: Allowance = Allowance {
-    burst: 120,
-    every: SignedDuration::from_millis(100),
+    burst: 300,
+    every: SignedDuration::from_millis(20),
 };
 /// Of an address, behind which there may be a whole firm.
 const OF_ADDRESS: Allowance = Allowance {
-    burst: 600,
-    every: SignedDuration::from_millis(20),
+    burst: 1000,
+    every: SignedDuration::from_millis(10),
 };
 /// What an attempt to sign in takes of an address's allowance.
-const SIGN_IN_COST: i32 = 30;
+const SIGN_IN_COST: i32 = 100;
 
 /// How much may be asked at once, and how soon one more.
 #[derive(Clone, Copy, Debug)]

@@ -330,7 +330,7 @@ async fn who_asks_too_often_hears_when_to_come_back_and_others_do_not() {
         bench.get("/api/v1/tenants/acme/invoices", &headers).await
     };
     let mut refused = None;
-    for _ in 0..200 {
+    for _ in 0..400 {
         let (status, headers, _) = asked("Bearer token-acme").await;
         if status == StatusCode::TOO_MANY_REQUESTS {
             refused = Some(headers);
