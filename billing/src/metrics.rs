@@ -31,6 +31,7 @@ pub struct Metrics {
     lag_seconds: Histogram,
     invoices: Gauge,
     drift: Family<TenantLabel, Gauge>,
+    budgets: Family<TenantLabel, Gauge>,
 }
 
 impl Default for Metrics {
@@ -42,6 +43,7 @@ impl Default for Metrics {
             lag_seconds: Histogram::new(exponential_buckets(0.01, 3.0, 14)),
             invoices: Gauge::default(),
             drift: Family::default(),
+            budgets: Family::default(),
         }
     }
 }
@@ -80,6 +82,11 @@ impl Metrics {
             "Figures of a tenant's books that do not agree; nothing is issued to it while there are any",
             self.drift.clone(),
         );
+        registry.register(
+            "budget_used_percent",
+            "Whole percent of a tenant's budget of the month that its bill so far is",
+            self.budgets.clone(),
+        );
     }
 
     /// Notes a durable transaction.
@@ -111,6 +118,16 @@ impl Metrics {
         };
         let figures = i64::try_from(figures).unwrap_or(i64::MAX);
         self.drift.get_or_create(&label).set(figures);
+    }
+
+    /// Notes how much of each budget is used; what is not named has none.
+    pub fn budgets(&self, used: Vec<(String, u32)>) {
+        self.budgets.clear();
+        for (tenant, percent) in used {
+            self.budgets
+                .get_or_create(&TenantLabel { tenant })
+                .set(percent.into());
+        }
     }
 
     /// Notes how many invoices there are.

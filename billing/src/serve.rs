@@ -26,6 +26,7 @@ use crate::service_level::ServiceMetrics;
 use crate::service_level::watch::Watch;
 use crate::service_level::webhook::Webhooks;
 use crate::store::{Store, StoreError, with_causes};
+use crate::watch_budgets::watch_budgets;
 use crate::web;
 
 /// Name of the database in readiness.
@@ -103,6 +104,12 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     };
     let watching = tokio::spawn(watch.run(shutdown.clone()));
     let making_months = tokio::spawn(make_months(store.clone(), clock.clone(), shutdown.clone()));
+    let watching_budgets = tokio::spawn(watch_budgets(
+        store.clone(),
+        clock.clone(),
+        metrics.clone(),
+        shutdown.clone(),
+    ));
     let auditing = tokio::spawn(audit::run(
         store.clone(),
         clock.clone(),
@@ -118,9 +125,12 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     let serving_http = tokio::spawn({
         let shutdown = shutdown.clone();
         async move {
-            axum::serve(http, web::router(web_state))
-                .with_graceful_shutdown(shutdown.cancelled_owned())
-                .await
+            axum::serve(
+                http,
+                web::router(web_state).into_make_service_with_connect_info::<SocketAddr>(),
+            )
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await
         }
     });
     tracing::info!(grpc = %args.listen, http = %args.http_listen, "billing serves");
@@ -154,6 +164,7 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     making_months.await.context("the task that makes months failed")?;
     probing.await.context("the probe failed")?;
     watching.await.context("the watch failed")?;
+    watching_budgets.await.context("the watch over budgets failed")?;
     auditing.await.context("the audit failed")?;
     store.close().await;
     served.context("the gRPC server failed")

@@ -6,11 +6,14 @@
 //! lands in a later statement under its own time, where it waits for a correction; no bill loses it or takes it twice.
 
 pub mod audit;
+pub mod budget;
+pub mod calendar;
 pub mod close;
 mod contract;
 pub mod correction;
 pub mod document;
 mod facts;
+pub mod forecast;
 pub mod issue;
 pub mod money;
 pub mod notes;
@@ -19,6 +22,7 @@ pub mod slots;
 pub mod state;
 pub mod summary;
 pub mod verify;
+pub mod words;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -14,6 +15,8 @@ use super::select::TenantArgs;
 use crate::bill::close::is_due;
 use crate::bill::document::{Document, DocumentLine, State};
 use crate::bill::{BillError, bill, issue, zone_of};
+use crate::locale::Locale;
+use crate::pdf::invoice_pdf;
 use crate::rating::period::Period;
 use crate::store::{Account, Store, with_causes};
 
@@ -23,6 +26,17 @@ pub(super) enum BillFormat {
     /// For people.
     Text,
     /// The whole document.
+    Json,
+    /// On paper; with --output, or to where standard output goes.
+    Pdf,
+}
+
+/// Form of what is of several bills, or of none.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ReportFormat {
+    /// For people.
+    Text,
+    /// For programs.
     Json,
 }
 
@@ -44,6 +58,12 @@ pub(super) struct InvoiceArgs {
     /// Form of the output
     #[arg(long, default_value = "text")]
     format: BillFormat,
+    /// Language of a PDF [default: the bill's]
+    #[arg(long, value_name = "TAG")]
+    locale: Option<String>,
+    /// File to write to, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -53,7 +73,7 @@ pub(super) struct InvoicesArgs {
     period: Period,
     /// Form of the output
     #[arg(long, default_value = "text")]
-    format: BillFormat,
+    format: ReportFormat,
 }
 
 impl InvoiceArgs {
@@ -67,9 +87,19 @@ impl InvoiceArgs {
             .bill(store, &account, period, SystemClock.now())
             .await
             .map_err(|error| plain(&error))?;
-        match self.format {
-            BillFormat::Json => print(&format!("{:#}\n", document.to_json())),
-            BillFormat::Text => print(&text_of(&document)),
+        let bytes = match self.format {
+            BillFormat::Json => format!("{:#}\n", document.to_json()).into_bytes(),
+            BillFormat::Text => text_of(&document).into_bytes(),
+            BillFormat::Pdf => {
+                let locale = Locale::nearest(self.locale.as_ref().unwrap_or(&document.locale));
+                invoice_pdf(&document, locale)?
+            }
+        };
+        match &self.output {
+            Some(path) => {
+                std::fs::write(path, bytes).with_context(|| format!("{} cannot be written", path.display()))
+            }
+            None => write(&bytes),
         }
     }
 
@@ -106,11 +136,13 @@ impl InvoicesArgs {
             }
         }
         match self.format {
-            BillFormat::Json => {
+            ReportFormat::Json => {
                 let list: Vec<_> = documents.iter().map(Document::to_json).collect();
                 print(&format!("{:#}\n", serde_json::Value::from(list)))?;
             }
-            BillFormat::Text => print(&documents.iter().map(text_of).collect::<Vec<_>>().join("\n"))?,
+            ReportFormat::Text => {
+                print(&documents.iter().map(text_of).collect::<Vec<_>>().join("\n"))?;
+            }
         }
         if failed.is_empty() {
             Ok(())
@@ -175,8 +207,13 @@ pub(super) fn text_of(document: &Document) -> String {
 }
 
 pub(super) fn print(text: &str) -> anyhow::Result<()> {
+    write(text.as_bytes())
+}
+
+/// Writes to standard output. A reader that has seen enough is no error.
+pub(super) fn write(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(error).context("standard output cannot be written")
         }

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use springtide_runtime::clock::{Clock as _, SystemClock};
 
-use super::bills::{BillFormat, plain, print, text_of};
+use super::bills::{ReportFormat, plain, print, text_of};
 use crate::bill::close::{CloseOrder, CloseReport, Grace, approve, close};
 use crate::bill::document::Document;
 use crate::bill::issue::{Issuer, PROGRAM};
@@ -58,7 +58,7 @@ pub(super) struct CloseArgs {
     actor: String,
     /// Form of the output
     #[arg(long, default_value = "text")]
-    format: BillFormat,
+    format: ReportFormat,
 }
 
 #[derive(Args, Debug)]
@@ -102,7 +102,7 @@ pub(super) struct CorrectArgs {
     reason: String,
     /// Form of the output
     #[arg(long, default_value = "text")]
-    format: BillFormat,
+    format: ReportFormat,
 }
 
 impl CloseArgs {
@@ -119,8 +119,8 @@ impl CloseArgs {
         };
         let report = close(store, order).await.map_err(|error| plain(&error))?;
         match self.format {
-            BillFormat::Json => print(&format!("{:#}\n", json!(report)))?,
-            BillFormat::Text => print(&summary(&report, self.period, self.issue))?,
+            ReportFormat::Json => print(&format!("{:#}\n", json!(report)))?,
+            ReportFormat::Text => print(&summary(&report, self.period, self.issue))?,
         }
         if report.refused.is_empty() {
             return Ok(());
@@ -248,12 +248,12 @@ impl CorrectArgs {
         }
         lock.release().await?;
         match self.format {
-            BillFormat::Json => {
+            ReportFormat::Json => {
                 let list: Vec<_> = notes.iter().map(Document::to_json).collect();
                 print(&format!("{:#}\n", Value::from(list)))?;
             }
-            BillFormat::Text if notes.is_empty() => print("nothing to correct\n")?,
-            BillFormat::Text => print(&notes.iter().map(text_of).collect::<Vec<_>>().join("\n"))?,
+            ReportFormat::Text if notes.is_empty() => print("nothing to correct\n")?,
+            ReportFormat::Text => print(&notes.iter().map(text_of).collect::<Vec<_>>().join("\n"))?,
         }
         if failed.is_empty() {
             return Ok(());

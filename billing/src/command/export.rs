@@ -1,4 +1,4 @@
-//! `export` and `kept`: JSON lines, streamed.
+//! `export`: JSON lines, streamed; usage as CSV; a bill as FOCUS; a plan. `kept`: JSON lines.
 
 use std::io::{BufWriter, Write};
 
@@ -6,16 +6,28 @@ use clap::{Args, ValueEnum};
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
 use serde::Serialize;
+use springtide_runtime::clock::{Clock as _, SystemClock};
 
+use super::bills::{plain, write};
 use super::select::TenantArgs;
+use crate::bill::bill;
+use crate::export::focus::focus_csv;
+use crate::export::usage::usage_csv;
+use crate::export::{billed_usage, plan_manifest, plan_of_period};
 use crate::rating::period::Period;
 use crate::store::{KeptQuery, Store};
 
 /// Form of an export.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum LineFormat {
-    /// One JSON object a line.
+enum ExportFormat {
+    /// Each billed interaction, one JSON object a line
     Jsonl,
+    /// Usage in quarters of an hour, in the form that `rate` reads
+    Csv,
+    /// The bill, or its draft, as FOCUS 1.2
+    Focus,
+    /// The plan by which the period is billed, as a manifest that `rate` reads
+    Plan,
 }
 
 #[derive(Args, Debug)]
@@ -27,7 +39,7 @@ pub(super) struct ExportArgs {
     period: Period,
     /// Form of the output
     #[arg(long, default_value = "jsonl")]
-    format: LineFormat,
+    format: ExportFormat,
 }
 
 #[derive(Args, Debug)]
@@ -60,19 +72,46 @@ impl ExportArgs {
         let Self {
             tenant,
             period,
-            format: LineFormat::Jsonl,
+            format,
         } = self;
-        let gathered = tenant.gathered(store).await?;
-        let bounds = period.bounds(&gathered.zone)?;
-        let mut lines = store.export(gathered.ledger, &gathered.tenant, &bounds);
-        let mut out = Lines::new();
-        while let Some(event) = lines.try_next().await? {
-            if !out.write(&event)? {
-                return Ok(());
+        match format {
+            ExportFormat::Jsonl => return interactions(&tenant, period, store).await,
+            ExportFormat::Csv => {
+                let account = tenant.account(store).await?;
+                let usage = billed_usage(store, &account, period)
+                    .await
+                    .map_err(|error| plain(&error))?;
+                write(&usage_csv(&usage)?)
+            }
+            ExportFormat::Focus => {
+                let account = tenant.account(store).await?;
+                let document = bill(store, &account, period, SystemClock.now())
+                    .await
+                    .map_err(|error| plain(&error))?;
+                write(&focus_csv(&[document]))
+            }
+            ExportFormat::Plan => {
+                let account = tenant.account(store).await?;
+                let version = plan_of_period(store, &account, period)
+                    .await
+                    .map_err(|error| plain(&error))?;
+                write(format!("{:#}\n", plan_manifest(&version)?).as_bytes())
             }
         }
-        out.finish()
     }
+}
+
+async fn interactions(tenant: &TenantArgs, period: Period, store: &Store) -> anyhow::Result<()> {
+    let gathered = tenant.gathered(store).await?;
+    let bounds = period.bounds(&gathered.zone)?;
+    let mut lines = store.export(gathered.ledger, &gathered.tenant, &bounds);
+    let mut out = Lines::new();
+    while let Some(event) = lines.try_next().await? {
+        if !out.write(&event)? {
+            return Ok(());
+        }
+    }
+    out.finish()
 }
 
 impl KeptArgs {

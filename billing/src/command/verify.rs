@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::json;
 use springtide_runtime::clock::{Clock as _, SystemClock};
 
-use super::bills::{BillFormat, plain, print};
+use super::bills::{ReportFormat, plain, print};
 use crate::bill::verify::{Drift, note, verify_chain, verify_settled};
 use crate::store::Store;
 
@@ -19,7 +19,7 @@ pub(super) struct VerifyArgs {
     chain_only: bool,
     /// Form of the output
     #[arg(long, default_value = "text")]
-    format: BillFormat,
+    format: ReportFormat,
 }
 
 impl VerifyArgs {
@@ -53,11 +53,11 @@ impl VerifyArgs {
             drift.extend(found);
         }
         match self.format {
-            BillFormat::Json => {
+            ReportFormat::Json => {
                 let report = json!({"tenants": accounts.len(), "billsInChain": chain, "drift": drift});
                 print(&format!("{report:#}\n"))?;
             }
-            BillFormat::Text => {
+            ReportFormat::Text => {
                 for drift in &drift {
                     print(&format!("{drift}\n"))?;
                 }

@@ -5,7 +5,7 @@ use springtide_proto::error::{ApiError, Reason};
 use crate::rating::number::Overflow;
 
 /// Version of the newest migration.
-pub(super) const SCHEMA_VERSION: i64 = 3;
+pub(super) const SCHEMA_VERSION: i64 = 4;
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Reads a stored value; the error names it.
-    pub(super) fn unreadable(what: &'static str) -> Self {
+    pub(crate) fn unreadable(what: &'static str) -> Self {
         Self::Unreadable { what }
     }
 

@@ -1,5 +1,7 @@
 //! Billed interactions one by one, in the order of their time, as a stream: a month of a big tenant fits no memory.
 
+use std::collections::BTreeMap;
+
 use futures::stream::{BoxStream, StreamExt as _};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -30,6 +32,9 @@ pub struct ExportedEvent {
     pub kind: String,
     /// Who reported it, sorted.
     pub witnesses: Vec<&'static str>,
+    /// All by which it can be narrowed; not part of an export.
+    #[serde(skip)]
+    pub dimensions: BTreeMap<String, String>,
 }
 
 type Row = (i64, i16, String, Vec<u8>);
@@ -81,6 +86,17 @@ impl Store {
         tenant: &str,
         bounds: &Bounds,
     ) -> BoxStream<'_, Result<ExportedEvent, StoreError>> {
+        self.export_at_most(ledger, tenant, bounds, usize::MAX)
+    }
+
+    /// The first `most` of them.
+    pub fn export_at_most(
+        &self,
+        ledger: LedgerId,
+        tenant: &str,
+        bounds: &Bounds,
+        most: usize,
+    ) -> BoxStream<'_, Result<ExportedEvent, StoreError>> {
         let (Ok(from), Ok(to)) = (nanosecond_of(bounds.start), nanosecond_of(bounds.end)) else {
             return futures::stream::empty().boxed();
         };
@@ -93,6 +109,7 @@ impl Store {
                 .fetch(pool)
                 .map(move |row| exported(&tenant, row?))
                 .filter_map(async |event| event.transpose())
+                .take(most)
                 .boxed()
         })
     }
@@ -106,8 +123,10 @@ fn exported(tenant: &str, row: Row) -> Result<Option<ExportedEvent>, StoreError>
         return Ok(None);
     }
     let mut dimensions = event.dimensions;
+    let all = dimensions.clone();
     let mut take = |key: &str| dimensions.remove(key).unwrap_or_default();
     Ok(Some(ExportedEvent {
+        dimensions: all,
         tenant: tenant.to_owned(),
         conversation: take("conversation"),
         turn: take("turn"),

@@ -15,16 +15,17 @@ mod invoices;
 mod issue;
 mod kept;
 mod plans;
+mod portal;
 mod postgres;
 mod reporters;
 mod retention;
 mod reviews;
 mod service;
-mod sessions;
 mod sqlite;
 mod states;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod usage;
 
 pub use accounts::{Account, AccountDetails, Registration};
@@ -40,8 +41,10 @@ pub use invoices::{
 };
 pub use kept::{Kept, KeptQuery, Rejected};
 pub use plans::{PlanVersion, PutPlan};
+pub use portal::{AuditEntry, Dispute};
 pub use reviews::{IssuerLock, Review};
 pub use states::{NextState, StateRecord, TaxRegistration};
+pub use tokens::{AccessToken, Holder, NewToken, Role};
 pub use usage::StatementUsage;
 
 use crate::metering::decide::{LedgerId, OpenLedger};

@@ -67,6 +67,11 @@ impl Postgres {
                 "invoices",
                 include_str!("../../migrations/postgres/0003_invoices.sql"),
             ),
+            (
+                4,
+                "portal",
+                include_str!("../../migrations/postgres/0004_portal.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }

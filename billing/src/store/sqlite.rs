@@ -76,6 +76,11 @@ impl Sqlite {
                 "invoices",
                 include_str!("../../migrations/sqlite/0003_invoices.sql"),
             ),
+            (
+                4,
+                "portal",
+                include_str!("../../migrations/sqlite/0004_portal.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.writer).await?)
     }

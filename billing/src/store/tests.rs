@@ -6,6 +6,7 @@ mod books;
 mod closing;
 mod ingest;
 mod kept;
+mod portal;
 mod random_bills;
 mod service;
 mod support;
@@ -94,5 +95,8 @@ on_both_databases! {
     service::a_uid_of_another_name_reports_no_minutes,
     service::an_exclusion_is_recorded_listed_and_revoked,
     service::no_exclusion_touches_a_period_whose_bill_was_issued,
+    portal::a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions_with_it,
+    portal::settings_disputes_and_audit_are_a_ledgers_own_and_the_audit_never_changes,
+    portal::a_page_of_interactions_is_the_beginning_of_the_export,
     books::migrating_twice_changes_nothing_and_an_empty_database_says_so,
 }

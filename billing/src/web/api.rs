@@ -12,12 +12,15 @@ use serde_json::{Value, json};
 use springtide_proto::error::ApiError;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::auth::{account_asked_for, not_found};
+use super::auth::{Caller, caller_asked_for, not_found};
+use super::bills::{Export, numbered, pdf};
 use super::{Failure, WebState};
+use crate::bill::forecast::Basis;
 use crate::bill::summary::{by_day, by_meter};
-use crate::bill::{bill, read, zone_of};
-use crate::rating::period::Period;
-use crate::store::{Account, StoreError};
+use crate::bill::{BillError, bill, read, zone_of};
+use crate::locale::Locale;
+use crate::rating::period::{Bounds, Period};
+use crate::store::{Account, Role, StoreError};
 
 /// Lines that may wait for a slow reader.
 const STREAM_AHEAD: usize = 256;
@@ -45,7 +48,7 @@ pub async fn usage(
     Query(query): Query<PeriodQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    let account = account_asked_for(&state, &headers, &tenant).await?;
+    let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
     let zone = zone_of(&state.store, &account).await?;
     let period = query.in_zone(&state, &zone)?;
     let bounds = period
@@ -94,7 +97,7 @@ pub async fn invoices(
     Path(tenant): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    let account = account_asked_for(&state, &headers, &tenant).await?;
+    let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
     let mut entries = Vec::new();
     for invoice in state.store.invoices(account.ledger).await? {
         let document = read(&invoice)?;
@@ -120,13 +123,75 @@ pub async fn invoice(
     Path((tenant, number)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    let account = account_asked_for(&state, &headers, &tenant).await?;
-    let invoice = state
+    let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
+    Ok(Json(numbered(&state.store, &account, &number).await?.to_json()))
+}
+
+/// `?locale=TAG`; the bill's own if left out.
+#[derive(Debug, Deserialize)]
+pub struct LocaleQuery {
+    locale: Option<String>,
+}
+
+/// One bill on paper.
+pub async fn invoice_pdf(
+    State(state): State<WebState>,
+    Path((tenant, number)): Path<(String, String)>,
+    Query(query): Query<LocaleQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let caller = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
+    let document = numbered(&state.store, &caller.account, &number).await?;
+    let locale = Locale::nearest(query.locale.as_ref().unwrap_or(&document.locale));
+    note(&state, &caller, "export bill", &number).await?;
+    Ok(pdf(crate::pdf::invoice_pdf(&document, locale)?, &number))
+}
+
+/// A file of a period: `usage.csv`, `focus.csv`, `plan.json`, `bill.json`.
+pub async fn export(
+    State(state): State<WebState>,
+    Path((tenant, name)): Path<(String, String)>,
+    Query(query): Query<PeriodQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let caller = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
+    let export = Export::named(&name).ok_or_else(not_found)?;
+    let zone = zone_of(&state.store, &caller.account).await?;
+    let period = query.in_zone(&state, &zone)?;
+    let (response, action) = export.of(&state, &caller.account, period).await?;
+    note(&state, &caller, action, &period.to_string()).await?;
+    Ok(response)
+}
+
+/// What the bill of the month that runs will come to, if the rest of it is as usual; `null` while there is nothing to go by.
+pub async fn forecast(
+    State(state): State<WebState>,
+    Path(tenant): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Failure> {
+    let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
+    let zone = zone_of(&state.store, &account).await?;
+    let now = state.clock.now();
+    let period = Period::containing(now, &zone).map_err(BillError::Period)?;
+    let forecast = crate::bill::forecast::forecast(&state.store, &account, period, now).await?;
+    let forecast = forecast.map(|forecast| {
+        let basis = match forecast.basis {
+            Basis::Weeks(weeks) => format!("the same times of the last {weeks} weeks"),
+            Basis::MonthSoFar => "the average of the month so far".to_owned(),
+        };
+        json!({"total": forecast.total, "currency": forecast.currency, "basis": basis, "quantities": forecast.quantities})
+    });
+    Ok(Json(
+        json!({"tenant": tenant, "period": period.to_string(), "forecast": forecast}),
+    ))
+}
+
+async fn note(state: &WebState, caller: &Caller, action: &str, object: &str) -> Result<(), StoreError> {
+    let Caller { account, holder } = caller;
+    state
         .store
-        .invoice_numbered(account.ledger, &number)
-        .await?
-        .ok_or_else(not_found)?;
-    Ok(Json(read(&invoice)?.to_json()))
+        .note(account.ledger, holder, action, object, state.clock.now())
+        .await
 }
 
 /// Money so far: the draft of a period, or its bill if it was issued.
@@ -136,7 +201,7 @@ pub async fn preview(
     Query(query): Query<PeriodQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    let account = account_asked_for(&state, &headers, &tenant).await?;
+    let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
     let zone = zone_of(&state.store, &account).await?;
     let period = query.in_zone(&state, &zone)?;
     Ok(Json(
@@ -153,12 +218,18 @@ pub async fn interactions(
     Query(query): Query<PeriodQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let account = account_asked_for(&state, &headers, &tenant).await?;
-    let zone = zone_of(&state.store, &account).await?;
+    let caller = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
+    let zone = zone_of(&state.store, &caller.account).await?;
     let period = query.in_zone(&state, &zone)?;
     let bounds = period
         .bounds(&zone)
         .map_err(|error| ApiError::invalid("period", error.to_string()))?;
+    note(&state, &caller, "export interactions", &period.to_string()).await?;
+    Ok(lines(state, caller.account, bounds))
+}
+
+/// The billed interactions of a period, streamed.
+pub(super) fn lines(state: WebState, account: Account, bounds: Bounds) -> Response {
     let (lines, received) = tokio::sync::mpsc::channel(STREAM_AHEAD);
     tokio::spawn(async move {
         let Account { ledger, details, .. } = account;
@@ -177,9 +248,9 @@ pub async fn interactions(
         }
     });
     let body = Body::from_stream(ReceiverStream::new(received));
-    Ok((
+    (
         [(header::CONTENT_TYPE, "application/x-ndjson; charset=utf-8")],
         body,
     )
-        .into_response())
+        .into_response()
 }

@@ -8,7 +8,8 @@ use springtide_proto::error::{ApiError, Reason};
 
 use super::WebState;
 use crate::digest::Digest;
-use crate::store::{Account, StoreError};
+use crate::metering::decide::LedgerId;
+use crate::store::{Account, Holder, Role, StoreError};
 
 const SESSION_COOKIE: &str = "springtide_session";
 /// Name of the cookie that keeps the chosen language.
@@ -22,22 +23,41 @@ fn unauthenticated() -> ApiError {
     ApiError::new(Reason::Unauthenticated, "a bearer token of this tenant is needed")
 }
 
-/// The account of the bearer token, if it is the one asked for. Another tenant's token is told what it would be told of a
-/// tenant that does not exist.
-pub(super) async fn account_asked_for(
+/// Who asks, and what for.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// Whose data it may see.
+    pub(super) account: Account,
+    /// By which token, and what that may do.
+    pub(super) holder: Holder,
+}
+
+impl Caller {
+    /// Fails where the token may not do it.
+    pub(super) fn require(&self, role: Role) -> Result<(), ApiError> {
+        if self.holder.role >= role {
+            return Ok(());
+        }
+        let message = format!("this needs a token of the role {}", role.name());
+        Err(ApiError::new(Reason::PermissionDenied, message))
+    }
+}
+
+/// Who the bearer token belongs to, if its tenant is the one asked for. Another tenant's token is told what it would be told
+/// of a tenant that does not exist.
+pub(super) async fn caller_asked_for(
     state: &WebState,
     headers: &HeaderMap,
     tenant: &str,
-) -> Result<Account, ApiError> {
+    role: Role,
+) -> Result<Caller, ApiError> {
     let token = bearer(headers).ok_or_else(unauthenticated)?;
-    let account = account_of_token(state, token)
-        .await?
-        .ok_or_else(unauthenticated)?;
-    if account.details.party.tenant.as_str() == tenant {
-        Ok(account)
-    } else {
-        Err(not_found())
+    let caller = caller_of_token(state, token).await?.ok_or_else(unauthenticated)?;
+    if caller.account.details.party.tenant.as_str() != tenant {
+        return Err(not_found());
     }
+    caller.require(role)?;
+    Ok(caller)
 }
 
 /// There is none, or none that the caller may see.
@@ -45,33 +65,48 @@ pub(super) fn not_found() -> ApiError {
     ApiError::new(Reason::NotFound, "there is nothing here")
 }
 
-/// The account that a token opens.
-pub(super) async fn account_of_token(state: &WebState, token: &str) -> Result<Option<Account>, StoreError> {
+/// Who a token belongs to: the account's own, or one that was made in the portal.
+pub(super) async fn caller_of_token(state: &WebState, token: &str) -> Result<Option<Caller>, StoreError> {
     if token.is_empty() || token.len() > MAX_TOKEN {
         return Ok(None);
     }
-    state.store.account_of_token(Digest::of(token.as_bytes())).await
+    let digest = Digest::of(token.as_bytes());
+    if let Some(account) = state.store.account_of_token(digest).await? {
+        let holder = Holder::of_account();
+        return Ok(Some(Caller { account, holder }));
+    }
+    let found = state.store.holder_of_token(digest, state.clock.now()).await?;
+    caller_of(state, found).await
 }
 
-/// The account of the session that the request's cookie names.
-pub(super) async fn account_of_session(
+/// Who the session belongs to that the request's cookie names.
+pub(super) async fn caller_of_session(
     state: &WebState,
     headers: &HeaderMap,
-) -> Result<Option<Account>, StoreError> {
+) -> Result<Option<Caller>, StoreError> {
     let Some(secret) = session_secret(headers) else {
         return Ok(None);
     };
-    let Some(ledger) = state.store.session(secret, state.clock.now()).await? else {
+    let found = state.store.session(secret, state.clock.now()).await?;
+    caller_of(state, found).await
+}
+
+async fn caller_of(
+    state: &WebState,
+    found: Option<(LedgerId, Holder)>,
+) -> Result<Option<Caller>, StoreError> {
+    let Some((ledger, holder)) = found else {
         return Ok(None);
     };
-    state.store.account_of_ledger(ledger).await
+    let account = state.store.account_of_ledger(ledger).await?;
+    Ok(account.map(|account| Caller { account, holder }))
 }
 
 /// Opens a session and returns its `Set-Cookie`. The secret itself is kept by the browser alone.
 pub(super) async fn open_session(
     state: &WebState,
     headers: &HeaderMap,
-    account: &Account,
+    caller: &Caller,
 ) -> Result<String, ApiError> {
     let secret = URL_SAFE_NO_PAD.encode(state.secrets.next()?);
     let now = state.clock.now();
@@ -80,7 +115,13 @@ pub(super) async fn open_session(
         .unwrap_or(now);
     state
         .store
-        .open_session(Digest::of(secret.as_bytes()), account.ledger, now, until)
+        .open_session(
+            Digest::of(secret.as_bytes()),
+            caller.account.ledger,
+            &caller.holder.token,
+            now,
+            until,
+        )
         .await?;
     Ok(cookie(headers, SESSION_COOKIE, &secret, SESSION_HOURS * 3600))
 }
@@ -135,12 +176,12 @@ pub(super) fn require_own_form(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-fn session_secret(headers: &HeaderMap) -> Option<Digest> {
+pub(super) fn session_secret(headers: &HeaderMap) -> Option<Digest> {
     let secret = cookie_value(headers, SESSION_COOKIE)?;
     (!secret.is_empty() && secret.len() <= MAX_TOKEN).then(|| Digest::of(secret.as_bytes()))
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers
         .get(header::AUTHORIZATION)?
         .to_str()

@@ -15,12 +15,16 @@ pub(super) struct Bar {
     pub(super) label: String,
     /// Its parts, lowest first, in the order of [`MeterClass`].
     pub(super) parts: Vec<Exact>,
+    /// What is still expected on top of them.
+    pub(super) expected: Exact,
     /// Where a click leads.
     pub(super) link: Option<String>,
 }
 
 /// Classes of a bar's parts in the style sheet, lowest part first.
 pub(super) const PART_CLASSES: [&str; 2] = ["part-1", "part-2"];
+
+const EXPECTED_CLASS: &str = "expected";
 
 /// Billionths of a bar; nothing below zero is drawn.
 fn drawn(part: &Exact) -> i128 {
@@ -31,7 +35,7 @@ fn drawn(part: &Exact) -> i128 {
 pub(super) fn chart(title: &str, bars: &[Bar]) -> Markup {
     let most = bars
         .iter()
-        .map(|bar| bar.parts.iter().map(drawn).sum::<i128>())
+        .map(|bar| bar.parts.iter().chain([&bar.expected]).map(drawn).sum::<i128>())
         .max()
         .unwrap_or(0)
         .max(1);
@@ -56,7 +60,12 @@ fn one(bar: &Bar, position: usize, most: i128) -> Markup {
     let left = position * (BAR_WIDTH + GAP) + GAP / 2;
     let mut top = HEIGHT;
     let mut rectangles = Vec::new();
-    for (part, class) in bar.parts.iter().zip(PART_CLASSES) {
+    let classed = bar
+        .parts
+        .iter()
+        .zip(PART_CLASSES)
+        .chain([(&bar.expected, EXPECTED_CLASS)]);
+    for (part, class) in classed {
         let nanos = drawn(part);
         // At least one unit, so that a little is not shown as nothing.
         let height = if nanos == 0 {
@@ -86,6 +95,7 @@ mod tests {
         Bar {
             label: "a < b".into(),
             parts: parts.into_iter().map(|part| Exact::new(part, 0)).collect(),
+            expected: Exact::ZERO,
             link: None,
         }
     }
@@ -102,5 +112,14 @@ mod tests {
         assert!(svg.contains(r#"y="159" width="20" height="1""#), "{svg}");
         assert_eq!(svg.matches("part-1").count(), 2, "zero and less draw nothing");
         assert!(svg.contains("a &lt; b"), "labels are escaped");
+        let half = Bar {
+            expected: Exact::new(50_000, 0),
+            ..bar([50_000, 0])
+        };
+        let svg = chart("usage", &[half]).into_string();
+        assert!(
+            svg.contains(r#"class="expected" x="2" y="0" width="20" height="80""#),
+            "{svg}"
+        );
     }
 }

@@ -18,12 +18,13 @@ use springtide_proto::error::ApiError;
 use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witness};
 use springtide_proto::time::timestamp_to_wire;
 
-use super::auth::account_asked_for;
+use super::auth::caller_asked_for;
 use super::{Failure, WebState};
 use crate::digest::Digest;
 use crate::metering::examine::{Reporter, examine, rejection};
 use crate::metering::report::{Examined, Party, Provenance, Verdict, answer_of};
 use crate::metering::{MAX_MESSAGE, MAX_RECORDS};
+use crate::store::Role;
 
 const ONE: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
@@ -70,8 +71,8 @@ pub async fn take(
     body: Body,
 ) -> Result<Json<Value>, Failure> {
     // Before a byte of the body is read.
-    let account = account_asked_for(&state, &headers, &tenant).await?;
-    let party = account.details.party;
+    let caller = caller_asked_for(&state, &headers, &tenant, Role::Admin).await?;
+    let party = caller.account.details.party;
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());

@@ -1,12 +1,17 @@
 //! REST for programs ([`api`]) and the portal for people ([`portal`]), of client firms. Plain HTTP: an ingress ends TLS.
 
+pub mod access;
 pub mod api;
 mod auth;
+pub mod bills;
 mod chart;
 pub mod events;
+pub mod insight;
+mod limit;
 mod pages;
 pub mod portal;
 mod texts;
+mod visit;
 
 use std::sync::Arc;
 
@@ -22,12 +27,13 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::bill::BillError;
 use crate::metering::writer::UsageWriter;
+use crate::pdf::PdfError;
 use crate::store::{Store, StoreError, with_causes};
 
-/// Largest body of a request, but for usage: a form with a token.
-const MAX_BODY: usize = 8 << 10;
+/// Largest body of a request, but for usage: a form with the words of a dispute.
+const MAX_BODY: usize = 32 << 10;
 const STYLE: &str = include_str!("style.css");
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Makes secrets of sessions: randomness as a parameter.
 pub trait Secrets: Send + Sync + 'static {
@@ -62,6 +68,7 @@ pub struct WebState {
     clock: Arc<dyn Clock>,
     secrets: Arc<dyn Secrets>,
     writer: UsageWriter,
+    limiter: limit::Limiter,
 }
 
 impl WebState {
@@ -72,6 +79,7 @@ impl WebState {
             clock,
             secrets,
             writer,
+            limiter: limit::Limiter::default(),
         }
     }
 }
@@ -80,19 +88,15 @@ impl WebState {
 pub fn router(state: WebState) -> Router {
     let fixed = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     Router::new()
-        .route("/api/v1/tenants/{tenant}/usage", get(api::usage))
-        .route("/api/v1/tenants/{tenant}/events", post(events::take))
-        .route("/api/v1/tenants/{tenant}/invoices", get(api::invoices))
-        .route("/api/v1/tenants/{tenant}/invoices/{number}", get(api::invoice))
-        .route("/api/v1/tenants/{tenant}/preview", get(api::preview))
-        .route("/api/v1/tenants/{tenant}/interactions", get(api::interactions))
-        .route("/", get(portal::sign_in_form))
-        .route("/sign-in", post(portal::sign_in))
-        .route("/sign-out", post(portal::sign_out))
-        .route("/portal", get(portal::overview))
-        .route("/portal/invoices/{number}", get(portal::invoice))
+        .merge(rest())
+        .merge(pages())
         .route("/assets/style.css", get(style))
+        .route("/assets/live.js", get(portal::script))
         .fallback(async || Failure(ApiError::new(Reason::NotFound, "there is nothing here")))
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            limit::limited,
+        ))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(fixed(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -102,6 +106,44 @@ pub fn router(state: WebState) -> Router {
             HeaderValue::from_static("no-store"),
         ))
         .with_state(state)
+}
+
+/// For programs.
+fn rest() -> Router<WebState> {
+    Router::new()
+        .route("/api/v1/tenants/{tenant}/usage", get(api::usage))
+        .route("/api/v1/tenants/{tenant}/events", post(events::take))
+        .route("/api/v1/tenants/{tenant}/invoices", get(api::invoices))
+        .route("/api/v1/tenants/{tenant}/invoices/{number}", get(api::invoice))
+        .route(
+            "/api/v1/tenants/{tenant}/invoices/{number}/pdf",
+            get(api::invoice_pdf),
+        )
+        .route("/api/v1/tenants/{tenant}/preview", get(api::preview))
+        .route("/api/v1/tenants/{tenant}/forecast", get(api::forecast))
+        .route("/api/v1/tenants/{tenant}/interactions", get(api::interactions))
+        .route("/api/v1/tenants/{tenant}/exports/{name}", get(api::export))
+}
+
+/// For people.
+fn pages() -> Router<WebState> {
+    Router::new()
+        .route("/", get(portal::sign_in_form))
+        .route("/sign-in", post(portal::sign_in))
+        .route("/sign-out", post(portal::sign_out))
+        .route("/portal", get(portal::overview))
+        .route("/portal/invoices/{number}", get(bills::invoice))
+        .route("/portal/invoices/{number}/dispute", post(bills::dispute))
+        .route("/portal/interactions", get(bills::interactions))
+        .route("/portal/exports/{name}", get(bills::export))
+        .route("/portal/disputes", get(bills::disputes))
+        .route("/portal/service", get(insight::service))
+        .route("/portal/savings", get(insight::savings))
+        .route("/portal/savings/price", post(insight::set_person_price))
+        .route("/portal/budget", get(insight::budget).post(insight::set_budget))
+        .route("/portal/access", get(access::access))
+        .route("/portal/access/tokens", post(access::create_token))
+        .route("/portal/access/tokens/{id}/revoke", post(access::revoke_token))
 }
 
 async fn style() -> Response {
@@ -158,6 +200,13 @@ impl From<BillError> for Failure {
                 Self(ApiError::new(Reason::Internal, "an internal error; it is logged"))
             }
         }
+    }
+}
+
+impl From<PdfError> for Failure {
+    fn from(error: PdfError) -> Self {
+        tracing::error!(error = %with_causes(&error), "a PDF could not be made");
+        Self(ApiError::new(Reason::Internal, "an internal error; it is logged"))
     }
 }
 

@@ -1,44 +1,30 @@
-//! The portal's handlers: read, ask the store, hand to a page.
+//! Signing in and out, and the overview.
 
 use axum::Form;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use jiff::civil::Date;
 use serde::Deserialize;
-use springtide_proto::error::{ApiError, Reason};
+use springtide_proto::error::ApiError;
 
-use super::auth::{
-    LANGUAGE_COOKIE, account_of_session, account_of_token, close_session, cookie, cookie_value, open_session,
-    require_own_form,
-};
+use super::auth::{caller_of_session, caller_of_token, close_session, open_session, require_own_form};
 use super::pages::overview::{OverviewPage, overview_page};
-use super::pages::{View, invoice::invoice_page, message_page, sign_in::sign_in_page};
+use super::pages::{Tab, sign_in::sign_in_page};
+use super::visit::{Page, PortalQuery, Visit, failed, respond, view};
 use super::{Failure, WebState};
+use crate::bill::forecast::forecast;
 use crate::bill::summary::{by_day, by_hour, by_meter};
 use crate::bill::{BillError, bill, read, zone_of};
-use crate::locale::Locale;
 use crate::rating::period::Period;
-use crate::store::{Account, StatementUsage, StoreError, with_causes};
-
-const LANGUAGE_SECONDS: i64 = 31_536_000;
-
-/// What the portal's addresses may carry.
-#[derive(Debug, Default, Deserialize)]
-pub struct PortalQuery {
-    lang: Option<String>,
-    period: Option<String>,
-    day: Option<String>,
-}
+use crate::rating::rate::Usage;
+use crate::store::{Account, Role, StatementUsage, StoreError, with_causes};
 
 /// The form of [`sign_in`].
 #[derive(Deserialize)]
 pub struct SignIn {
     token: String,
 }
-
-/// A failure, as a page.
-type Page = Result<Response, Response>;
 
 /// The form, or the overview for who is signed in.
 pub async fn sign_in_form(
@@ -47,10 +33,10 @@ pub async fn sign_in_form(
     headers: HeaderMap,
 ) -> Page {
     let view = view(&headers, &query, "/");
-    let account = account_of_session(&state, &headers)
+    let caller = caller_of_session(&state, &headers)
         .await
         .map_err(|error| failed(&view, &error.into()))?;
-    if account.is_some() {
+    if caller.is_some() {
         return Ok(Redirect::to("/portal").into_response());
     }
     Ok(respond(
@@ -66,10 +52,10 @@ pub async fn sign_in(State(state): State<WebState>, headers: HeaderMap, Form(for
     let query = PortalQuery::default();
     let view = view(&headers, &query, "/");
     require_own_form(&headers).map_err(|error| failed(&view, &error))?;
-    let account = account_of_token(&state, form.token.trim())
+    let caller = caller_of_token(&state, form.token.trim())
         .await
         .map_err(|error| failed(&view, &error.into()))?;
-    let Some(account) = account else {
+    let Some(caller) = caller else {
         return Ok(respond(
             &headers,
             &query,
@@ -77,7 +63,7 @@ pub async fn sign_in(State(state): State<WebState>, headers: HeaderMap, Form(for
             sign_in_page(&view, true),
         ));
     };
-    let cookie = open_session(&state, &headers, &account)
+    let cookie = open_session(&state, &headers, &caller)
         .await
         .map_err(|error| failed(&view, &error))?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/portal")).into_response())
@@ -93,105 +79,77 @@ pub async fn sign_out(State(state): State<WebState>, headers: HeaderMap) -> Page
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
 }
 
-/// Money so far, usage, bills.
+/// Money so far, usage, forecast, bills.
 pub async fn overview(
     State(state): State<WebState>,
     Query(query): Query<PortalQuery>,
     headers: HeaderMap,
 ) -> Page {
-    let view = view(&headers, &query, "/portal");
-    let Some(account) = account_of_session(&state, &headers)
+    let place = ("/portal", Tab::Overview);
+    let mut visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
+    let page = overview_of(&state, visit.caller.account.clone(), &query)
         .await
-        .map_err(|error| failed(&view, &error.into()))?
-    else {
-        return Ok(Redirect::to("/").into_response());
-    };
-    let page = overview_of(&state, account, &query)
-        .await
-        .map_err(|error| failed(&view, &error))?;
-    Ok(respond(
-        &headers,
-        &query,
-        StatusCode::OK,
-        overview_page(&view, &page),
-    ))
+        .map_err(|error| visit.failed(error))?;
+    visit.view.is_live = page.is_current;
+    Ok(visit.page(overview_page(&visit.view, &page)))
 }
 
-/// One bill, each line explained.
-pub async fn invoice(
-    State(state): State<WebState>,
-    Path(number): Path<String>,
-    Query(query): Query<PortalQuery>,
-    headers: HeaderMap,
-) -> Page {
-    let view = view(&headers, &query, "");
-    let Some(account) = account_of_session(&state, &headers)
-        .await
-        .map_err(|error| failed(&view, &error.into()))?
-    else {
-        return Ok(Redirect::to("/").into_response());
+/// The month that is asked for, or the one that runs.
+pub(super) fn period_of(
+    state: &WebState,
+    query: &PortalQuery,
+    zone: &jiff::tz::TimeZone,
+) -> Result<Period, Failure> {
+    let period = match query.period.as_deref() {
+        Some(text) => text.parse(),
+        None => Period::containing(state.clock.now(), zone),
     };
-    let stored = state
-        .store
-        .invoice_numbered(account.ledger, &number)
-        .await
-        .map_err(|error| failed(&view, &error.into()))?;
-    let Some(stored) = stored else {
-        return Err(failed(&view, &super::auth::not_found()));
-    };
-    let document = read(&stored).map_err(|error| failed(&view, &Failure::from(error).0))?;
-    let page = invoice_page(&view, &account, &document);
-    Ok(respond(&headers, &query, StatusCode::OK, page))
+    Ok(period.map_err(BillError::Period)?)
 }
 
 async fn overview_of(
     state: &WebState,
     account: Account,
     query: &PortalQuery,
-) -> Result<OverviewPage, ApiError> {
-    let refused = |error: BillError| Failure::from(error).0;
-    let wrong_period =
-        |error: crate::rating::period::PeriodError| ApiError::invalid("period", error.to_string());
-    let zone = zone_of(&state.store, &account).await.map_err(refused)?;
-    let period = match query.period.as_deref() {
-        Some(text) => text.parse(),
-        None => Period::containing(state.clock.now(), &zone),
-    };
-    let period = period.map_err(wrong_period)?;
-    let bounds = period.bounds(&zone).map_err(wrong_period)?;
-    let usage = state.store.usage(account.ledger, &bounds).await?;
-    let document = match bill(&state.store, &account, period, state.clock.now()).await {
+) -> Result<OverviewPage, Failure> {
+    let (store, now) = (&state.store, state.clock.now());
+    let zone = zone_of(store, &account).await?;
+    let period = period_of(state, query, &zone)?;
+    let bounds = period.bounds(&zone).map_err(BillError::Period)?;
+    let usage = store.usage(account.ledger, &bounds).await?;
+    let document = match bill(store, &account, period, now).await {
         Ok(document) => Ok(document),
-        Err(error @ BillError::Store(_)) => return Err(refused(error)),
+        Err(error @ BillError::Store(_)) => return Err(error.into()),
         Err(error) => {
             let (has_plan, cause) = (!matches!(error, BillError::NoPlan { .. }), with_causes(&error));
             tracing::warn!(error = %cause, "no money so far is shown");
             Err(has_plan)
         }
     };
-    let bills = state.store.invoices(account.ledger).await?;
-    let bills = bills
-        .iter()
-        .map(read)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(refused)?;
-    let closed = state
-        .store
+    let bills = store.invoices(account.ledger).await?;
+    let bills = bills.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let invoice = store
         .invoice_of_period(account.ledger, &period.to_string())
-        .await?
-        .map(|invoice| invoice.statement);
+        .await?;
+    let closed = invoice.map(|invoice| invoice.statement);
+    let forecast = match (&document, closed) {
+        (Ok(_), None) => forecast(store, &account, period, now).await?,
+        _ => None,
+    };
     let day = query.day.as_deref().and_then(|text| text.parse::<Date>().ok());
     let of_day = |usage: &StatementUsage| {
         day.is_none_or(|day| zone.to_datetime(usage.usage.bucket_start).date() == day)
     };
     let shown: Vec<_> = usage.iter().filter(|usage| of_day(usage)).cloned().collect();
     let meters = by_meter(&shown, closed).map_err(StoreError::from)?;
-    let slots = match day {
-        Some(day) => by_hour(&usage, day, &zone),
-        None => by_day(&usage, &bounds, &zone),
+    let slots_of = |usage: &[StatementUsage]| match day {
+        Some(day) => by_hour(usage, day, &zone),
+        None => by_day(usage, &bounds, &zone),
     };
-    let slots = slots.map_err(StoreError::from)?;
-    let is_current = bounds.contain(state.clock.now());
+    let slots = slots_of(&usage).map_err(StoreError::from)?;
+    let rest = forecast.as_ref().map(|forecast| landed(&forecast.usage));
+    let expected = slots_of(&rest.unwrap_or_default()).map_err(StoreError::from)?;
+    let is_current = bounds.contain(now);
     Ok(OverviewPage {
         account,
         zone,
@@ -201,65 +159,30 @@ async fn overview_of(
         meters,
         day,
         slots,
+        expected,
+        forecast,
         bills,
     })
 }
 
-fn view(headers: &HeaderMap, query: &PortalQuery, path: &str) -> View {
-    let chosen = query
-        .lang
-        .as_deref()
-        .or_else(|| cookie_value(headers, LANGUAGE_COOKIE))
-        .map(Locale::nearest);
-    let asked = || {
-        headers
-            .get(header::ACCEPT_LANGUAGE)?
-            .to_str()
-            .ok()
-            .and_then(Locale::negotiate)
+fn landed(usage: &[Usage]) -> Vec<StatementUsage> {
+    let landed = |usage: &Usage| StatementUsage {
+        statement: 0,
+        usage: usage.clone(),
     };
-    // Only what was understood is written into links.
-    let period = query
-        .period
-        .as_deref()
-        .and_then(|text| text.parse::<Period>().ok());
-    let day = query.day.as_deref().and_then(|text| text.parse::<Date>().ok());
-    let address = match (period, day) {
-        (None, _) => path.to_owned(),
-        (Some(period), None) => format!("{path}?period={period}"),
-        (Some(period), Some(day)) => format!("{path}?period={period}&day={day}"),
-    };
-    View {
-        locale: chosen.or_else(asked).unwrap_or_default(),
-        address,
-    }
+    usage.iter().map(landed).collect()
 }
 
-/// A page, and the cookie that keeps the language if one was chosen.
-fn respond(headers: &HeaderMap, query: &PortalQuery, status: StatusCode, page: maud::Markup) -> Response {
-    let mut response = (status, page).into_response();
-    let chosen = query.lang.as_deref().map(|tag| {
-        cookie(
-            headers,
-            LANGUAGE_COOKIE,
-            Locale::nearest(tag).tag(),
-            LANGUAGE_SECONDS,
-        )
-    });
-    if let Some(value) = chosen.and_then(|cookie| cookie.parse().ok()) {
-        response.headers_mut().append(header::SET_COOKIE, value);
-    }
-    response
+/// Bad requests of the portal's own forms are pages too.
+pub(super) fn invalid(field: &str) -> ApiError {
+    ApiError::invalid(field, "is not understood")
 }
 
-fn failed(view: &View, error: &ApiError) -> Response {
-    let texts = super::texts::texts(view.locale);
-    let words = if error.reason == Reason::NotFound {
-        texts.not_found
-    } else {
-        texts.failed
-    };
-    let status =
-        StatusCode::from_u16(error.reason.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, message_page(view, words)).into_response()
+/// The portal's script: refreshes what is live, and nothing else.
+pub async fn script() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, "public, max-age=3600"),
+    ];
+    (headers, include_str!("live.js")).into_response()
 }

@@ -1,5 +1,8 @@
 //! REST and portal over a store of its own, one request after the other.
 
+mod access;
+mod pages;
+
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -21,11 +24,13 @@ use crate::metering::report::Party;
 use crate::metrics::Metrics;
 use crate::store::{AccountDetails, PlanVersion};
 
-struct Counted;
+/// Each secret is another.
+#[derive(Default)]
+struct Counted(std::sync::atomic::AtomicU8);
 
 impl Secrets for Counted {
     fn next(&self) -> Result<[u8; 32], ApiError> {
-        Ok([5; 32])
+        Ok([self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed); 32])
     }
 }
 
@@ -67,7 +72,7 @@ pub(super) async fn bench() -> Bench {
         .unwrap();
     let clock = Arc::new(ManualClock::new(now()));
     let (writer, _) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default());
-    let state = WebState::new(store.clone(), clock, Arc::new(Counted), writer);
+    let state = WebState::new(store.clone(), clock, Arc::new(Counted::default()), writer);
     Bench {
         routes: router(state),
         store,
@@ -131,7 +136,7 @@ impl Bench {
         (
             parts.status,
             parts.headers,
-            String::from_utf8(bytes.to_vec()).unwrap(),
+            String::from_utf8_lossy(&bytes).into_owned(),
         )
     }
 
@@ -178,8 +183,14 @@ impl Bench {
     }
 }
 
-const ROUTES: [&str; 5] = [
+const ROUTES: [&str; 11] = [
     "usage",
+    "forecast",
+    "invoices/SPT-2026-000001/pdf",
+    "exports/usage.csv",
+    "exports/focus.csv",
+    "exports/plan.json",
+    "exports/bill.json",
     "invoices",
     "invoices/SPT-2026-000001",
     "preview",
@@ -303,7 +314,7 @@ async fn signing_in_opens_a_session_that_scripts_and_other_sites_cannot_use() {
             .session(Digest::of(secret.as_bytes()), now())
             .await
             .unwrap(),
-        Some(1),
+        Some((1, crate::store::Holder::of_account())),
         "kept as a digest"
     );
     let cookie = bench.session_of(cookie);
@@ -386,7 +397,7 @@ async fn the_portal_speaks_the_language_that_was_chosen_or_is_preferred() {
 }
 
 #[tokio::test]
-async fn no_page_loads_anything_from_elsewhere_or_runs_a_script() {
+async fn no_page_loads_anything_from_elsewhere_or_runs_a_script_but_our_own() {
     let bench = bench().await;
     let cookie = bench.session().await;
     for path in [
@@ -395,6 +406,12 @@ async fn no_page_loads_anything_from_elsewhere_or_runs_a_script() {
         "/portal?period=2026-11&day=2026-11-11",
         "/portal/invoices/SPT-2026-000001",
         "/portal/invoices/x",
+        "/portal/interactions?period=2026-11",
+        "/portal/service",
+        "/portal/savings",
+        "/portal/budget",
+        "/portal/disputes",
+        "/portal/access",
         "/nothing",
     ] {
         let (_, headers, page) = bench.get(path, &[("cookie", &cookie)]).await;
@@ -404,10 +421,21 @@ async fn no_page_loads_anything_from_elsewhere_or_runs_a_script() {
             "{policy}"
         );
         assert_eq!(headers["cache-control"], "no-store", "{path}");
-        for forbidden in ["<script", "http://", "https://", "style=", "onclick"] {
+        for forbidden in [
+            "http://", "https://", "style=", "onclick", "onsubmit", "<iframe", "<img",
+        ] {
             assert!(!page.contains(forbidden), "{path} contains {forbidden}");
         }
+        let own = r#"<script src="/assets/live.js" defer></script>"#;
+        assert_eq!(
+            page.matches("<script").count(),
+            page.matches(own).count(),
+            "{path}"
+        );
     }
+    let (_, headers, script) = bench.get("/assets/live.js", &[]).await;
+    assert_eq!(headers["content-type"], "text/javascript; charset=utf-8");
+    assert!(script.len() < 4096, "{} bytes", script.len());
     let (status, headers, _) = bench.get("/assets/style.css", &[]).await;
     assert_eq!(
         (status, headers["content-type"].to_str().unwrap()),

@@ -25,6 +25,12 @@ pub(crate) const CLUSTER: &[Need] = &[
     ("nsenter", "util-linux"),
     ("strip", "binutils"),
 ];
+/// What the tests of the portal and of PDFs need.
+pub(crate) const BROWSER: &[Need] = &[
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
+    ("pdftotext", "poppler-utils"),
+];
 const POSTGRES: &str = "postgresql-15";
 /// Debian's PostgreSQL package starts a server of its own unless this file says no.
 const POSTGRES_SETTINGS: &str = "/etc/postgresql-common/createcluster.conf";

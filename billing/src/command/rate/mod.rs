@@ -14,7 +14,7 @@ use springtide_proto::ids::{BootId, PodName, PoolId, TenantId, TenantUid};
 use springtide_proto::metering::Record;
 use springtide_runtime::identity::TenantRole;
 
-use super::bills::{BillFormat, print, text_of};
+use super::bills::{ReportFormat, print, text_of};
 use crate::bill::document::{Document, DocumentLine};
 use crate::bill::issue;
 use crate::digest::{Digest, canonical_json};
@@ -57,7 +57,7 @@ pub(super) struct RateArgs {
     locale: String,
     /// Form of the output
     #[arg(long, default_value = "text")]
-    format: BillFormat,
+    format: ReportFormat,
 }
 
 const HELP: &str = "Files:
@@ -93,8 +93,8 @@ impl RateArgs {
             .map_err(|error| anyhow::anyhow!(with_causes(&error)))?;
         store.close().await;
         match self.format {
-            BillFormat::Json => print(&format!("{}\n", lines_json(&document))),
-            BillFormat::Text => print(&text_of(&document)),
+            ReportFormat::Json => print(&format!("{}\n", lines_json(&document))),
+            ReportFormat::Text => print(&text_of(&document)),
         }
     }
 

@@ -117,12 +117,12 @@ pub(super) async fn a_session_opens_until_it_lapses_or_is_closed(bench: Bench) {
     let later = |seconds| now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
     bench
         .store
-        .open_session(one, account.ledger, now(), later(60))
+        .open_session(one, account.ledger, "", now(), later(60))
         .await
         .unwrap();
     assert_eq!(
         bench.store.session(one, later(59)).await.unwrap(),
-        Some(account.ledger)
+        Some((account.ledger, crate::store::Holder::of_account()))
     );
     assert_eq!(bench.store.session(one, later(60)).await.unwrap(), None);
     assert_eq!(bench.store.session(two, now()).await.unwrap(), None);

@@ -4,14 +4,26 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use super::super::texts::{Texts, texts};
-use super::{View, layout};
+use super::disputes::dispute_list;
+use super::{View, downloads, layout};
 use crate::bill::document::{Document, DocumentLine};
+use crate::bill::words::line_title;
 use crate::rating::period::zone_named;
-use crate::rating::rate::Line;
-use crate::store::Account;
+use crate::rating::rate::{Line, Rule};
+use crate::store::Dispute;
 
-pub(in crate::web) fn invoice_page(view: &View, account: &Account, document: &Document) -> Markup {
+/// What the page of a bill shows.
+pub(in crate::web) struct InvoicePage<'a> {
+    pub(in crate::web) document: &'a Document,
+    /// Those of this bill.
+    pub(in crate::web) disputes: Vec<Dispute>,
+    pub(in crate::web) may_dispute: bool,
+}
+
+/// `refused`: the words of a dispute that were not taken.
+pub(in crate::web) fn invoice_page(view: &View, page: &InvoicePage<'_>, refused: Option<&str>) -> Markup {
     let texts = texts(view.locale);
+    let document = page.document;
     let number = document.number.as_deref().unwrap_or_default();
     let content = html! {
         p.back { a href="/portal" { "← " (texts.back) } }
@@ -23,9 +35,13 @@ pub(in crate::web) fn invoice_page(view: &View, account: &Account, document: &Do
                 }
                 p.sum { (document.amount_for_people(&document.total)) " " small { (document.currency) } }
             }
+            p.actions { a.button href={ "/portal/invoices/" (number) ".pdf" } download { (texts.download_pdf) } }
             (facts(texts, document))
             h2 { (texts.lines) }
             (lines(view, document))
+            @for note in &document.notes { p.notice { (note) } }
+            h2 { (texts.downloads) }
+            (downloads(view, &document.period))
             h2.minor { (texts.digest) }
             p.digest { code { (document.digest.as_deref().unwrap_or_default()) } }
             @if let Some(previous) = document.previous_digest.as_deref().filter(|digest| !digest.is_empty()) {
@@ -34,13 +50,39 @@ pub(in crate::web) fn invoice_page(view: &View, account: &Account, document: &Do
             }
             p.hint { (texts.digest_note) }
         }
+        @if !page.disputes.is_empty() {
+            section.card aria-labelledby="disputes" {
+                h2 #disputes { (texts.tab_disputes) }
+                (dispute_list(view, &zone_named(&document.time_zone).unwrap_or(TimeZone::UTC), &page.disputes))
+            }
+        }
+        @if page.may_dispute { (dispute_form(view, document, number, refused)) }
     };
-    layout(
-        view,
-        &format!("{} {number}", texts.invoice),
-        Some(account.details.party.tenant.as_str()),
-        &content,
-    )
+    layout(view, &format!("{} {number}", texts.invoice), &content)
+}
+
+fn dispute_form(view: &View, document: &Document, number: &str, refused: Option<&str>) -> Markup {
+    let texts = texts(view.locale);
+    html! {
+        section.card {
+            details open[refused.is_some()] {
+                summary { (texts.dispute_open) }
+                form.stacked method="post" action={ "/portal/invoices/" (number) "/dispute" } {
+                    @if refused.is_some() { p.alert role="alert" #wrong { (texts.dispute_wrong) } }
+                    label for="line" { (texts.dispute_line) }
+                    select #line name="line" {
+                        option value="" { (texts.dispute_whole) }
+                        @for DocumentLine { line, .. } in &document.lines {
+                            option value=(line.name) { (line_title(line, view.locale)) (tier_of(texts, line)) }
+                        }
+                    }
+                    label for="reason" { (texts.dispute_reason) }
+                    textarea #reason name="reason" rows="4" maxlength="2000" required aria-invalid=(refused.is_some()) { (refused.unwrap_or_default()) }
+                    button type="submit" { (texts.dispute_send) }
+                }
+            }
+        }
+    }
 }
 
 fn facts(texts: &Texts, document: &Document) -> Markup {
@@ -79,7 +121,7 @@ pub(super) fn lines(view: &View, document: &Document) -> Markup {
     let texts = texts(view.locale);
     html! {
         ol.lines {
-            @for line in &document.lines { (one_line(view, document, line)) }
+            @for (position, line) in document.lines.iter().enumerate() { (one_line(view, document, position, line)) }
         }
         p.total { span { (texts.total) } strong { (document.amount_for_people(&document.total)) " " (document.currency) } }
     }
@@ -88,6 +130,7 @@ pub(super) fn lines(view: &View, document: &Document) -> Markup {
 fn one_line(
     view: &View,
     document: &Document,
+    position: usize,
     DocumentLine {
         line, explanation, ..
     }: &DocumentLine,
@@ -96,7 +139,7 @@ fn one_line(
     html! {
         li {
             div.line-head {
-                h3 { (line.name) (tier_of(texts, line)) }
+                h3 { (line_title(line, view.locale)) (tier_of(texts, line)) }
                 span.money { (document.amount_for_people(&line.amount)) }
             }
             @if let Some(words) = document.explain(line, view.locale) {
@@ -108,7 +151,19 @@ fn one_line(
             } @else {
                 p { (explanation) }
             }
+            @if is_of_interactions(line) {
+                p.drill { a href={ "/portal/interactions?period=" (document.period) "&line=" (position) } { (texts.see_interactions) } }
+            }
         }
+    }
+}
+
+/// The line prices what is counted one by one, and not what only a plan knows.
+fn is_of_interactions(line: &Line) -> bool {
+    let counted = ["interactions", "unanswered"];
+    match &line.rule {
+        Rule::Charge { meter, .. } | Rule::Surcharge { meter, .. } => counted.contains(&meter.as_str()),
+        _ => false,
     }
 }
 

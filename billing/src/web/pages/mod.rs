@@ -1,23 +1,71 @@
 //! Pages: from what was read to HTML. No database, no clock.
 
+pub(super) mod access;
+pub(super) mod budget;
+pub(super) mod disputes;
+pub(super) mod interactions;
 pub(super) mod invoice;
 pub(super) mod overview;
+pub(super) mod savings;
+pub(super) mod service;
 pub(super) mod sign_in;
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::texts::texts;
+use super::texts::{Texts, texts};
 use crate::locale::Locale;
+use crate::rating::period::Period;
 
 /// Who looks, in which language, and at which address.
 pub(in crate::web) struct View {
     pub(in crate::web) locale: Locale,
     /// The page's address, with what it shows; "" is the address it was asked by.
     pub(in crate::web) address: String,
+    /// Who is signed in.
+    pub(in crate::web) who: Option<String>,
+    /// Which of the menu's pages it is.
+    pub(in crate::web) tab: Option<Tab>,
+    /// May see what only administrators see.
+    pub(in crate::web) is_admin: bool,
+    /// Has a part that refreshes.
+    pub(in crate::web) is_live: bool,
 }
 
-/// The frame of every page. `who`: who is signed in.
-fn layout(view: &View, title: &str, who: Option<&str>, content: &Markup) -> Markup {
+/// A page of the menu.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::web) enum Tab {
+    Overview,
+    Service,
+    Savings,
+    Budget,
+    Disputes,
+    Access,
+}
+
+impl Tab {
+    const ALL: [Self; 6] = [
+        Self::Overview,
+        Self::Service,
+        Self::Savings,
+        Self::Budget,
+        Self::Disputes,
+        Self::Access,
+    ];
+
+    fn link(self, texts: &Texts) -> (&'static str, &'static str) {
+        match self {
+            Self::Overview => ("/portal", texts.tab_overview),
+            Self::Service => ("/portal/service", texts.tab_service),
+            Self::Savings => ("/portal/savings", texts.tab_savings),
+            Self::Budget => ("/portal/budget", texts.tab_budget),
+            Self::Disputes => ("/portal/disputes", texts.tab_disputes),
+            Self::Access => ("/portal/access", texts.tab_access),
+        }
+    }
+}
+
+/// The frame of every page.
+fn layout(view: &View, title: &str, content: &Markup) -> Markup {
     let texts = texts(view.locale);
     html! {
         (DOCTYPE)
@@ -28,21 +76,72 @@ fn layout(view: &View, title: &str, who: Option<&str>, content: &Markup) -> Mark
                 meta name="color-scheme" content="light dark";
                 link rel="icon" href="data:,";
                 link rel="stylesheet" href="/assets/style.css";
+                @if view.is_live { script src="/assets/live.js" defer {} }
                 title { (title) " · " (texts.product) }
             }
             body {
-                a.skip href="#content" { (title) }
+                a.skip href="#content" { (texts.skip) }
                 header.top {
                     a.brand href="/portal" { (wave()) span { (texts.product) } }
                     div.tools {
                         (languages(view))
-                        @if let Some(who) = who {
+                        @if let Some(who) = &view.who {
                             span.who { (who) }
                             form method="post" action="/sign-out" { button.quiet type="submit" { (texts.sign_out) } }
                         }
                     }
                 }
+                @if view.who.is_some() { (menu(view)) }
                 main #content { (content) }
+            }
+        }
+    }
+}
+
+fn menu(view: &View) -> Markup {
+    let texts = texts(view.locale);
+    html! {
+        nav.menu aria-label=(texts.menu) {
+            ul {
+                @for tab in Tab::ALL.into_iter().filter(|tab| view.is_admin || *tab != Tab::Access) {
+                    @let (address, name) = tab.link(texts);
+                    li { a href=(address) aria-current=[(view.tab == Some(tab)).then_some("page")] { (name) } }
+                }
+            }
+        }
+    }
+}
+
+/// Month before, month, month after; none after the one that runs.
+fn months(view: &View, path: &str, period: Period, is_current: bool) -> Markup {
+    let texts = texts(view.locale);
+    html! {
+        nav.months aria-label=(texts.period) {
+            @if let Ok(previous) = period.previous() {
+                a href={ (path) "?period=" (previous) } aria-label=(texts.previous) { "‹" }
+            }
+            strong { (period) }
+            @if let Ok(next) = period.next() && !is_current {
+                a href={ (path) "?period=" (next) } aria-label=(texts.next) { "›" }
+            }
+        }
+    }
+}
+
+/// What can be taken away of a month.
+fn downloads(view: &View, period: &str) -> Markup {
+    let texts = texts(view.locale);
+    let files = [
+        ("usage.csv", texts.download_usage),
+        ("interactions.jsonl", texts.download_interactions),
+        ("focus.csv", texts.download_focus),
+        ("plan.json", texts.download_plan),
+        ("bill.json", texts.download_bill),
+    ];
+    html! {
+        ul.downloads {
+            @for (file, name) in files {
+                li { a href={ "/portal/exports/" (file) "?period=" (period) } download { (name) } }
             }
         }
     }
@@ -80,5 +179,5 @@ pub(in crate::web) fn message_page(view: &View, words: &str) -> Markup {
             p { a href="/portal" { (texts.back) } }
         }
     };
-    layout(view, words, None, &content)
+    layout(view, words, &content)
 }

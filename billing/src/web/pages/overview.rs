@@ -9,9 +9,11 @@ use maud::{Markup, html};
 use super::super::chart::{Bar, PART_CLASSES, chart};
 use super::super::texts::{Texts, texts};
 use super::invoice::{lines, tier_of};
-use super::{View, layout};
+use super::{View, downloads, layout, months};
 use crate::bill::document::{Document, DocumentLine, State};
+use crate::bill::forecast::{Basis, Forecast};
 use crate::bill::summary::{MeterSum, Slot};
+use crate::bill::words::line_title;
 use crate::rating::explain::meter_name;
 use crate::rating::number::Exact;
 use crate::rating::period::Period;
@@ -30,6 +32,10 @@ pub(in crate::web) struct OverviewPage {
     /// The day whose hours are shown; all days if none.
     pub(in crate::web) day: Option<Date>,
     pub(in crate::web) slots: Vec<Slot>,
+    /// What is expected on top of them.
+    pub(in crate::web) expected: Vec<Slot>,
+    /// Of the month that runs.
+    pub(in crate::web) forecast: Option<Forecast>,
     pub(in crate::web) bills: Vec<Document>,
 }
 
@@ -39,36 +45,21 @@ pub(in crate::web) fn overview_page(view: &View, page: &OverviewPage) -> Markup 
     let content = html! {
         div.page-head {
             h1 { (name) }
-            (month_picker(texts, page))
+            (months(view, "/portal", page.period, page.is_current))
         }
-        div.columns {
-            (money(view, page))
+        div.columns #live {
+            div.stack {
+                (money(view, page))
+                (forecast(view, page))
+            }
             div.stack {
                 (usage(view, page))
                 (bills(texts, page))
+                (exports(view, page))
             }
         }
     };
-    layout(
-        view,
-        name,
-        Some(page.account.details.party.tenant.as_str()),
-        &content,
-    )
-}
-
-fn month_picker(texts: &Texts, page: &OverviewPage) -> Markup {
-    html! {
-        nav.months aria-label=(texts.period) {
-            @if let Ok(previous) = page.period.previous() {
-                a href={ "/portal?period=" (previous) } aria-label=(texts.previous) { "‹" }
-            }
-            strong { (page.period) }
-            @if let Ok(next) = page.period.next() && !page.is_current {
-                a href={ "/portal?period=" (next) } aria-label=(texts.next) { "›" }
-            }
-        }
-    }
+    layout(view, name, &content)
 }
 
 fn money(view: &View, page: &OverviewPage) -> Markup {
@@ -99,6 +90,45 @@ fn money(view: &View, page: &OverviewPage) -> Markup {
     }
 }
 
+fn forecast(view: &View, page: &OverviewPage) -> Markup {
+    let texts = texts(view.locale);
+    html! {
+        @if let (Some(forecast), Ok(document)) = (&page.forecast, &page.document) {
+            section.card aria-labelledby="forecast" {
+                h2 #forecast { (texts.forecast) }
+                p.sum { (document.amount_for_people(&forecast.total)) " " small { (forecast.currency) } }
+                ul.meters {
+                    @for (meter, quantity) in &forecast.quantities {
+                        li { span.name { (meter_name(meter, view.locale)) } strong { (whole(*quantity)) } }
+                    }
+                }
+                p.hint {
+                    (match forecast.basis { Basis::Weeks(_) => texts.forecast_weeks, Basis::MonthSoFar => texts.forecast_average })
+                }
+            }
+        }
+    }
+}
+
+/// A quantity that is only expected has no digits after the point.
+fn whole(quantity: Exact) -> String {
+    quantity
+        .rounded(0)
+        .map_or_else(|_| quantity.grouped(0), |whole| Exact::new(whole, 0).grouped(0))
+}
+
+fn exports(view: &View, page: &OverviewPage) -> Markup {
+    let texts = texts(view.locale);
+    html! {
+        section.card aria-labelledby="downloads" {
+            h2 #downloads { (texts.downloads) " " span.muted { (page.period) } }
+            (downloads(view, &page.period.to_string()))
+            p.hint { (texts.reproduce) }
+            pre.command { "springtide-billing rate --plan plan.json --usage usage.csv --period " (page.period) }
+        }
+    }
+}
+
 /// The lines in short: what is charged, and the sum.
 fn line_sums(view: &View, document: &Document) -> Markup {
     let texts = texts(view.locale);
@@ -107,7 +137,7 @@ fn line_sums(view: &View, document: &Document) -> Markup {
             @for DocumentLine { line, .. } in &document.lines {
                 li {
                     span {
-                        (line.name) (tier_of(texts, line))
+                        (line_title(line, view.locale)) (tier_of(texts, line))
                         @if let Some(words) = document.explain(line, view.locale) { span.under { (words.arithmetic) } }
                     }
                     span.money { (document.amount_for_people(&line.amount)) }
@@ -137,7 +167,11 @@ fn usage(view: &View, page: &OverviewPage) -> Markup {
             } @else {
                 (meters(view, page))
                 (figure(view, page))
-                p.hint { (texts.zone_note) " " (page.zone.iana_name().unwrap_or("UTC")) }
+                p.hint {
+                    (texts.zone_note) " " (page.zone.iana_name().unwrap_or("UTC")) ". "
+                    @if view.is_live { (texts.live_note) " " }
+                    a href={ "/portal/interactions?period=" (page.period) } { (texts.see_interactions) }
+                }
             }
         }
     }
@@ -172,6 +206,9 @@ fn meters(view: &View, page: &OverviewPage) -> Markup {
                     }
                 }
             }
+            @if !page.expected.iter().all(|slot| slot.quantities.is_empty()) {
+                li.legend { span.name { span.swatch.expected {} (texts.expected) } }
+            }
         }
     }
 }
@@ -181,9 +218,17 @@ fn figure(view: &View, page: &OverviewPage) -> Markup {
     let meters = shown_meters(page);
     let drawn: Vec<_> = meters.iter().take(PART_CLASSES.len()).collect();
     let quantity = |slot: &Slot, meter: &str| slot.quantities.get(meter).copied().unwrap_or(Exact::ZERO);
+    let expected_of = |slot: &Slot| {
+        let expected = page.expected.iter().find(|expected| expected.start == slot.start);
+        let parts = drawn
+            .iter()
+            .map(|meter| expected.map_or(Exact::ZERO, |slot| quantity(slot, meter)));
+        parts.fold(Exact::ZERO, |sum, part| sum.plus(part).unwrap_or(sum))
+    };
     let bar = |slot: &Slot| {
+        let expected = expected_of(slot);
         let label = slot_label(page, slot);
-        let figures: Vec<_> = drawn
+        let mut figures: Vec<_> = drawn
             .iter()
             .map(|meter| {
                 format!(
@@ -193,6 +238,9 @@ fn figure(view: &View, page: &OverviewPage) -> Markup {
                 )
             })
             .collect();
+        if !expected.is_zero() {
+            figures.push(format!("{} {}", whole(expected), texts.expected));
+        }
         let link = page
             .day
             .is_none()
@@ -201,6 +249,7 @@ fn figure(view: &View, page: &OverviewPage) -> Markup {
         Bar {
             label: format!("{label}: {}", figures.join(", ")),
             parts,
+            expected,
             link,
         }
     };
@@ -209,7 +258,8 @@ fn figure(view: &View, page: &OverviewPage) -> Markup {
         drawn
             .iter()
             .try_fold(Exact::ZERO, |sum, meter| sum.plus(quantity(slot, meter)))
-            .and_then(Exact::to_nanos)
+            .and_then(|sum| sum.plus(expected_of(slot)))
+            .and_then(|sum| sum.rounded(0))
             .unwrap_or(0)
     };
     let most = page.slots.iter().map(sum_of).max().unwrap_or(0);
@@ -220,7 +270,7 @@ fn figure(view: &View, page: &OverviewPage) -> Markup {
     ];
     html! {
         figure {
-            p.scale { (texts.most) " " (Exact::from_nanos(most).grouped(0)) }
+            p.scale { (texts.most) " " (Exact::new(most, 0).grouped(0)) }
             (chart(&format!("{} {}", texts.usage, if page.day.is_some() { texts.by_hour } else { texts.by_day }), &bars))
             div.axis aria-hidden="true" {
                 @for slot in ends.into_iter().flatten() { span { (short_label(page, slot)) } }

@@ -21,5 +21,5 @@ pub(in crate::web) fn sign_in_page(view: &View, was_wrong: bool) -> Markup {
             }
         }
     };
-    layout(view, texts.sign_in, None, &content)
+    layout(view, texts.sign_in, &content)
 }

@@ -27,6 +27,9 @@ pub(super) fn run(report: &mut Report, programs: Option<&Path>) {
         server = Some(running);
         Ok(Ending::Done(remark))
     });
+    report.step("browser", |step| {
+        packages::ensure(step, packages::BROWSER).map(|()| Ending::Done(String::new()))
+    });
     let mut environment = Vec::new();
     if let Some(server) = &server {
         environment.push((postgres::VARIABLE, server.address().to_owned()));

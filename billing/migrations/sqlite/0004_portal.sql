@@ -1,0 +1,54 @@
+-- Instants are nanoseconds since 1970 (UTC). Digests are SHA-256.
+
+-- Access tokens that a client firm makes beside the account's own. Only digests are kept; a revoked one stays, for people
+-- to see.
+CREATE TABLE access_token (
+    id TEXT PRIMARY KEY,
+    ledger_id INTEGER NOT NULL REFERENCES account (ledger_id),
+    digest BLOB NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    role TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    last_used_at INTEGER,
+    revoked_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX access_token_by_ledger ON access_token (ledger_id, created_at);
+
+-- By which access token a session was opened; empty: by the account's own.
+ALTER TABLE portal_session ADD COLUMN token_id TEXT NOT NULL DEFAULT '';
+
+-- What a client firm set for itself, as its monthly budget.
+CREATE TABLE portal_setting (
+    ledger_id INTEGER NOT NULL REFERENCES account (ledger_id),
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (ledger_id, name)
+) STRICT, WITHOUT ROWID;
+
+-- Who read personal data, and who changed what.
+CREATE TABLE portal_audit (
+    id INTEGER PRIMARY KEY,
+    ledger_id INTEGER NOT NULL REFERENCES account (ledger_id),
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    role TEXT NOT NULL,
+    action TEXT NOT NULL,
+    object TEXT NOT NULL
+) STRICT;
+CREATE INDEX portal_audit_by_time ON portal_audit (ledger_id, at);
+CREATE TRIGGER portal_audit_never_changes BEFORE UPDATE ON portal_audit
+BEGIN SELECT RAISE(ABORT, 'the audit never changes'); END;
+
+-- What a client firm objects to on an issued bill.
+CREATE TABLE dispute (
+    id INTEGER PRIMARY KEY,
+    ledger_id INTEGER NOT NULL REFERENCES account (ledger_id),
+    number TEXT NOT NULL REFERENCES invoice (number),
+    line TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    opened_by TEXT NOT NULL,
+    opened_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX dispute_by_invoice ON dispute (ledger_id, number);

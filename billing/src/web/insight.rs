@@ -1,0 +1,255 @@
+//! Service level, savings and budget.
+
+use axum::Form;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Redirect};
+use jiff::civil::Date;
+use serde::Deserialize;
+
+use super::pages::Tab;
+use super::pages::budget::{BudgetPage, budget_page};
+use super::pages::savings::{SavingsMonth, SavingsPage, savings_page};
+use super::pages::service::{ServicePage, service_page};
+use super::portal::period_of;
+use super::visit::{Page, PortalQuery, Visit};
+use super::{Failure, WebState};
+use crate::bill::budget::{
+    BUDGET, Budget, PERSON_PRICE, THRESHOLDS, amount_of, parse_amount, parse_thresholds, person_price,
+};
+use crate::bill::calendar::service_month;
+use crate::bill::forecast::forecast;
+use crate::bill::summary::by_meter;
+use crate::bill::{BillError, bill, plan_of, zone_of};
+use crate::export::billed_usage;
+use crate::rating::number::Exact;
+use crate::rating::period::Period;
+use crate::store::{Account, Role, StoreError};
+
+/// Months that savings are shown of.
+const MONTHS: usize = 6;
+/// What bots' answers are counted by.
+const ANSWERS: &str = "interactions";
+
+/// The service of a month, day by day.
+pub async fn service(
+    State(state): State<WebState>,
+    Query(query): Query<PortalQuery>,
+    headers: HeaderMap,
+) -> Page {
+    let place = ("/portal/service", Tab::Service);
+    let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
+    let page = service_of(&state, &visit.caller.account, &query)
+        .await
+        .map_err(|error| visit.failed(error))?;
+    Ok(visit.page(service_page(&visit.view, &page)))
+}
+
+async fn service_of(
+    state: &WebState,
+    account: &Account,
+    query: &PortalQuery,
+) -> Result<ServicePage, Failure> {
+    let (store, now) = (&state.store, state.clock.now());
+    let zone = zone_of(store, account).await?;
+    let period = period_of(state, query, &zone)?;
+    let is_current = period.bounds(&zone).map_err(BillError::Period)?.contain(now);
+    let document = match bill(store, account, period, now).await {
+        Ok(document) => Some(document),
+        Err(BillError::NoPlan { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let month = match &document {
+        Some(document) => service_month(store, account, document, now).await?,
+        None => None,
+    };
+    let outcome = document.and_then(|document| document.service);
+    let day = query.day.as_deref().and_then(|text| text.parse::<Date>().ok());
+    let today = zone.to_datetime(now).date();
+    Ok(ServicePage {
+        period,
+        zone,
+        is_current,
+        outcome,
+        month,
+        day,
+        today,
+    })
+}
+
+/// What the bots saved.
+pub async fn savings(
+    State(state): State<WebState>,
+    Query(query): Query<PortalQuery>,
+    headers: HeaderMap,
+) -> Page {
+    let place = ("/portal/savings", Tab::Savings);
+    let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
+    let mut page = savings_of(&state, &visit.caller.account)
+        .await
+        .map_err(|error| visit.failed(error))?;
+    page.may_change = visit.caller.holder.role >= Role::Finance;
+    Ok(visit.page(savings_page(&visit.view, &page, false)))
+}
+
+async fn savings_of(state: &WebState, account: &Account) -> Result<SavingsPage, Failure> {
+    let (store, now) = (&state.store, state.clock.now());
+    let settings = store.settings(account.ledger).await?;
+    let known = match plan_of(store, account).await {
+        Ok(known) => known,
+        Err(BillError::NoPlan { .. }) => return Ok(SavingsPage::default()),
+        Err(error) => return Err(error.into()),
+    };
+    let currency = known.plan.currency;
+    let price = person_price(&settings, currency.code());
+    let registered =
+        Period::containing(account.registered_at, &known.plan.zone).map_err(BillError::Period)?;
+    let mut period = Period::containing(now, &known.plan.zone).map_err(BillError::Period)?;
+    let mut months = Vec::new();
+    while months.len() < MONTHS && period >= registered {
+        let document = bill(store, account, period, now).await?;
+        let usage = billed_usage(store, account, period).await?;
+        let sums = by_meter(&usage, None).map_err(StoreError::from)?;
+        let answers = sums
+            .into_iter()
+            .find(|sum| sum.meter == ANSWERS)
+            .map_or(Exact::ZERO, |sum| sum.quantity);
+        let total = amount_of(&document.total).unwrap_or(Exact::ZERO);
+        months.push(SavingsMonth::of(
+            (period, document.period_end <= now),
+            answers,
+            total,
+            price.map(|(price, _)| price),
+            currency,
+        )?);
+        period = period.previous().map_err(BillError::Period)?;
+    }
+    Ok(SavingsPage {
+        currency: Some(currency),
+        price,
+        months,
+        may_change: false,
+    })
+}
+
+/// The budget and its alerts.
+pub async fn budget(
+    State(state): State<WebState>,
+    Query(query): Query<PortalQuery>,
+    headers: HeaderMap,
+) -> Page {
+    let place = ("/portal/budget", Tab::Budget);
+    let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
+    let mut page = budget_of(&state, &visit.caller.account)
+        .await
+        .map_err(|error| visit.failed(error))?;
+    page.may_change = visit.caller.holder.role >= Role::Finance;
+    Ok(visit.page(budget_page(&visit.view, &page)))
+}
+
+async fn budget_of(state: &WebState, account: &Account) -> Result<BudgetPage, Failure> {
+    let (store, now) = (&state.store, state.clock.now());
+    let settings = store.settings(account.ledger).await?;
+    let known = match plan_of(store, account).await {
+        Ok(known) => known,
+        Err(BillError::NoPlan { .. }) => return Ok(BudgetPage::default()),
+        Err(error) => return Err(error.into()),
+    };
+    let period = Period::containing(now, &known.plan.zone).map_err(BillError::Period)?;
+    let document = bill(store, account, period, now).await?;
+    let expected = forecast(store, account, period, now).await?;
+    Ok(BudgetPage {
+        period: Some(period),
+        currency: Some(known.plan.currency),
+        budget: Budget::of_settings(&settings),
+        total: amount_of(&document.total).unwrap_or(Exact::ZERO),
+        forecast: expected.and_then(|forecast| amount_of(&forecast.total)),
+        may_change: false,
+        wrong: None,
+    })
+}
+
+/// The form of [`set_budget`].
+#[derive(Deserialize)]
+pub struct BudgetForm {
+    amount: String,
+    thresholds: String,
+}
+
+/// Sets the budget.
+pub async fn set_budget(
+    State(state): State<WebState>,
+    headers: HeaderMap,
+    Form(form): Form<BudgetForm>,
+) -> Page {
+    let place = ("/portal/budget", Tab::Budget);
+    let visit = Visit::begin_change(&state, &headers, place, Role::Finance).await?;
+    let account = &visit.caller.account;
+    let mut page = budget_of(&state, account)
+        .await
+        .map_err(|error| visit.failed(error))?;
+    let texts = super::texts::texts(visit.view.locale);
+    let amount = page
+        .currency
+        .and_then(|currency| parse_amount(&form.amount, currency));
+    let thresholds = parse_thresholds(&form.thresholds);
+    let is_empty = form.amount.trim().is_empty();
+    page.may_change = true;
+    page.wrong = match (&amount, &thresholds) {
+        (None, _) if !is_empty => Some(texts.wrong_amount),
+        (_, None) => Some(texts.wrong_thresholds),
+        _ => None,
+    };
+    if page.wrong.is_some() {
+        return Ok(visit.page_with(StatusCode::BAD_REQUEST, budget_page(&visit.view, &page)));
+    }
+    let thresholds: Vec<_> = thresholds
+        .unwrap_or_default()
+        .iter()
+        .map(u32::to_string)
+        .collect();
+    let amount = amount.map(|amount| amount.to_string()).unwrap_or_default();
+    for (name, value) in [(BUDGET, amount.clone()), (THRESHOLDS, thresholds.join(","))] {
+        let set = state.store.set_setting(account.ledger, name, &value).await;
+        set.map_err(|error| visit.failed(error))?;
+    }
+    visit.note(&state, "set budget", &amount).await?;
+    Ok(Redirect::to("/portal/budget").into_response())
+}
+
+/// The form of [`set_person_price`].
+#[derive(Deserialize)]
+pub struct PersonPriceForm {
+    price: String,
+}
+
+/// Sets what one answer by a person costs; empty: what is common.
+pub async fn set_person_price(
+    State(state): State<WebState>,
+    headers: HeaderMap,
+    Form(form): Form<PersonPriceForm>,
+) -> Page {
+    let place = ("/portal/savings", Tab::Savings);
+    let visit = Visit::begin_change(&state, &headers, place, Role::Finance).await?;
+    let account = &visit.caller.account;
+    let mut page = savings_of(&state, account)
+        .await
+        .map_err(|error| visit.failed(error))?;
+    let price = page
+        .currency
+        .and_then(|currency| parse_amount(&form.price, currency));
+    if price.is_none() && !form.price.trim().is_empty() {
+        page.may_change = true;
+        return Ok(visit.page_with(StatusCode::BAD_REQUEST, savings_page(&visit.view, &page, true)));
+    }
+    let price = price.map(|price| price.to_string()).unwrap_or_default();
+    let set = state
+        .store
+        .set_setting(account.ledger, PERSON_PRICE, &price)
+        .await;
+    set.map_err(|error| visit.failed(error))?;
+    visit
+        .note(&state, "set price of a person's answer", &price)
+        .await?;
+    Ok(Redirect::to("/portal/savings").into_response())
+}

@@ -1,0 +1,158 @@
+//! What pages show: drill-down, budgets, savings, forecast, service.
+
+use super::*;
+
+#[tokio::test]
+async fn a_line_leads_to_its_interactions_page_by_page_each_once_and_masked() {
+    let bench = bench().await;
+    // All at one instant, as the cursor must tell them apart.
+    let more: Vec<_> = (0..120)
+        .map(|turn| answered(&format!("more-{turn:03}")))
+        .collect();
+    bench.store.ingest(&more, now()).await.unwrap();
+    let cookie = bench.session().await;
+    let mut path = "/portal/interactions?period=2026-11&line=0".to_owned();
+    let (mut rows, mut pages) = (0, 0);
+    loop {
+        let (status, _, page) = bench.get(&path, &[("cookie", &cookie)]).await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(!page.contains("more-000"), "turns are shortened");
+        rows += page.matches("<tr><th scope=\"row\">").count();
+        pages += 1;
+        let Some(next) = page.split("class=\"next\" href=\"").nth(1) else {
+            break;
+        };
+        path = next.split('"').next().unwrap().replace("&amp;", "&");
+    }
+    assert_eq!((rows, pages), (130, 3));
+    let wrong = bench
+        .get(
+            "/portal/interactions?period=2026-11&line=9",
+            &[("cookie", &cookie)],
+        )
+        .await;
+    assert_eq!(wrong.0, StatusCode::NOT_FOUND);
+    let wrong = bench
+        .get(
+            "/portal/interactions?period=2026-11&after=x",
+            &[("cookie", &cookie)],
+        )
+        .await;
+    assert_eq!(wrong.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn savings_are_the_peoples_price_less_the_bill_and_say_what_they_assume() {
+    let bench = bench().await;
+    let cookie = bench.session().await;
+    let english = format!("{cookie}; springtide_lang=en");
+    let (_, _, page) = bench.get("/portal/savings", &[("cookie", &english)]).await;
+    // Ten answers at 3.00 less a bill of 1.00.
+    assert!(
+        page.contains("29.00") && page.contains("Assumption") && page.contains("3.00 CNY"),
+        "{page}"
+    );
+    let request = Request::post("/portal/savings/price")
+        .header("cookie", &english)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from("price=5.50"));
+    assert_eq!(bench.send(request.unwrap()).await.0, StatusCode::SEE_OTHER);
+    let (_, _, page) = bench.get("/portal/savings", &[("cookie", &english)]).await;
+    assert!(
+        page.contains("54.00") && page.contains("5.50 CNY") && page.contains("Set by you"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn a_budget_shows_which_thresholds_the_bill_and_the_forecast_reach() {
+    let bench = bench().await;
+    let cookie = format!("{}; springtide_lang=en", bench.session().await);
+    let send = async |form: &'static str| {
+        let request = Request::post("/portal/budget")
+            .header("cookie", &cookie)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from(form));
+        bench.send(request.unwrap()).await
+    };
+    assert_eq!(
+        send("amount=2.00&thresholds=40,90,200").await.0,
+        StatusCode::SEE_OTHER
+    );
+    let (_, _, page) = bench.get("/portal/budget", &[("cookie", &cookie)]).await;
+    assert!(
+        page.contains("<strong>40 %</strong> reached"),
+        "1.00 of 2.00: {page}"
+    );
+    assert!(page.contains("<strong>90 %</strong> will be reached"), "{page}");
+    for wrong in [
+        "amount=-1&thresholds=50",
+        "amount=1.005&thresholds=50",
+        "amount=1&thresholds=x",
+    ] {
+        assert_eq!(send(wrong).await.0, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    assert_eq!(send("amount=&thresholds=50").await.0, StatusCode::SEE_OTHER);
+    let (_, _, page) = bench.get("/portal/budget", &[("cookie", &cookie)]).await;
+    assert!(page.contains("No budget is set"), "{page}");
+}
+
+#[tokio::test]
+async fn the_overview_says_what_the_month_will_come_to_and_on_what_that_rests() {
+    let bench = bench().await;
+    let cookie = format!("{}; springtide_lang=en", bench.session().await);
+    let (_, _, page) = bench.get("/portal", &[("cookie", &cookie)]).await;
+    assert!(
+        page.contains("Expected for the whole month") && page.contains("at the average of the month so far"),
+        "{page}"
+    );
+    assert!(page.contains("class=\"expected\""), "expected days are drawn");
+    let (_, forecast) = bench.api("/api/v1/tenants/acme/forecast", "token-acme").await;
+    assert_eq!(forecast["forecast"]["basis"], "the average of the month so far");
+    let (_, _, past) = bench.get("/portal?period=2026-10", &[("cookie", &cookie)]).await;
+    assert!(!past.contains("Expected for the whole month"));
+}
+
+#[tokio::test]
+async fn exports_are_files_of_the_tenant_and_the_month() {
+    let bench = bench().await;
+    let cookie = bench.session().await;
+    for (name, kind, begins) in [
+        ("usage.csv", "text/csv; charset=utf-8", "time,meter,quantity"),
+        ("focus.csv", "text/csv; charset=utf-8", "BilledCost,"),
+        ("plan.json", "application/json", "{"),
+        ("bill.json", "application/json", "{"),
+    ] {
+        let path = format!("/portal/exports/{name}?period=2026-11");
+        let (status, headers, body) = bench.get(&path, &[("cookie", &cookie)]).await;
+        assert_eq!(
+            (status, headers["content-type"].to_str().unwrap()),
+            (StatusCode::OK, kind),
+            "{name}"
+        );
+        let disposition = headers["content-disposition"].to_str().unwrap();
+        assert_eq!(
+            disposition,
+            format!("attachment; filename=\"acme-2026-11-{name}\"")
+        );
+        assert!(body.starts_with(begins), "{body}");
+        let rest = format!("/api/v1/tenants/acme/exports/{name}?period=2026-11");
+        let (_, _, same) = bench.get(&rest, &[("authorization", "Bearer token-acme")]).await;
+        assert_eq!(same, body, "{name}");
+    }
+    let (status, _, _) = bench
+        .get("/portal/exports/other.csv", &[("cookie", &cookie)])
+        .await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_month_without_service_minutes_says_so() {
+    let bench = bench().await;
+    let cookie = format!("{}; springtide_lang=en", bench.session().await);
+    let (status, _, page) = bench.get("/portal/service", &[("cookie", &cookie)]).await;
+    assert!(
+        status == StatusCode::OK && page.contains("No service minutes were reported"),
+        "{page}"
+    );
+}
