@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Redirect};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::SignedDuration;
 use serde::Deserialize;
 
 use super::auth::not_found;
@@ -92,7 +93,9 @@ pub async fn create_token(
         name,
         role,
         created_by: &visit.caller.holder.name,
-        expires_at: now.saturating_add(super::bills::days(days)).unwrap_or(now),
+        expires_at: now
+            .saturating_add(SignedDuration::from_hours(24 * days))
+            .unwrap_or(now),
     };
     state
         .store

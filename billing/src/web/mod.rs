@@ -7,6 +7,7 @@ pub mod bills;
 mod chart;
 pub mod events;
 pub mod insight;
+pub mod interactions;
 mod limit;
 mod pages;
 pub mod portal;
@@ -134,7 +135,7 @@ fn pages() -> Router<WebState> {
         .route("/portal", get(portal::overview))
         .route("/portal/invoices/{number}", get(bills::invoice))
         .route("/portal/invoices/{number}/dispute", post(bills::dispute))
-        .route("/portal/interactions", get(bills::interactions))
+        .route("/portal/interactions", get(interactions::interactions))
         .route("/portal/exports/{name}", get(bills::export))
         .route("/portal/disputes", get(bills::disputes))
         .route("/portal/service", get(insight::service))

@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
-use super::super::bills::masked;
+use super::super::interactions::masked;
 use super::super::texts::texts;
 use super::invoice::tier_of;
 use super::{View, layout};

@@ -1,0 +1,215 @@
+//! The interactions behind a line of a bill, page by page.
+
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use futures::TryStreamExt as _;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::auth::not_found;
+use super::pages::Tab;
+use super::pages::interactions::{InteractionsPage, interactions_page};
+use super::portal::{invalid, period_of};
+use super::visit::{Page, PortalQuery, Visit};
+use super::{Failure, WebState};
+use crate::bill::{BillError, bill, zone_of};
+use crate::export::plan_of_period;
+use crate::rating::period::{Bounds, Period, zone_named};
+use crate::rating::plan::RatePlan;
+use crate::rating::rate::{Line, Rule};
+use crate::store::{Account, ExportedEvent, Role, Store, StoreError};
+
+/// Interactions on one page.
+const PAGE: usize = 50;
+/// Interactions that are looked through for one page.
+const LOOKED_THROUGH: usize = 5000;
+/// Characters of an identity that are shown of its beginning, and of its end.
+const SHOWN: usize = 4;
+
+/// The interactions behind a line of a month's bill, or all of the month.
+pub async fn interactions(
+    State(state): State<WebState>,
+    Query(query): Query<PortalQuery>,
+    headers: HeaderMap,
+) -> Page {
+    let place = ("/portal/interactions", Tab::Overview);
+    let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
+    let account = &visit.caller.account;
+    let page = interactions_of(&state, account, &query)
+        .await
+        .map_err(|error| visit.failed(error))?;
+    visit
+        .note(&state, "read interactions", &page.period.to_string())
+        .await?;
+    Ok(visit.page(interactions_page(&visit.view, &page)))
+}
+
+async fn interactions_of(
+    state: &WebState,
+    account: &Account,
+    query: &PortalQuery,
+) -> Result<InteractionsPage, Failure> {
+    let zone = zone_of(&state.store, account).await?;
+    let period = period_of(state, query, &zone)?;
+    let bounds = period.bounds(&zone).map_err(BillError::Period)?;
+    let (line, behind) = match query.line {
+        None => (None, None),
+        Some(position) => {
+            let document = bill(&state.store, account, period, state.clock.now()).await?;
+            let line = document.lines.get(position).ok_or_else(not_found)?.line.clone();
+            let behind = Behind::of(&state.store, account, period, &line).await?;
+            (Some((position, line)), Some(behind))
+        }
+    };
+    let cursor = query.after.as_deref().map(Cursor::parse);
+    let cursor = cursor
+        .map(|cursor| cursor.ok_or_else(|| invalid("after")))
+        .transpose()?;
+    let tenant = account.details.party.tenant.as_str();
+    let (events, next) = page_of(
+        &state.store,
+        account,
+        tenant,
+        bounds,
+        cursor.unwrap_or_default(),
+        behind.as_ref(),
+    )
+    .await?;
+    Ok(InteractionsPage {
+        period,
+        zone,
+        line,
+        events,
+        next: next.map(|cursor| cursor.to_string()),
+        is_first: query.after.is_none(),
+    })
+}
+
+/// A line of a bill, with the plan that says which interactions it prices.
+struct Behind {
+    line: Line,
+    plan: RatePlan,
+    zone: TimeZone,
+}
+
+impl Behind {
+    async fn of(store: &Store, account: &Account, period: Period, line: &Line) -> Result<Self, Failure> {
+        let version = plan_of_period(store, account, period).await?;
+        let plan = RatePlan::parse(&version.spec);
+        let plan = plan.map_err(|source| BillError::Plan {
+            plan: version.name,
+            source,
+        })?;
+        let zone = zone_named(&plan.zone_name).unwrap_or(TimeZone::UTC);
+        Ok(Self {
+            line: line.clone(),
+            plan,
+            zone,
+        })
+    }
+
+    fn admits(&self, event: &ExportedEvent) -> bool {
+        let Self { line, plan, zone } = self;
+        match &line.rule {
+            Rule::Charge { meter, filter, .. } => event.meter == *meter && filter.admits(&event.dimensions),
+            Rule::Surcharge { meter, filter, .. } => {
+                let surcharge = plan
+                    .surcharges
+                    .iter()
+                    .find(|surcharge| surcharge.name == line.name);
+                event.meter == *meter
+                    && filter.admits(&event.dimensions)
+                    && surcharge.is_some_and(|surcharge| surcharge.applies(zone.to_datetime(event.time)))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Where a page goes on: at an instant, after so many interactions of that very instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cursor {
+    at: Option<Timestamp>,
+    passed: usize,
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Option<Self> {
+        let (nanos, passed) = text.split_once('-')?;
+        let at = Timestamp::from_nanosecond(nanos.parse().ok()?).ok()?;
+        let passed = passed.parse().ok().filter(|passed| *passed <= 100_000)?;
+        Some(Self { at: Some(at), passed })
+    }
+
+    /// Behind `event`.
+    fn behind(self, event: &ExportedEvent) -> Self {
+        let passed = if self.at == Some(event.time) {
+            self.passed + 1
+        } else {
+            1
+        };
+        Self {
+            at: Some(event.time),
+            passed,
+        }
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}-{}",
+            self.at.map_or(0, Timestamp::as_nanosecond),
+            self.passed
+        )
+    }
+}
+
+/// The next page, and where the one after it begins, if there may be one.
+async fn page_of(
+    store: &Store,
+    account: &Account,
+    tenant: &str,
+    bounds: Bounds,
+    cursor: Cursor,
+    behind: Option<&Behind>,
+) -> Result<(Vec<ExportedEvent>, Option<Cursor>), StoreError> {
+    let start = cursor.at.unwrap_or(bounds.start).max(bounds.start);
+    let rest = Bounds {
+        start,
+        end: bounds.end,
+    };
+    let most = LOOKED_THROUGH.saturating_add(cursor.passed);
+    let mut events = store.export_at_most(account.ledger, tenant, &rest, most);
+    let (mut page, mut at, mut seen, mut to_pass) = (Vec::new(), cursor, 0_usize, cursor.passed);
+    while let Some(event) = events.try_next().await? {
+        seen += 1;
+        if to_pass > 0 && cursor.at == Some(event.time) {
+            to_pass -= 1;
+            continue;
+        }
+        if page.len() == PAGE {
+            return Ok((page, Some(at)));
+        }
+        at = at.behind(&event);
+        if behind.is_none_or(|behind| behind.admits(&event)) {
+            page.push(event);
+        }
+    }
+    Ok((page, (seen == most).then_some(at)))
+}
+
+/// What a conversation or turn is shown as: enough to tell two apart, not enough to find one by.
+pub(super) fn masked(identity: &str) -> String {
+    let characters: Vec<_> = identity.chars().collect();
+    let first: String = characters.iter().take(SHOWN).collect();
+    match characters.len() {
+        0..=SHOWN => first,
+        length if length < 4 * SHOWN => format!("{first}…"),
+        length => format!(
+            "{first}…{}",
+            characters.iter().skip(length - SHOWN).collect::<String>()
+        ),
+    }
+}
