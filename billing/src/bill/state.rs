@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn only_the_transitions_of_the_table_are_legal() {
-        let to = |from, act| after(&[from], act).map(InvoiceState::name).unwrap_or("-");
+        let to = |from, act| after(&[from], act).map_or("-", InvoiceState::name);
         let table: Vec<_> = STATES
             .into_iter()
             .map(|from| (from.name(), ACTS.map(|act| to(from, act))))
