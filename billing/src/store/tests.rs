@@ -5,6 +5,7 @@ mod bills;
 mod books;
 mod ingest;
 mod kept;
+mod month;
 mod random_bills;
 mod service;
 mod support;
