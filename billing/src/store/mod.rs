@@ -18,6 +18,7 @@ mod reporters;
 mod retention;
 mod service;
 mod sessions;
+mod snapshot;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use invoices::{
 };
 pub use kept::{Kept, KeptQuery, Rejected};
 pub use plans::{PlanVersion, PutPlan};
+pub use snapshot::{Manifest, SnapshotError};
 pub use usage::StatementUsage;
 
 use crate::metering::decide::{LedgerId, OpenLedger};
