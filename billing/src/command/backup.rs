@@ -26,14 +26,20 @@ pub(super) struct RestoreArgs {
 
 impl BackupArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
-        let manifest = store.back_up(&self.to, SystemClock.now()).await.context("there is no backup")?;
+        let manifest = store
+            .back_up(&self.to, SystemClock.now())
+            .await
+            .context("there is no backup")?;
         say("backedUp", &manifest)
     }
 }
 
 impl RestoreArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
-        let manifest = store.restore(&self.from, SystemClock.now()).await.context("nothing was restored")?;
+        let manifest = store
+            .restore(&self.from, SystemClock.now())
+            .await
+            .context("nothing was restored")?;
         store.close().await;
         say("restored", &manifest)
     }

@@ -109,9 +109,17 @@ fn expressions(name: &str, data_type: &str, position: usize) -> Result<(String, 
             format!("iif(\"{name}\" IS NULL, NULL, lower(hex(\"{name}\")))"),
             format!("unhex({value})"),
         ),
-        "bigint" | "integer" | "smallint" | "text" => (format!("\"{name}\""), format!("({value})::{data_type}")),
-        "uuid" => (format!("replace(\"{name}\"::text, '-', '')"), format!("({value})::uuid")),
-        "bytea" => (format!("encode(\"{name}\", 'hex')"), format!("decode({value}, 'hex')")),
+        "bigint" | "integer" | "smallint" | "text" => {
+            (format!("\"{name}\""), format!("({value})::{data_type}"))
+        }
+        "uuid" => (
+            format!("replace(\"{name}\"::text, '-', '')"),
+            format!("({value})::uuid"),
+        ),
+        "bytea" => (
+            format!("encode(\"{name}\", 'hex')"),
+            format!("decode({value}, 'hex')"),
+        ),
         "numeric" => (
             format!("trunc(\"{name}\" * 1000000000)::text"),
             format!("({value})::numeric * 0.000000001"),
@@ -122,11 +130,21 @@ fn expressions(name: &str, data_type: &str, position: usize) -> Result<(String, 
 
 impl Table {
     fn select(&self, is_sqlite: bool) -> Result<String, StoreError> {
-        let function = if is_sqlite { "json_array" } else { "json_build_array" };
-        let columns = self.columns.iter().map(|(name, data_type)| Ok(expressions(name, data_type, 0)?.0));
+        let function = if is_sqlite {
+            "json_array"
+        } else {
+            "json_build_array"
+        };
+        let columns = self
+            .columns
+            .iter()
+            .map(|(name, data_type)| Ok(expressions(name, data_type, 0)?.0));
         let columns = columns.collect::<Result<Vec<_>, StoreError>>()?.join(", ");
         let cast = if is_sqlite { "" } else { "::text" };
-        Ok(format!("SELECT {function}({columns}){cast} FROM \"{}\"", self.name))
+        Ok(format!(
+            "SELECT {function}({columns}){cast} FROM \"{}\"",
+            self.name
+        ))
     }
 
     /// Of the columns in the order of the backup.
@@ -144,21 +162,27 @@ impl Table {
             ("OVERRIDING SYSTEM VALUE", "json_array_elements($1::json)")
         };
         let table = &self.name;
-        Ok(format!("INSERT INTO \"{table}\" (\"{names}\") {overriding} SELECT {values} FROM {source}"))
+        Ok(format!(
+            "INSERT INTO \"{table}\" (\"{names}\") {overriding} SELECT {values} FROM {source}"
+        ))
     }
 }
 
 const COLUMNS_SQLITE: &str = "SELECT m.name, c.name, c.type FROM sqlite_master m JOIN pragma_table_info(m.name) c
     WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name <> '_sqlx_migrations' ORDER BY m.name, c.cid";
-const COLUMNS_POSTGRES: &str = "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL) FROM pg_class c
+const COLUMNS_POSTGRES: &str =
+    "SELECT c.relname::text, a.attname::text, format_type(a.atttypid, NULL) FROM pg_class c
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
     AND c.relname <> '_sqlx_migrations' ORDER BY 1, a.attnum";
-const REFERENCES_SQLITE: &str = "SELECT DISTINCT m.name, f.\"table\" FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
+const REFERENCES_SQLITE: &str =
+    "SELECT DISTINCT m.name, f.\"table\" FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
     WHERE m.type = 'table'";
-const REFERENCES_POSTGRES: &str = "SELECT DISTINCT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint
+const REFERENCES_POSTGRES: &str =
+    "SELECT DISTINCT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint
     WHERE contype = 'f' AND connamespace = current_schema()::regnamespace";
-const IDENTITIES: &str = "SELECT c.relname::text, a.attname::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+const IDENTITIES: &str =
+    "SELECT c.relname::text, a.attname::text FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     WHERE a.attidentity <> '' AND c.relnamespace = current_schema()::regnamespace AND NOT c.relispartition";
 
 /// Writes each table's file; gives when the oldest event was recorded.
@@ -201,7 +225,9 @@ impl Store {
         while !waiting.is_empty() {
             let missing: BTreeSet<_> = waiting.iter().map(|table| table.name.clone()).collect();
             let is_free = |table: &Table| {
-                let mut its = references.iter().filter(|(from, to)| *from == table.name && to != from);
+                let mut its = references
+                    .iter()
+                    .filter(|(from, to)| *from == table.name && to != from);
                 !its.any(|(_, to)| missing.contains(to))
             };
             let (free, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_free);
@@ -261,7 +287,13 @@ impl Store {
         let manifest = read_manifest(folder)?;
         let tables = self.tables().await?;
         let known: BTreeSet<_> = tables.iter().map(|table| &table.name).collect();
-        if manifest.tables.iter().map(|table| &table.name).collect::<BTreeSet<_>>() != known {
+        if manifest
+            .tables
+            .iter()
+            .map(|table| &table.name)
+            .collect::<BTreeSet<_>>()
+            != known
+        {
             return Err(SnapshotError::Differs(MANIFEST.to_owned()));
         }
         self.make_months_since(manifest.earliest_record, now).await?;
@@ -332,7 +364,12 @@ fn file_of(folder: &Path, table: &str) -> PathBuf {
 }
 
 fn hexadecimal(context: Context) -> String {
-    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    context
+        .finish()
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 fn read_manifest(folder: &Path) -> Result<Manifest, SnapshotError> {
@@ -373,7 +410,10 @@ impl NewTableFile {
     }
 
     fn finish(self, table: &Table) -> Result<TableManifest, SnapshotError> {
-        let file = self.file.into_inner().map_err(|error| at(&self.path)(error.into_error()))?;
+        let file = self
+            .file
+            .into_inner()
+            .map_err(|error| at(&self.path)(error.into_error()))?;
         file.sync_all().map_err(at(&self.path))?;
         Ok(TableManifest {
             name: table.name.clone(),
@@ -411,7 +451,8 @@ impl<'a> TableFile<'a> {
             if self.file.read_line(&mut rows).map_err(at(&self.path))? == 0 {
                 break;
             }
-            self.context.update(rows.get(before..).unwrap_or_default().as_bytes());
+            self.context
+                .update(rows.get(before..).unwrap_or_default().as_bytes());
             rows.push(',');
         }
         if rows.len() == 1 {

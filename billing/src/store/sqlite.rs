@@ -11,7 +11,8 @@ use sqlx::{SqlitePool, Transaction};
 
 use super::StoreError;
 use super::ingest::{
-    BucketDelta, Hold, IngestDatabase, IngestTransaction, KeyRow, LedgerRow, Place, bucket_deltas, nanosecond_of,
+    BucketDelta, Hold, IngestDatabase, IngestTransaction, KeyRow, LedgerRow, Place, bucket_deltas,
+    nanosecond_of,
 };
 use super::kept::insert_rivals_and_rejections;
 use super::reporters::SeenReporters;

@@ -6,15 +6,23 @@ use std::time::Duration;
 
 use springtide_billing::store::Store;
 
-use super::books::{self, Acknowledged};
+use super::books::{self, Acknowledged, TENTH};
 use super::kills::{Traffic, end_traffic, register_all, start_traffic};
-use super::server::{Program, binary, postgres_url, sqlite_url};
+use super::server::{Program, binary, postgres_url, register_tenant, sqlite_url};
 
 /// Runs a command on a database; what it says on standard error if it fails.
 fn run(arguments: &[&str], database_url: &str) -> Result<(), String> {
-    let output = binary().args(arguments).args(["--database-url", database_url]).output().unwrap();
+    let output = binary()
+        .args(arguments)
+        .args(["--database-url", database_url])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() { Ok(()) } else { Err(said) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(said)
+    }
 }
 
 fn path(folder: &Path) -> &str {
@@ -30,7 +38,12 @@ fn acknowledged(traffic: &Traffic) -> Acknowledged {
 }
 
 async fn until(traffic: &Traffic, batches: usize) {
-    while acknowledged(traffic).values().map(std::collections::BTreeSet::len).sum::<usize>() < batches {
+    while acknowledged(traffic)
+        .values()
+        .map(std::collections::BTreeSet::len)
+        .sum::<usize>()
+        < batches
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -42,15 +55,25 @@ async fn a_backup_under_load_is_restored(program: Program, targets: Vec<String>)
     let connectors = [program.connector(), program.connector()];
     let senders = start_traffic(&connectors, &traffic);
     until(&traffic, 300).await;
-    run(&["invoices", "--period", "2021-11", "--issue"], &program.database_url).unwrap();
+    run(
+        &["invoices", "--period", "2021-11", "--issue"],
+        &program.database_url,
+    )
+    .unwrap();
     let before = acknowledged(&traffic);
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("backup");
-    let backing = { let (url, to) = (program.database_url.clone(), path(&backup).to_owned());
-        tokio::task::spawn_blocking(move || run(&["backup", "--to", &to], &url)) };
+    let backing = {
+        let (url, to) = (program.database_url.clone(), path(&backup).to_owned());
+        tokio::task::spawn_blocking(move || run(&["backup", "--to", &to], &url))
+    };
     backing.await.unwrap().unwrap();
     let bills = books::bills(&store(&program.database_url).await).await;
-    assert!(run(&["backup", "--to", path(&backup)], &program.database_url).unwrap_err().contains("not empty"));
+    assert!(
+        run(&["backup", "--to", path(&backup)], &program.database_url)
+            .unwrap_err()
+            .contains("not empty")
+    );
     until(&traffic, 600).await;
     end_traffic(&traffic, senders).await;
     for target in targets {
@@ -61,15 +84,23 @@ async fn a_backup_under_load_is_restored(program: Program, targets: Vec<String>)
         assert_eq!(books::bills(&restored).await, bills, "bills are the same bytes");
         let rows = books::held(&restored).await;
         for (key, turns) in &before {
-            assert!(rows[key].is_superset(turns), "{key:?}: what was acknowledged before is in the backup");
+            assert!(
+                rows[key].is_superset(turns),
+                "{key:?}: what was acknowledged before is in the backup"
+            );
         }
         books::check(&restored, &rows).await;
         let server = Program::start_on(tempfile::tempdir().unwrap(), target).await;
         let again = Arc::new(Traffic::default());
+        register_tenant(&server, "delta", TENTH).await;
         let senders = start_traffic(&[server.connector(), server.connector()], &again);
         until(&again, 900).await;
         end_traffic(&again, senders).await;
-        run(&["invoices", "--period", "2021-12", "--issue"], &server.database_url).unwrap();
+        run(
+            &["invoices", "--period", "2021-12", "--issue"],
+            &server.database_url,
+        )
+        .unwrap();
         let mut all = acknowledged(&again);
         for (key, turns) in rows {
             all.entry(key).or_default().extend(turns);
@@ -119,5 +150,9 @@ async fn a_backup_that_was_changed_restores_nothing() {
     run(&["restore", "--from", path(&backup)], &target).unwrap();
     assert_eq!(store(&target).await.accounts().await.unwrap().len(), 3);
     std::fs::remove_file(backup.join("manifest.json")).unwrap();
-    assert!(run(&["restore", "--from", path(&backup)], &target).unwrap_err().contains("manifest.json"));
+    assert!(
+        run(&["restore", "--from", path(&backup)], &target)
+            .unwrap_err()
+            .contains("manifest.json")
+    );
 }

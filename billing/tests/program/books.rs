@@ -40,12 +40,20 @@ pub(crate) async fn check_chain(store: &Store) -> usize {
         let (_, sequence) = number.rsplit_once('-').unwrap();
         assert_eq!(sequence.parse::<usize>().unwrap(), position, "no gap");
         let document: Value = serde_json::from_str(text).unwrap();
-        assert_eq!(document["previousDigest"], previous.as_str(), "{number} is chained");
+        assert_eq!(
+            document["previousDigest"],
+            previous.as_str(),
+            "{number} is chained"
+        );
         assert_eq!(Digest::of(text.as_bytes()).to_string(), *digest, "{number}");
         previous.clone_from(digest);
     }
     let issued = store.number_of_invoices().await.unwrap();
-    assert_eq!(usize::try_from(issued).unwrap(), bills.len(), "every number is a bill");
+    assert_eq!(
+        usize::try_from(issued).unwrap(),
+        bills.len(),
+        "every number is a bill"
+    );
     bills.len()
 }
 
@@ -88,14 +96,24 @@ pub(crate) async fn check(store: &Store, acknowledged: &Acknowledged) -> usize {
             .map(|event| event["turn"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(found, *turns, "{tenant}, {month}: none is lost and none invented");
-        assert_eq!(exported.len(), turns.len(), "{tenant}, {month}: none is there twice");
+        assert_eq!(
+            exported.len(),
+            turns.len(),
+            "{tenant}, {month}: none is there twice"
+        );
         let usage = store.usage(account.ledger, &bounds).await.unwrap();
         let sum = |until: i64| {
             let landed = usage.iter().filter(|landed| landed.statement <= until);
-            landed.fold(Exact::ZERO, |sum, landed| sum.plus(landed.usage.quantity).unwrap())
+            landed.fold(Exact::ZERO, |sum, landed| {
+                sum.plus(landed.usage.quantity).unwrap()
+            })
         };
         let count = Exact::new(i128::try_from(turns.len()).unwrap(), 0);
-        assert_eq!(sum(i64::MAX), count, "{tenant}, {month}: statements add up to what was acknowledged");
+        assert_eq!(
+            sum(i64::MAX),
+            count,
+            "{tenant}, {month}: statements add up to what was acknowledged"
+        );
         let invoice = store.invoice_of_period(account.ledger, month).await.unwrap();
         if let Some(invoice) = invoice {
             let document = bill::read(&invoice).unwrap().to_json();

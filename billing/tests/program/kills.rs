@@ -53,7 +53,9 @@ async fn send(connector: &Connector, tenant: &str, witness: Witness, batch: &Bat
         .collect();
     loop {
         if let Some(channel) = connector.channel(&identity).await {
-            let request = ReportRequest { records: records.clone() };
+            let request = ReportRequest {
+                records: records.clone(),
+            };
             traffic.in_flight.fetch_add(1, Ordering::SeqCst);
             let answer = MeteringClient::new(channel).report(request).await;
             traffic.in_flight.fetch_sub(1, Ordering::SeqCst);
@@ -65,7 +67,9 @@ async fn send(connector: &Connector, tenant: &str, witness: Witness, batch: &Bat
     }
     let mut acknowledged = traffic.acknowledged.lock().unwrap();
     for (turn, month) in batch {
-        let turns = acknowledged.entry((tenant.to_owned(), month.clone())).or_default();
+        let turns = acknowledged
+            .entry((tenant.to_owned(), month.clone()))
+            .or_default();
         turns.insert(turn.clone());
     }
 }
@@ -115,7 +119,14 @@ pub(crate) async fn register_all(program: &Program) {
 
 fn start_issue(database_url: &str, month: &str) -> Child {
     binary()
-        .args(["invoices", "--period", month, "--issue", "--database-url", database_url])
+        .args([
+            "invoices",
+            "--period",
+            month,
+            "--issue",
+            "--database-url",
+            database_url,
+        ])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -164,7 +175,10 @@ async fn killing_loses_nothing_and_doubles_nothing(mut program: Program) {
         in_flight += usize::from(was_in_flight);
         if kill % 5 == 4 {
             let mut issue = start_issue(&program.database_url, &month(next_month));
-            assert!(issue.wait().unwrap().success(), "an issue after a kill goes on where that one was");
+            assert!(
+                issue.wait().unwrap().success(),
+                "an issue after a kill goes on where that one was"
+            );
             next_month += 1;
         }
     }
@@ -202,14 +216,24 @@ async fn two_replicas_take_the_same_batches_once_and_one_may_die() {
     let traffic = Arc::new(Traffic::default());
     let senders = start_traffic(&[one.connector(), other.connector()], &traffic);
     let until = async |events: usize| {
-        let count = || traffic.acknowledged.lock().unwrap().values().map(std::collections::BTreeSet::len).sum::<usize>();
+        let count = || {
+            traffic
+                .acknowledged
+                .lock()
+                .unwrap()
+                .values()
+                .map(std::collections::BTreeSet::len)
+                .sum::<usize>()
+        };
         while count() < events {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     until(500).await;
     // Two at once: each bill is issued by one of them.
-    let mut issuing: Vec<_> = (0..4).map(|number| start_issue(&one.database_url, &month(number / 2))).collect();
+    let mut issuing: Vec<_> = (0..4)
+        .map(|number| start_issue(&one.database_url, &month(number / 2)))
+        .collect();
     for issue in &mut issuing {
         assert!(issue.wait().unwrap().success());
     }
@@ -222,5 +246,9 @@ async fn two_replicas_take_the_same_batches_once_and_one_may_die() {
     end_traffic(&traffic, rest).await;
     let store = Store::connect(&other.database_url, false).await.unwrap();
     let acknowledged = traffic.acknowledged.lock().unwrap().clone();
-    assert_eq!(books::check(&store, &acknowledged).await, 6, "one bill for each tenant and month");
+    assert_eq!(
+        books::check(&store, &acknowledged).await,
+        6,
+        "one bill for each tenant and month"
+    );
 }

@@ -8,6 +8,7 @@
 mod backup;
 mod books;
 mod kills;
+mod point_in_time;
 mod server;
 
 use serde_json::Value;

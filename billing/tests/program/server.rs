@@ -22,7 +22,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tonic::transport::Channel;
 
 /// Names an administrator's URL of a PostgreSQL server, as postgres://postgres@127.0.0.1:5432/postgres.
-const POSTGRES: &str = "SPRINGTIDE_TEST_POSTGRES";
+pub(crate) const POSTGRES: &str = "SPRINGTIDE_TEST_POSTGRES";
 const SPEC: &str = r#"{"currency":"CNY","timeZone":"Asia/Shanghai","charges":[{"name":"answers","meter":"interactions",
     "model":"Graduated","included":"1","tiers":[{"upTo":"2","unitPrice":"0.10"},{"unitPrice":"0.08"}]}]}"#;
 
@@ -60,7 +60,7 @@ impl Drop for Program {
     }
 }
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -105,7 +105,10 @@ fn start(folder: &Path, database_url: &str, listen: SocketAddr, admin: SocketAdd
 pub(crate) async fn postgres_url() -> Option<String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let Ok(admin) = std::env::var(POSTGRES) else {
-        assert!(std::env::var("CI").is_err(), "{POSTGRES} must name a server in CI");
+        assert!(
+            std::env::var("CI").is_err(),
+            "{POSTGRES} must name a server in CI"
+        );
         eprintln!("skipped: {POSTGRES} names no server");
         return None;
     };
@@ -149,7 +152,12 @@ impl Program {
 
     /// Another replica of it, on the same database.
     pub(crate) async fn beside(&self) -> Self {
-        Self::serve(self.folder.clone(), self.authority.clone(), self.database_url.clone()).await
+        Self::serve(
+            self.folder.clone(),
+            self.authority.clone(),
+            self.database_url.clone(),
+        )
+        .await
     }
 
     async fn serve(folder: Arc<tempfile::TempDir>, authority: Arc<Authority>, database_url: String) -> Self {
@@ -326,4 +334,3 @@ pub(crate) async fn register_tenant(program: &Program, tenant: &str, spec: &str)
             .rate_plan_found
     );
 }
-

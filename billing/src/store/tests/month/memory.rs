@@ -14,7 +14,9 @@ use crate::digest::{Digest, Fingerprint};
 use crate::metering::decide::{Changes, LedgerId, Marks};
 use crate::metering::report::{BucketKey, EventKey, Party};
 use crate::store::StoreError;
-use crate::store::ingest::{Hold, IngestDatabase, IngestTransaction, KeyRow, LedgerRow, Place, nanosecond_of};
+use crate::store::ingest::{
+    Hold, IngestDatabase, IngestTransaction, KeyRow, LedgerRow, Place, nanosecond_of,
+};
 
 /// What is summed, by ledger and statement.
 pub(super) type Buckets = BTreeMap<(LedgerId, i64, BucketKey), i128>;
@@ -175,11 +177,16 @@ impl Memory {
     pub(super) async fn close(&self, ledger: LedgerId) {
         let statement = self.hold(ledger, Hold::Alone).await;
         self.with(|state| {
-            let landed = state.buckets.iter().filter(|((of, in_statement, _), _)| {
-                *of == ledger && *in_statement <= statement
-            });
+            let landed = state
+                .buckets
+                .iter()
+                .filter(|((of, in_statement, _), _)| *of == ledger && *in_statement <= statement);
             let buckets = landed.map(|(key, nanos)| (key.clone(), *nanos)).collect();
-            state.closed.push(Closed { ledger, statement, buckets });
+            state.closed.push(Closed {
+                ledger,
+                statement,
+                buckets,
+            });
             state.ledgers[usize::try_from(ledger).unwrap()].open_statement += 1;
         });
         self.release(ledger, Hold::Alone);
@@ -278,13 +285,21 @@ impl IngestTransaction for Running {
 
     async fn hold_ledgers(&mut self, parties: &[&Party], hold: Hold) -> Result<Vec<LedgerRow>, StoreError> {
         self.memory.may_fail().await?;
-        let mut ledgers: Vec<_> = parties.iter().map(|party| (self.memory.ledger(party), *party)).collect();
+        let mut ledgers: Vec<_> = parties
+            .iter()
+            .map(|party| (self.memory.ledger(party), *party))
+            .collect();
         ledgers.sort_unstable();
         let mut rows = Vec::new();
         for (ledger, party) in ledgers {
             let statement = self.memory.hold(ledger, hold).await;
             self.held.push((ledger, hold));
-            rows.push((party.tenant_uid.to_string(), party.tenant.to_string(), ledger, statement));
+            rows.push((
+                party.tenant_uid.to_string(),
+                party.tenant.to_string(),
+                ledger,
+                statement,
+            ));
         }
         Ok(rows)
     }
@@ -335,13 +350,20 @@ impl IngestTransaction for Running {
         }
         let buckets = changes.buckets.iter().map(|(key, nanos)| (key.clone(), *nanos));
         self.staged.buckets.extend(buckets);
-        self.staged.rejected.extend(changes.rejections.keys().map(|(_, hash, _)| *hash));
+        self.staged
+            .rejected
+            .extend(changes.rejections.keys().map(|(_, hash, _)| *hash));
         self.memory.may_fail().await
     }
 
     async fn finish(mut self) -> Result<(), StoreError> {
         self.memory.may_fail().await?;
-        let Staged { events, changed, buckets, rejected } = std::mem::take(&mut self.staged);
+        let Staged {
+            events,
+            changed,
+            buckets,
+            rejected,
+        } = std::mem::take(&mut self.staged);
         let messages = std::mem::take(&mut self.messages);
         self.memory.with(|state| {
             state.keys.extend(events);

@@ -47,17 +47,30 @@ type Spools = Vec<Vec<usize>>;
 
 fn reporters() -> ReporterIds {
     let names = ["worker-0", "worker-1", "gateway-0", "gateway-1"];
-    let ids = (1..).zip(names).map(|(id, name)| (name.to_owned(), HashMap::from([("boot-1".to_owned(), id)])));
+    let ids = (1..)
+        .zip(names)
+        .map(|(id, name)| (name.to_owned(), HashMap::from([("boot-1".to_owned(), id)])));
     ReporterIds(ids.collect())
 }
 
 impl Month<'_> {
     /// One request, of a server that may be killed meanwhile.
     async fn call(&self, messages: &[usize]) -> Result<Vec<Verdict>, StoreError> {
-        let records: Vec<_> = messages.iter().map(|message| self.population.examined(*message)).collect();
-        let database = ForBatch { memory: self.memory.clone(), messages: messages.to_vec() };
+        let records: Vec<_> = messages
+            .iter()
+            .map(|message| self.population.examined(*message))
+            .collect();
+        let database = ForBatch {
+            memory: self.memory.clone(),
+            messages: messages.to_vec(),
+        };
         let reporters = reporters();
-        let batch = Batch { records: &records, reporters: &reporters, now: now(), is_kept: true };
+        let batch = Batch {
+            records: &records,
+            reporters: &reporters,
+            now: now(),
+            is_kept: true,
+        };
         let start = self.memory.with(|state| state.starts);
         let mut taking = pin!(take(&database, &batch));
         poll_fn(|context| {
@@ -132,19 +145,29 @@ impl Month<'_> {
 
     fn rejected(&self) -> Vec<usize> {
         let hashes = self.memory.with(|state| state.rejected.clone());
-        hashes.into_iter().map(|hash| self.population.of_hash(hash)).collect()
+        hashes
+            .into_iter()
+            .map(|hash| self.population.of_hash(hash))
+            .collect()
     }
 
     /// Sums by tenant, whatever the statement.
     fn totals(&self) -> Totals {
         let parties: BTreeMap<_, _> = (0..2)
-            .map(|number| self.population.report(Population::worker(number, 0, 0)).party.clone())
+            .map(|number| {
+                self.population
+                    .report(Population::worker(number, 0, 0))
+                    .party
+                    .clone()
+            })
             .map(|party| (self.memory.ledger(&party), party))
             .collect();
         let mut totals = Totals::new();
         self.memory.with(|state| {
             for ((ledger, _, bucket), nanos) in &state.buckets {
-                *totals.entry((parties[ledger].clone(), bucket.clone())).or_default() += nanos;
+                *totals
+                    .entry((parties[ledger].clone(), bucket.clone()))
+                    .or_default() += nanos;
             }
         });
         totals.retain(|_, nanos| *nanos != 0);
@@ -155,13 +178,28 @@ impl Month<'_> {
         let commits = self.memory.with(|state| state.commits.clone());
         let committed: BTreeSet<_> = commits.iter().flatten().copied().collect();
         let acknowledged = self.acknowledged.borrow();
-        assert!(acknowledged.is_subset(&committed), "what is acknowledged is durable");
+        assert!(
+            acknowledged.is_subset(&committed),
+            "what is acknowledged is durable"
+        );
         let naive = Naive::of(self.population, &commits);
-        assert_eq!(self.totals(), naive.totals(), "each is billed once, or not at all, as its witnesses say");
+        assert_eq!(
+            self.totals(),
+            naive.totals(),
+            "each is billed once, or not at all, as its witnesses say"
+        );
         self.memory.with(|state| {
-            assert_eq!(state.keys.len(), naive.identities(), "one event for each identity");
+            assert_eq!(
+                state.keys.len(),
+                naive.identities(),
+                "one event for each identity"
+            );
             let mut events = BTreeMap::new();
-            for stored in state.keys.values().filter(|stored| stored.marks.standing.is_billable()) {
+            for stored in state
+                .keys
+                .values()
+                .filter(|stored| stored.marks.standing.is_billable())
+            {
                 let (_, event) = stored_event(&stored.payload).unwrap();
                 let sum: &mut i128 = events.entry((stored.ledger, event.bucket())).or_default();
                 *sum += event.quantity.to_nanos().unwrap();
@@ -173,14 +211,18 @@ impl Month<'_> {
             buckets.retain(|_, nanos| *nanos != 0);
             assert_eq!(events, buckets, "events are buckets");
             for closed in &state.closed {
-                let is_its = |ledger: i64, statement: i64| ledger == closed.ledger && statement <= closed.statement;
+                let is_its =
+                    |ledger: i64, statement: i64| ledger == closed.ledger && statement <= closed.statement;
                 let now: BTreeMap<_, _> = state
                     .buckets
                     .iter()
                     .filter(|((ledger, statement, _), _)| is_its(*ledger, *statement))
                     .map(|(key, nanos)| (key.clone(), *nanos))
                     .collect();
-                assert!(now == closed.buckets, "nothing lands in a statement that is closed");
+                assert!(
+                    now == closed.buckets,
+                    "nothing lands in a statement that is closed"
+                );
             }
         });
     }
@@ -254,7 +296,10 @@ fn simulate(population: &Population, seed: u64) -> u64 {
     run(&memory, tasks);
     settle(&month);
     month.check();
-    let is_all_there = spools.iter().flatten().all(|message| month.acknowledged.borrow().contains(message));
+    let is_all_there = spools
+        .iter()
+        .flatten()
+        .all(|message| month.acknowledged.borrow().contains(message));
     if is_order_free && is_all_there {
         let plain = Memory::new(seed);
         plain.with(|state| state.is_faulty = false);
@@ -262,10 +307,17 @@ fn simulate(population: &Population, seed: u64) -> u64 {
         let mut all: Vec<_> = spools.into_iter().flatten().collect();
         all.reverse();
         let sending = plainly.clone();
-        run(&plain, vec![Box::pin(async move { drop(sending.call(&all).await.unwrap()) })]);
+        run(
+            &plain,
+            vec![Box::pin(async move { drop(sending.call(&all).await.unwrap()) })],
+        );
         settle(&plainly);
         plainly.check();
-        assert_eq!(month.totals(), plainly.totals(), "the bill is the same whatever the order");
+        assert_eq!(
+            month.totals(),
+            plainly.totals(),
+            "the bill is the same whatever the order"
+        );
     }
     memory.with(|state| state.overtaken)
 }
@@ -328,6 +380,9 @@ fn in_a_month_of_faults_each_interaction_is_billed_once_or_not_at_all_and_statem
         }
     });
     let overtaken = overtaken.into_inner();
-    eprintln!("{months} months in {:?}; {overtaken} transactions were overtaken", started.elapsed());
+    eprintln!(
+        "{months} months in {:?}; {overtaken} transactions were overtaken",
+        started.elapsed()
+    );
     assert!(overtaken > 0, "transactions must meet");
 }

@@ -20,7 +20,12 @@ pub(super) struct Naive<'a> {
 impl<'a> Naive<'a> {
     /// Of batches in the order of their commits, after all that came too early was offered again.
     pub(super) fn of(population: &'a Population, commits: &[Vec<usize>]) -> Self {
-        let reports = || commits.iter().flatten().map(|message| population.report(*message));
+        let reports = || {
+            commits
+                .iter()
+                .flatten()
+                .map(|message| population.report(*message))
+        };
         let mut naive = Self {
             first: BTreeMap::new(),
             words: BTreeMap::new(),
@@ -37,7 +42,9 @@ impl<'a> Naive<'a> {
             naive.words.entry(report.key).or_default().insert(word);
         }
         for report in reports() {
-            let Some(id) = &report.event.reversal_of else { continue };
+            let Some(id) = &report.event.reversal_of else {
+                continue;
+            };
             let target = report.party.event_key(&report.event.source, id);
             let fits = |first: &&Report| first.event.quantity == report.event.quantity;
             if naive.first.get(&target).is_some_and(fits) && naive.undone.insert(target) {
@@ -53,7 +60,11 @@ impl<'a> Naive<'a> {
     }
 
     fn is_billable(&self, report: &Report) -> bool {
-        let said = |word| self.words.get(&report.key).is_some_and(|words| words.contains(word));
+        let said = |word| {
+            self.words
+                .get(&report.key)
+                .is_some_and(|words| words.contains(word))
+        };
         let is_delivered =
             report.event.source != INTERACTION_SOURCE || said("delivered") || !said("undelivered");
         is_delivered && !self.undone.contains(&report.key)
@@ -63,7 +74,9 @@ impl<'a> Naive<'a> {
         let mut totals = Totals::new();
         for report in self.first.values().filter(|report| self.is_billable(report)) {
             let nanos = report.event.quantity.to_nanos().unwrap();
-            *totals.entry((report.party.clone(), report.event.bucket())).or_default() += nanos;
+            *totals
+                .entry((report.party.clone(), report.event.bucket()))
+                .or_default() += nanos;
         }
         totals
     }

@@ -79,7 +79,11 @@ fn interaction_by(number: usize, answer: usize, speaker: usize) -> Examined {
         turn.kind = InteractionKind::Sorry;
     }
     let (witness, delivery, reporter) = match speaker {
-        0 | 1 => (Witness::Worker, Delivery::Unspecified, format!("worker-{speaker}")),
+        0 | 1 => (
+            Witness::Worker,
+            Delivery::Unspecified,
+            format!("worker-{speaker}"),
+        ),
         _ => {
             let delivery = DELIVERIES[(speaker - 2) % DELIVERIES.len()];
             let gateway = (speaker - 2) / DELIVERIES.len();
@@ -98,5 +102,11 @@ fn other(number: usize, form: usize) -> Examined {
         event.reversal_of.clone_from(&id);
         event.id = format!("undo-{form}-of-{id}");
     }
-    reported(event.encode_to_vec(), tenant(number), Witness::Worker, Delivery::Unspecified, "worker-0")
+    reported(
+        event.encode_to_vec(),
+        tenant(number),
+        Witness::Worker,
+        Delivery::Unspecified,
+        "worker-0",
+    )
 }
