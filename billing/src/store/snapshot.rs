@@ -19,6 +19,7 @@ use sqlx::AssertSqlSafe;
 use super::error::SCHEMA_VERSION;
 use super::ingest::instant_of;
 use super::{Store, StoreError, in_transaction, on_readers};
+use crate::digest::Digest;
 
 const MANIFEST: &str = "manifest.json";
 /// The one table that has a row from the first.
@@ -92,6 +93,11 @@ fn at(path: &Path) -> impl Fn(std::io::Error) -> SnapshotError {
         source,
     }
 }
+
+/// (table, column, type).
+type Column = (String, String, String);
+/// (table, the table that it refers to).
+type Reference = (String, String);
 
 /// A table as the database describes it.
 struct Table {
@@ -207,7 +213,7 @@ impl Store {
     async fn tables(&self) -> Result<Vec<Table>, StoreError> {
         let columns = self.dialect(COLUMNS_SQLITE, COLUMNS_POSTGRES);
         let references = self.dialect(REFERENCES_SQLITE, REFERENCES_POSTGRES);
-        let (columns, references): (Vec<(String, String, String)>, Vec<(String, String)>) = on_readers!(self, pool => {
+        let (columns, references): (Vec<Column>, Vec<Reference>) = on_readers!(self, pool => {
             let columns = sqlx::query_as(columns).fetch_all(pool).await?;
             (columns, sqlx::query_as(references).fetch_all(pool).await?)
         });
@@ -363,13 +369,10 @@ fn file_of(folder: &Path, table: &str) -> PathBuf {
     folder.join(format!("{table}.jsonl"))
 }
 
-fn hexadecimal(context: Context) -> String {
-    context
-        .finish()
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+/// The SHA-256 of what went by.
+fn finish(context: Context) -> Result<String, StoreError> {
+    let digest = Digest::try_from(context.finish().as_ref());
+    Ok(digest.map_err(|_| StoreError::unreadable("digest"))?.to_string())
 }
 
 fn read_manifest(folder: &Path) -> Result<Manifest, SnapshotError> {
@@ -419,7 +422,7 @@ impl NewTableFile {
             name: table.name.clone(),
             columns: table.columns.iter().map(|(name, _)| name.clone()).collect(),
             rows: self.rows,
-            sha256: hexadecimal(self.context),
+            sha256: finish(self.context)?,
         })
     }
 }
@@ -464,7 +467,7 @@ impl<'a> TableFile<'a> {
     }
 
     fn check(self, rows: u64) -> Result<(), SnapshotError> {
-        if rows != self.manifest.rows || hexadecimal(self.context) != self.manifest.sha256 {
+        if rows != self.manifest.rows || finish(self.context)? != self.manifest.sha256 {
             return Err(SnapshotError::Differs(self.path.display().to_string()));
         }
         Ok(())
