@@ -80,13 +80,13 @@ async fn filled(folder: &Path) -> (Store, String) {
 async fn take(store: &Store, from: u32, to: u32) {
     let peer = Reporter {
         tenant: party().tenant,
-        role: TenantRole::Worker,
+        role: Some(TenantRole::Worker),
     };
     let now = at("2026-12-01T02:00:00Z");
-    let records = (from..to)
+    let records: Vec<_> = (from..to)
         .map(|number| examine(record(number), &peer, now))
         .collect();
-    let verdicts = store.ingest(records, now).await.unwrap();
+    let verdicts = store.ingest(&records, now).await.unwrap();
     assert!(
         verdicts.iter().all(|verdict| *verdict == Verdict::Accepted),
         "{:?}",

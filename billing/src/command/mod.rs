@@ -2,6 +2,7 @@
 
 mod acts;
 mod alerts;
+mod backup;
 mod bills;
 mod close;
 mod export;
@@ -69,6 +70,8 @@ enum Command {
     /// Where a tenant is told that it loses service too fast, and what it was told
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
+    /// Write all that the database holds at one instant into a folder; a server writes on meanwhile
+    Backup(backup::BackupArgs),
     /// Leave a span of time out of the service level, as for agreed maintenance; not in a period whose bill was issued
     Exclude(service::ExcludeArgs),
     /// List a tenant's exclusions, also revoked ones, as JSON lines
@@ -98,6 +101,8 @@ enum Command {
     Replay(replay::ReplayArgs),
     /// Drop events of months that need not be kept any longer. Their keys and sums stay: none is counted again
     DropEvents(replay::DropEventsArgs),
+    /// Read a backup into a new database, of either kind; its tables are made
+    Restore(backup::RestoreArgs),
     /// List the bills of a period that wait for approval, with what is striking about them, as JSON lines
     Reviews(close::ReviewsArgs),
     /// Check that events, buckets, lines, bills and journal agree, and that no bill was changed
@@ -118,6 +123,8 @@ impl Cli {
         match command.map_or_else(serve_by_default, Ok)? {
             Command::Serve(args) => serve(args, &database_url).await,
             Command::Alerts(command) => command.run(&open(&database_url).await?).await,
+            Command::Backup(args) => args.run(&open(&database_url).await?).await,
+            Command::Restore(args) => args.run(&migrated(&database_url).await?).await,
             Command::Exclude(args) => args.run(&open(&database_url).await?).await,
             Command::Exclusions(args) => args.run(&open(&database_url).await?).await,
             Command::Minutes(args) => args.run(&open(&database_url).await?).await,
@@ -135,10 +142,7 @@ impl Cli {
             Command::Replay(args) => args.run(&open(&database_url).await?).await,
             Command::DropEvents(args) => args.run(&open(&database_url).await?).await,
             Command::Migrate => {
-                let store = Store::connect(&database_url, true)
-                    .await
-                    .context("the database cannot be opened")?;
-                store.migrate().await?;
+                let store = migrated(&database_url).await?;
                 store.make_months(SystemClock.now()).await?;
                 store.close().await;
                 Ok(())
@@ -157,6 +161,15 @@ fn serve_by_default() -> anyhow::Result<Command> {
     let Defaults { serve } =
         Defaults::try_parse_from(["springtide-billing"]).context("the environment is not understood")?;
     Ok(Command::Serve(serve))
+}
+
+/// With its tables up to date, and made if there is none.
+async fn migrated(database_url: &str) -> anyhow::Result<Store> {
+    let store = Store::connect(database_url, true)
+        .await
+        .context("the database cannot be opened")?;
+    store.migrate().await?;
+    Ok(store)
 }
 
 async fn open(database_url: &str) -> anyhow::Result<Store> {

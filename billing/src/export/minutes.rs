@@ -2,23 +2,12 @@
 
 use jiff::Timestamp;
 
-use crate::rating::rate::MinuteCounts;
-
 /// The rows in the order given.
-pub fn minutes_csv(minutes: &[(Timestamp, MinuteCounts)]) -> Vec<u8> {
+pub fn minutes_csv(minutes: &[(Timestamp, u64, u64, u64, u64)]) -> Vec<u8> {
     let mut rows = csv::Writer::from_writer(Vec::new());
     // Writing to memory does not fail.
     let _ = rows.write_record(["minute", "good", "bad", "fast", "slow"]);
-    for (
-        minute,
-        MinuteCounts {
-            good,
-            bad,
-            fast,
-            slow,
-        },
-    ) in minutes
-    {
+    for (minute, good, bad, fast, slow) in minutes {
         let counts = [good, bad, fast, slow].map(u64::to_string);
         let _ = rows.write_record([minute.to_string()].iter().chain(&counts));
     }
@@ -31,13 +20,7 @@ mod tests {
 
     #[test]
     fn a_minute_is_a_row_with_all_its_counts() {
-        let counts = MinuteCounts {
-            good: 9,
-            bad: 1,
-            fast: 7,
-            slow: 3,
-        };
-        let minutes = [("2026-11-01T00:01:00Z".parse().unwrap(), counts)];
+        let minutes = [("2026-11-01T00:01:00Z".parse().unwrap(), 9, 1, 7, 3)];
         let text = String::from_utf8(minutes_csv(&minutes)).unwrap();
         assert_eq!(text, "minute,good,bad,fast,slow\n2026-11-01T00:01:00Z,9,1,7,3\n");
     }

@@ -66,6 +66,12 @@ pub(super) trait IngestTransaction {
     async fn finish(self) -> Result<(), StoreError>;
 }
 
+/// A database that usage goes into.
+pub(super) trait IngestDatabase {
+    type Transaction: IngestTransaction;
+    async fn begin_ingest(&self) -> Result<Self::Transaction, StoreError>;
+}
+
 /// The migrations of a database: version, description, text.
 pub(super) fn migrations(texts: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migrations = texts.iter().map(|(version, description, text)| {
@@ -81,11 +87,11 @@ pub(super) fn migrations(texts: &[(i64, &'static str, &'static str)]) -> Migrato
 }
 
 /// One call of [`Store::ingest`].
-struct Batch<'a> {
-    records: &'a [Examined],
-    reporters: &'a ReporterIds,
-    now: Timestamp,
-    is_kept: bool,
+pub(super) struct Batch<'a> {
+    pub(super) records: &'a [Examined],
+    pub(super) reporters: &'a ReporterIds,
+    pub(super) now: Timestamp,
+    pub(super) is_kept: bool,
 }
 
 impl Store {
@@ -112,22 +118,26 @@ impl Store {
             now,
             is_kept,
         };
-        let mut hold = Hold::Shared;
-        for _ in 1..ATTEMPTS {
-            match self.attempt(&batch, hold).await {
-                Err(error) if error.is_overtaken() => hold = Hold::Alone,
-                outcome => return outcome,
-            }
-        }
-        self.attempt(&batch, hold).await
-    }
-
-    async fn attempt(&self, batch: &Batch<'_>, hold: Hold) -> Result<Vec<Verdict>, StoreError> {
         match self {
-            Self::Sqlite(database) => attempt(database.begin().await?, batch, hold).await,
-            Self::Postgres(database) => attempt(database.begin_ingest().await?, batch, hold).await,
+            Self::Sqlite(database) => take(database, &batch).await,
+            Self::Postgres(database) => take(database, &batch).await,
         }
     }
+}
+
+/// Takes a batch; when it returns, what is accepted is durable.
+pub(super) async fn take<D: IngestDatabase>(
+    database: &D,
+    batch: &Batch<'_>,
+) -> Result<Vec<Verdict>, StoreError> {
+    let mut hold = Hold::Shared;
+    for _ in 1..ATTEMPTS {
+        match attempt(database.begin_ingest().await?, batch, hold).await {
+            Err(error) if error.is_overtaken() => hold = Hold::Alone,
+            outcome => return outcome,
+        }
+    }
+    attempt(database.begin_ingest().await?, batch, hold).await
 }
 
 async fn attempt<T: IngestTransaction>(

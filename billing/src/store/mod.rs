@@ -21,6 +21,7 @@ mod reporters;
 mod retention;
 mod reviews;
 mod service;
+mod snapshot;
 mod sqlite;
 mod states;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use kept::{Kept, KeptQuery, Rejected};
 pub use plans::{PlanVersion, PutPlan};
 pub use portal::{AuditEntry, Dispute};
 pub use reviews::{IssuerLock, Review};
+pub use snapshot::{Manifest, SnapshotError};
 pub use states::{NextState, StateRecord, TaxRegistration};
 pub use tokens::{AccessToken, Holder, NewToken, Role};
 pub use usage::StatementUsage;

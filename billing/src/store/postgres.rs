@@ -11,6 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgPool, Transaction};
 
 use super::StoreError;
+use super::ingest::IngestDatabase;
 use super::reporters::SeenReporters;
 
 const CONNECTIONS: u32 = 10;
@@ -84,13 +85,17 @@ impl Postgres {
         self.pool.begin().await
     }
 
-    pub(super) async fn begin_ingest(&self) -> Result<Transaction<'static, sqlx::Postgres>, sqlx::Error> {
-        self.ingest.begin().await
-    }
-
     pub(super) async fn close(&self) {
         self.ingest.close().await;
         self.pool.close().await;
+    }
+}
+
+impl IngestDatabase for Postgres {
+    type Transaction = Transaction<'static, sqlx::Postgres>;
+
+    async fn begin_ingest(&self) -> Result<Self::Transaction, StoreError> {
+        Ok(self.ingest.begin().await?)
     }
 }
 

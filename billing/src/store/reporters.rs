@@ -17,7 +17,7 @@ type Name = (String, String);
 pub(super) struct SeenReporters(Arc<Mutex<HashMap<Name, ReporterId>>>);
 
 /// The numbers of a batch's reporters.
-pub(super) struct ReporterIds(HashMap<String, HashMap<String, ReporterId>>);
+pub(super) struct ReporterIds(pub(super) HashMap<String, HashMap<String, ReporterId>>);
 
 impl ReporterIds {
     pub(super) fn of(&self, provenance: &Provenance) -> Result<ReporterId, StoreError> {

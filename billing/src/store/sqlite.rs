@@ -11,7 +11,8 @@ use sqlx::{SqlitePool, Transaction};
 
 use super::StoreError;
 use super::ingest::{
-    BucketDelta, Hold, IngestTransaction, KeyRow, LedgerRow, Place, bucket_deltas, nanosecond_of,
+    BucketDelta, Hold, IngestDatabase, IngestTransaction, KeyRow, LedgerRow, Place, bucket_deltas,
+    nanosecond_of,
 };
 use super::kept::insert_rivals_and_rejections;
 use super::reporters::SeenReporters;
@@ -97,6 +98,14 @@ impl Sqlite {
     pub(super) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+impl IngestDatabase for Sqlite {
+    type Transaction = Transaction<'static, sqlx::Sqlite>;
+
+    async fn begin_ingest(&self) -> Result<Self::Transaction, StoreError> {
+        Ok(self.begin().await?)
     }
 }
 

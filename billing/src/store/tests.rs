@@ -6,6 +6,7 @@ mod books;
 mod closing;
 mod ingest;
 mod kept;
+mod month;
 mod portal;
 mod random_bills;
 mod service;

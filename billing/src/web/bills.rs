@@ -14,8 +14,11 @@ use super::portal::period_of;
 use super::visit::{Page, PortalQuery, Visit};
 use super::{Failure, WebState};
 use crate::bill::document::Document;
+use crate::bill::notes::act;
+use crate::bill::state::Act;
 use crate::bill::{BillError, bill, read, zone_of};
 use crate::export::focus::focus_csv;
+use crate::export::minutes::minutes_csv;
 use crate::export::usage::usage_csv;
 use crate::export::{billed_usage, plan_manifest, plan_of_period};
 use crate::pdf::invoice_pdf;
@@ -88,6 +91,7 @@ pub(super) fn download(bytes: Vec<u8>, kind: &'static str, name: &str) -> Respon
 /// Something to take away.
 pub(super) enum Export {
     Usage,
+    Minutes,
     Focus,
     Plan,
     Bill,
@@ -98,6 +102,7 @@ impl Export {
     pub(super) fn named(name: &str) -> Option<Self> {
         match name {
             "usage.csv" => Some(Self::Usage),
+            "minutes.csv" => Some(Self::Minutes),
             "focus.csv" => Some(Self::Focus),
             "plan.json" => Some(Self::Plan),
             "bill.json" => Some(Self::Bill),
@@ -123,6 +128,13 @@ impl Export {
                     file(usage_csv(&usage).map_err(StoreError::from)?, csv, "usage.csv"),
                     "export usage",
                 )
+            }
+            Self::Minutes => {
+                let bounds = period
+                    .bounds(&zone_of(store, account).await?)
+                    .map_err(BillError::Period)?;
+                let minutes = store.service_minutes(account.ledger, &bounds).await?;
+                (file(minutes_csv(&minutes), csv, "minutes.csv"), "export minutes")
             }
             Self::Focus => {
                 let document = bill(store, account, period, state.clock.now()).await?;
@@ -224,6 +236,9 @@ pub async fn dispute(
         opened_by: visit.caller.holder.name.clone(),
         opened_at: state.clock.now(),
     };
+    note_disputed(&state.store, account, &dispute)
+        .await
+        .map_err(|error| visit.failed(error))?;
     state
         .store
         .open_dispute(account.ledger, &dispute)
@@ -231,6 +246,26 @@ pub async fn dispute(
         .map_err(|error| visit.failed(error))?;
     visit.note(&state, "open dispute", &number).await?;
     Ok(Redirect::to("/portal/disputes").into_response())
+}
+
+/// Brings the bill into the state of a dispute, unless it is in one, or was taken back.
+async fn note_disputed(store: &Store, account: &Account, dispute: &Dispute) -> Result<(), Failure> {
+    let stored = store.invoice_numbered(account.ledger, &dispute.number).await?;
+    let stored = stored.ok_or_else(not_found)?;
+    let actor = format!("portal: {}", dispute.opened_by);
+    match act(
+        store,
+        &stored,
+        Act::Dispute,
+        &actor,
+        &dispute.reason,
+        dispute.opened_at,
+    )
+    .await
+    {
+        Ok(_) | Err(BillError::State { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// All disputes.

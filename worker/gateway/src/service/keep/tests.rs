@@ -10,7 +10,7 @@ use springtide_proto::metering::metering_server::{Metering, MeteringServer};
 use springtide_proto::metering::{ReportRequest, ReportResponse};
 use springtide_proto::time::timestamp_from_wire;
 use springtide_runtime::clock::ManualClock;
-use tonic::{Request, Response, Status as RpcStatus};
+use tonic::{Request, Response, Status as RpcStatus, Streaming};
 
 use super::*;
 use crate::service::Served;
@@ -26,6 +26,15 @@ struct Billing {
 #[tonic::async_trait]
 impl Metering for Billing {
     async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, RpcStatus> {
+        Err(RpcStatus::unimplemented("minutes alone"))
+    }
+
+    type ReportStreamStream = tokio_stream::Empty<Result<ReportResponse, RpcStatus>>;
+
+    async fn report_stream(
+        &self,
+        _: Request<Streaming<ReportRequest>>,
+    ) -> Result<Response<Self::ReportStreamStream>, RpcStatus> {
         Err(RpcStatus::unimplemented("minutes alone"))
     }
 

@@ -1,0 +1,112 @@
+//! All that may be reported in a simulated month, checked once.
+
+use std::collections::BTreeMap;
+
+use springtide_proto::event::InteractionKind;
+use springtide_proto::metering::{Delivery, Witness};
+
+use super::super::support::{at, interaction, reported, usage_event};
+use crate::digest::Digest;
+use crate::metering::report::{Examined, Report};
+
+pub(super) const INTERACTIONS: usize = 48;
+pub(super) const OTHERS: usize = 12;
+/// Of an interaction: as it was answered first, answered by another with other words, and otherwise answered.
+pub(super) const ANSWERS: usize = 3;
+const DELIVERIES: [Delivery; 3] = [Delivery::Unspecified, Delivery::Undelivered, Delivery::Delivered];
+/// Two workers, and two gateways with three words each.
+const SPEAKERS: usize = 2 + 2 * DELIVERIES.len();
+/// Of other usage: the event, another of the same identity, what undoes it, and what would undo it again.
+const FORMS: usize = 4;
+
+pub(super) struct Population {
+    messages: Vec<Examined>,
+    by_hash: BTreeMap<Digest, usize>,
+}
+
+impl Population {
+    pub(super) fn new() -> Self {
+        let mut messages = Vec::new();
+        for number in 0..INTERACTIONS {
+            for answer in 0..ANSWERS {
+                messages.extend((0..SPEAKERS).map(|speaker| interaction_by(number, answer, speaker)));
+            }
+        }
+        for number in 0..OTHERS {
+            messages.extend((0..FORMS).map(|form| other(number, form)));
+        }
+        let hash = |(position, message): (usize, &Examined)| (message.as_ref().unwrap().hash, position);
+        let by_hash = messages.iter().enumerate().map(hash).collect();
+        Self { messages, by_hash }
+    }
+
+    pub(super) fn worker(interaction: usize, answer: usize, worker: usize) -> usize {
+        (interaction * ANSWERS + answer) * SPEAKERS + worker
+    }
+
+    pub(super) fn gateway(interaction: usize, answer: usize, gateway: usize, delivery: usize) -> usize {
+        (interaction * ANSWERS + answer) * SPEAKERS + 2 + gateway * DELIVERIES.len() + delivery
+    }
+
+    pub(super) fn other(number: usize, form: usize) -> usize {
+        INTERACTIONS * ANSWERS * SPEAKERS + number * FORMS + form
+    }
+
+    pub(super) fn report(&self, message: usize) -> &Report {
+        self.messages[message].as_ref().unwrap()
+    }
+
+    pub(super) fn examined(&self, message: usize) -> Examined {
+        self.messages[message].clone()
+    }
+
+    pub(super) fn of_hash(&self, hash: Digest) -> usize {
+        self.by_hash[&hash]
+    }
+}
+
+fn tenant(number: usize) -> &'static str {
+    if number.is_multiple_of(3) { "beta" } else { "acme" }
+}
+
+fn interaction_by(number: usize, answer: usize, speaker: usize) -> Examined {
+    let mut turn = interaction(tenant(number), &format!("t{number}"));
+    // Some share a quarter of an hour, and some lie on either side of a month's end.
+    let hours = i64::try_from(number / 3 * 24).unwrap();
+    turn.arrived_at = at("2026-10-31T15:59:59.999999999Z") + jiff::SignedDuration::from_hours(hours * 2);
+    turn.answer_id = (answer == 1).then(|| "another".into());
+    if answer == 2 {
+        turn.kind = InteractionKind::Sorry;
+    }
+    let (witness, delivery, reporter) = match speaker {
+        0 | 1 => (
+            Witness::Worker,
+            Delivery::Unspecified,
+            format!("worker-{speaker}"),
+        ),
+        _ => {
+            let delivery = DELIVERIES[(speaker - 2) % DELIVERIES.len()];
+            let gateway = (speaker - 2) / DELIVERIES.len();
+            (Witness::Gateway, delivery, format!("gateway-{gateway}"))
+        }
+    };
+    reported(turn.encode(), tenant(number), witness, delivery, &reporter)
+}
+
+fn other(number: usize, form: usize) -> Examined {
+    use prost::Message as _;
+    let id = format!("s{number}");
+    let quantity = if form == 1 { "0.25" } else { "2.000000001" };
+    let mut event = usage_event(tenant(number), &id, quantity);
+    if form >= 2 {
+        event.reversal_of.clone_from(&id);
+        event.id = format!("undo-{form}-of-{id}");
+    }
+    reported(
+        event.encode_to_vec(),
+        tenant(number),
+        Witness::Worker,
+        Delivery::Unspecified,
+        "worker-0",
+    )
+}
