@@ -78,6 +78,7 @@ texts! {
     downloads: "Downloads" / "下载",
     download_pdf: "PDF" / "PDF",
     download_usage: "Usage (CSV)" / "用量（CSV）",
+    download_minutes: "Minutes of service (CSV)" / "服务分钟（CSV）",
     download_interactions: "Interactions (JSON Lines)" / "逐条记录（JSON Lines）",
     download_focus: "Cost data (FOCUS 1.2)" / "成本数据（FOCUS 1.2）",
     download_plan: "Rate plan (JSON)" / "资费方案（JSON）",

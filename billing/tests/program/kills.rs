@@ -108,7 +108,7 @@ pub(crate) fn start_traffic(connectors: &[Connector; 2], traffic: &Arc<Traffic>)
 pub(crate) async fn end_traffic(traffic: &Traffic, mut senders: JoinSet<()>) {
     traffic.is_over.store(true, Ordering::SeqCst);
     let all = async { while senders.join_next().await.transpose().unwrap().is_some() {} };
-    tokio::time::timeout(Duration::from_secs(60), all).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), all).await.unwrap();
 }
 
 pub(crate) async fn register_all(program: &Program) {

@@ -133,6 +133,7 @@ fn downloads(view: &View, period: &str) -> Markup {
     let texts = texts(view.locale);
     let files = [
         ("usage.csv", texts.download_usage),
+        ("minutes.csv", texts.download_minutes),
         ("interactions.jsonl", texts.download_interactions),
         ("focus.csv", texts.download_focus),
         ("plan.json", texts.download_plan),

@@ -5,94 +5,24 @@
 //! writing. Bytes are hexadecimal, quantities whole billionths in decimal text. Tables and columns are the database's own
 //! word, so that none is forgotten.
 
+mod files;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use futures::TryStreamExt as _;
 use jiff::{Timestamp, ToSpan as _};
-use ring::digest::{Context, SHA256};
-use serde::{Deserialize, Serialize};
 use sqlx::AssertSqlSafe;
 
 use super::error::SCHEMA_VERSION;
 use super::ingest::instant_of;
 use super::{Store, StoreError, in_transaction, on_readers};
-use crate::digest::Digest;
+use files::{MANIFEST, NewTableFile, TableFile, at, read_manifest};
+pub use files::{Manifest, SnapshotError};
 
-const MANIFEST: &str = "manifest.json";
 /// The tables that have a row from the first.
 const SEEDED: [&str; 2] = ["event_retention", "invoice_chain"];
-/// Rows that are written by one statement.
-const ROWS: usize = 1_000;
-
-/// What a backup holds.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Manifest {
-    version: i64,
-    taken_at: Timestamp,
-    /// When the oldest of the events was recorded, in nanoseconds since 1970.
-    earliest_record: Option<i64>,
-    /// Each table, those that others refer to first.
-    pub tables: Vec<TableManifest>,
-}
-
-/// What a backup holds of a table.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TableManifest {
-    name: String,
-    columns: Vec<String>,
-    /// How many.
-    pub rows: u64,
-    sha256: String,
-}
-
-/// Why there is no backup, or nothing was restored.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// The database.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A file cannot be read or written.
-    #[error("{path}")]
-    File {
-        /// Which.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A backup is written into a folder of its own.
-    #[error("the folder {0} is not empty")]
-    FolderNotEmpty(String),
-    /// What is there would be mixed with what is restored.
-    #[error("the database is not empty: there are rows in {0}; restore into a new one")]
-    NotEmpty(String),
-    /// A file is not what was written.
-    #[error("{0} is not what the manifest says; nothing was restored")]
-    Differs(String),
-    /// Made by another version.
-    #[error(
-        "the backup is of version {0}, this program of {SCHEMA_VERSION}; restore with the program that made it, then migrate"
-    )]
-    OtherVersion(i64),
-}
-
-impl From<sqlx::Error> for SnapshotError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
-
-fn at(path: &Path) -> impl Fn(std::io::Error) -> SnapshotError {
-    let path = path.display().to_string();
-    move |source| SnapshotError::File {
-        path: path.clone(),
-        source,
-    }
-}
 
 /// (table, column, type).
 type Column = (String, String, String);
@@ -197,13 +127,14 @@ macro_rules! write_tables {
         let text = "SELECT min(recorded_at) FROM event";
         let earliest = sqlx::query_as(text).fetch_one(&mut *$transaction).await?;
         for table in &$tables {
-            let mut file = NewTableFile::create($folder, table)?;
+            let mut file = NewTableFile::create($folder, &table.name)?;
             let text = table.select($is_sqlite)?;
             let mut rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(text)).fetch(&mut *$transaction);
             while let Some(row) = rows.try_next().await? {
                 file.write(row)?;
             }
-            $written.push(file.finish(table)?);
+            let columns = table.columns.iter().map(|(name, _)| name.clone()).collect();
+            $written.push(file.finish(&table.name, columns)?);
         }
         earliest
     }};
@@ -363,115 +294,6 @@ impl Store {
                 "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), max(\"{column}\")) FROM \"{table}\" HAVING count(*) > 0"
             );
             sqlx::query(AssertSqlSafe(text)).execute(database.pool()).await?;
-        }
-        Ok(())
-    }
-}
-
-fn file_of(folder: &Path, table: &str) -> PathBuf {
-    folder.join(format!("{table}.jsonl"))
-}
-
-/// The SHA-256 of what went by.
-fn finish(context: Context) -> Result<String, StoreError> {
-    let digest = Digest::try_from(context.finish().as_ref());
-    Ok(digest.map_err(|_| StoreError::unreadable("digest"))?.to_string())
-}
-
-fn read_manifest(folder: &Path) -> Result<Manifest, SnapshotError> {
-    let path = folder.join(MANIFEST);
-    let text = fs::read_to_string(&path).map_err(at(&path))?;
-    let manifest: Manifest =
-        serde_json::from_str(&text).map_err(|error| at(&path)(std::io::Error::other(error)))?;
-    if manifest.version != SCHEMA_VERSION {
-        return Err(SnapshotError::OtherVersion(manifest.version));
-    }
-    Ok(manifest)
-}
-
-struct NewTableFile {
-    path: PathBuf,
-    file: BufWriter<File>,
-    context: Context,
-    rows: u64,
-}
-
-impl NewTableFile {
-    fn create(folder: &Path, table: &Table) -> Result<Self, SnapshotError> {
-        let path = file_of(folder, &table.name);
-        let file = BufWriter::new(File::create(&path).map_err(at(&path))?);
-        Ok(Self {
-            path,
-            file,
-            context: Context::new(&SHA256),
-            rows: 0,
-        })
-    }
-
-    fn write(&mut self, mut row: String) -> Result<(), SnapshotError> {
-        row.push('\n');
-        self.context.update(row.as_bytes());
-        self.rows += 1;
-        self.file.write_all(row.as_bytes()).map_err(at(&self.path))
-    }
-
-    fn finish(self, table: &Table) -> Result<TableManifest, SnapshotError> {
-        let file = self
-            .file
-            .into_inner()
-            .map_err(|error| at(&self.path)(error.into_error()))?;
-        file.sync_all().map_err(at(&self.path))?;
-        Ok(TableManifest {
-            name: table.name.clone(),
-            columns: table.columns.iter().map(|(name, _)| name.clone()).collect(),
-            rows: self.rows,
-            sha256: finish(self.context)?,
-        })
-    }
-}
-
-struct TableFile<'a> {
-    path: PathBuf,
-    file: BufReader<File>,
-    context: Context,
-    manifest: &'a TableManifest,
-}
-
-impl<'a> TableFile<'a> {
-    fn open(folder: &Path, manifest: &'a TableManifest) -> Result<Self, SnapshotError> {
-        let path = file_of(folder, &manifest.name);
-        let file = BufReader::new(File::open(&path).map_err(at(&path))?);
-        Ok(Self {
-            path,
-            file,
-            context: Context::new(&SHA256),
-            manifest,
-        })
-    }
-
-    /// Some rows as a JSON list; `None` at the end.
-    fn next_rows(&mut self) -> Result<Option<String>, SnapshotError> {
-        let mut rows = String::from("[");
-        for _ in 0..ROWS {
-            let before = rows.len();
-            if self.file.read_line(&mut rows).map_err(at(&self.path))? == 0 {
-                break;
-            }
-            self.context
-                .update(rows.get(before..).unwrap_or_default().as_bytes());
-            rows.push(',');
-        }
-        if rows.len() == 1 {
-            return Ok(None);
-        }
-        rows.pop();
-        rows.push(']');
-        Ok(Some(rows))
-    }
-
-    fn check(self, rows: u64) -> Result<(), SnapshotError> {
-        if rows != self.manifest.rows || finish(self.context)? != self.manifest.sha256 {
-            return Err(SnapshotError::Differs(self.path.display().to_string()));
         }
         Ok(())
     }
