@@ -56,7 +56,7 @@ async fn a_backup_under_load_is_restored(program: Program, targets: Vec<String>)
     let senders = start_traffic(&connectors, &traffic);
     until(&traffic, 300).await;
     run(
-        &["invoices", "--period", "2021-11", "--issue"],
+        &["close", "--period", "2021-11", "--issue"],
         &program.database_url,
     )
     .unwrap();
@@ -96,11 +96,7 @@ async fn a_backup_under_load_is_restored(program: Program, targets: Vec<String>)
         let senders = start_traffic(&[server.connector(), server.connector()], &again);
         until(&again, 900).await;
         end_traffic(&again, senders).await;
-        run(
-            &["invoices", "--period", "2021-12", "--issue"],
-            &server.database_url,
-        )
-        .unwrap();
+        run(&["close", "--period", "2021-12", "--issue"], &server.database_url).unwrap();
         let mut all = acknowledged(&again);
         for (key, turns) in rows {
             all.entry(key).or_default().extend(turns);

@@ -120,7 +120,7 @@ pub(crate) async fn register_all(program: &Program) {
 fn start_issue(database_url: &str, month: &str) -> Child {
     binary()
         .args([
-            "invoices",
+            "close",
             "--period",
             month,
             "--issue",

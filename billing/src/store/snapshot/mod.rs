@@ -23,6 +23,8 @@ pub use files::{Manifest, SnapshotError};
 
 /// The tables that have a row from the first.
 const SEEDED: [&str; 2] = ["event_retention", "invoice_chain"];
+const ENTRIES: &str = "journal_entry";
+const POSTINGS: &str = "journal_posting";
 
 /// (table, column, type).
 type Column = (String, String, String);
@@ -144,10 +146,13 @@ impl Store {
     async fn tables(&self) -> Result<Vec<Table>, StoreError> {
         let columns = self.dialect(COLUMNS_SQLITE, COLUMNS_POSTGRES);
         let references = self.dialect(REFERENCES_SQLITE, REFERENCES_POSTGRES);
-        let (columns, references): (Vec<Column>, Vec<Reference>) = on_readers!(self, pool => {
+        let (columns, mut references): (Vec<Column>, Vec<Reference>) = on_readers!(self, pool => {
             let columns = sqlx::query_as(columns).fetch_all(pool).await?;
             (columns, sqlx::query_as(references).fetch_all(pool).await?)
         });
+        // A posting is written after its entries, and closes them; that reference is checked at the end of the transaction.
+        references.retain(|(from, to)| (from.as_str(), to.as_str()) != (ENTRIES, POSTINGS));
+        references.push((POSTINGS.to_owned(), ENTRIES.to_owned()));
         let mut waiting: Vec<Table> = Vec::new();
         for (table, name, data_type) in columns {
             match waiting.last_mut().filter(|last| last.name == table) {
