@@ -13,6 +13,7 @@ use springtide_runtime::clock::{Clock, SystemClock};
 use springtide_runtime::tls::TlsArgs;
 use springtide_runtime::{admin, shutdown};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
@@ -96,26 +97,7 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         reporter,
         shutdown.clone(),
     ));
-    let watch = Watch {
-        store: store.clone(),
-        clock: clock.clone(),
-        metrics: service_metrics,
-        webhooks: Webhooks::new().context("webhooks cannot be sent")?,
-    };
-    let watching = tokio::spawn(watch.run(shutdown.clone()));
-    let making_months = tokio::spawn(make_months(store.clone(), clock.clone(), shutdown.clone()));
-    let watching_budgets = tokio::spawn(watch_budgets(
-        store.clone(),
-        clock.clone(),
-        metrics.clone(),
-        shutdown.clone(),
-    ));
-    let auditing = tokio::spawn(audit::run(
-        store.clone(),
-        clock.clone(),
-        metrics.clone(),
-        shutdown.clone(),
-    ));
+    let mut loops = background(&store, &clock, &metrics, service_metrics, &shutdown)?;
     let web_state = web::WebState::new(
         store.clone(),
         clock.clone(),
@@ -161,13 +143,37 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         .context("the HTTP server failed")?;
     // The services are gone, and with them the writer's last handle: its tasks end when their queues are empty.
     writing.await.context("the writer failed")?;
-    making_months.await.context("the task that makes months failed")?;
     probing.await.context("the probe failed")?;
-    watching.await.context("the watch failed")?;
-    watching_budgets.await.context("the watch over budgets failed")?;
-    auditing.await.context("the audit failed")?;
+    while let Some(ended) = loops.join_next().await {
+        ended.context("a task in the background failed")?;
+    }
     store.close().await;
     served.context("the gRPC server failed")
+}
+
+/// What goes on beside the servers, until shutdown.
+fn background(
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+    service_metrics: ServiceMetrics,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<JoinSet<()>> {
+    let parts = || (store.clone(), clock.clone(), metrics.clone(), shutdown.clone());
+    let watch = Watch {
+        store: store.clone(),
+        clock: clock.clone(),
+        metrics: service_metrics,
+        webhooks: Webhooks::new().context("webhooks cannot be sent")?,
+    };
+    let mut loops = JoinSet::new();
+    loops.spawn(watch.run(shutdown.clone()));
+    loops.spawn(make_months(store.clone(), clock.clone(), shutdown.clone()));
+    let (store, clock, metrics, shutdown) = parts();
+    loops.spawn(watch_budgets(store, clock, metrics, shutdown));
+    let (store, clock, metrics, shutdown) = parts();
+    loops.spawn(audit::run(store, clock, metrics, shutdown));
+    Ok(loops)
 }
 
 fn reflection() -> anyhow::Result<

@@ -31,7 +31,7 @@ pub(super) struct UsageRow {
 
 impl UsageRow {
     /// As a part of the product would report it. Equal rows are separate events: the line is the identity.
-    pub(super) fn record(&self, party: &Party) -> anyhow::Result<Record> {
+    pub(super) fn record(&self, party: &Party) -> Record {
         let event = UsageEvent {
             tenant_uid: party.tenant_uid.to_string(),
             tenant: party.tenant.to_string(),
@@ -50,13 +50,13 @@ impl UsageRow {
                 .collect(),
             reversal_of: String::new(),
         };
-        Ok(Record {
+        Record {
             usage_event: event.encode_to_vec().into(),
             witness: Witness::Worker.into(),
             delivery: 0,
             reporter: "rate".to_owned(),
             boot_id: "rate".to_owned(),
-        })
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use springtide_proto::ids::{BootId, PodName, PoolId, TenantId, TenantUid};
-use springtide_proto::metering::Record;
 use springtide_runtime::identity::TenantRole;
 
 use super::bills::{ReportFormat, print, text_of};
@@ -142,14 +141,9 @@ impl RateArgs {
         let latest = usage.iter().map(|row| row.time).max();
         let now = latest.unwrap_or(Timestamp::UNIX_EPOCH);
         for rows in usage.chunks(BATCH) {
-            let records = rows
+            let examined: Vec<_> = rows
                 .iter()
-                .map(|row| row.record(party))
-                .collect::<anyhow::Result<Vec<Record>>>();
-            let records = records.with_context(|| in_file(&self.usage))?;
-            let examined: Vec<_> = records
-                .into_iter()
-                .map(|record| examine(record, &peer, now))
+                .map(|row| examine(row.record(party), &peer, now))
                 .collect();
             let verdicts = store.ingest(&examined, now).await?;
             for (row, verdict) in rows.iter().zip(verdicts) {

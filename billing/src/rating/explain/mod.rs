@@ -154,7 +154,13 @@ impl Style {
                 "{} × {seconds} / {of_seconds} → {amount} {code}",
                 self.digits(*monthly_fee)
             ),
-            Rule::Discount { percent, of } | Rule::Credit { percent, of, .. } => share(of, percent),
+            Rule::Discount { percent, of }
+            | Rule::Credit { percent, of, .. }
+            | Rule::Tax {
+                percent,
+                inclusive: false,
+                of,
+            } => share(of, percent),
             Rule::Minimum {
                 commitment: bound,
                 fees,
@@ -162,11 +168,6 @@ impl Style {
             | Rule::Cap { cap: bound, fees } => {
                 format!("{} − {} = {amount} {code}", self.plain(bound), self.plain(fees))
             }
-            Rule::Tax {
-                percent,
-                inclusive: false,
-                of,
-            } => share(of, percent),
             Rule::Tax {
                 percent,
                 inclusive: true,

@@ -9,8 +9,8 @@ use super::super::number::Exact;
 use super::PlanError;
 
 const MAX_CREDITS: usize = 16;
-const MAX_SLICE: Duration = Duration::from_secs(24 * 3600);
-const DEFAULT_SLICE: Duration = Duration::from_secs(5 * 60);
+const MAX_SLICE: Duration = Duration::from_hours(24);
+const DEFAULT_SLICE: Duration = Duration::from_mins(5);
 const DEFAULT_MINIMUM_REQUESTS: u64 = 10;
 const MAX_MINIMUM_REQUESTS: u64 = 1_000_000_000;
 
@@ -205,8 +205,8 @@ fn duration_from(text: &str) -> Option<Duration> {
             .find(|c: char| c.is_ascii_digit())
             .map_or(tail, |end| &tail[..end]);
         let each = match unit {
-            "h" => Duration::from_secs(3600),
-            "m" => Duration::from_secs(60),
+            "h" => Duration::from_hours(1),
+            "m" => Duration::from_mins(1),
             "s" => Duration::from_secs(1),
             "ms" => Duration::from_millis(1),
             _ => return None,

@@ -64,7 +64,7 @@ pub struct RatePlanSpec {
     #[x_kube(validation = Rule::new("self.all(one, self.exists_one(other, other.name == one.name))")
         .message("two surcharges have the same name; make them differ"))]
     pub surcharges: Vec<Surcharge>,
-    /// Lists of local dates by name, for windows of surcharges, as {shopping: ["2026-11-11", "2026-12-12"]}.
+    /// Lists of local dates by name, for windows of surcharges, as shopping with the days 2026-11-11 and 2026-12-12.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "super::schema::calendars")]
     pub calendars: BTreeMap<String, Vec<String>>,

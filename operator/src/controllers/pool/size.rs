@@ -33,7 +33,7 @@ const SUFFIXES: [(&str, u64); 9] = [
 /// The size of a worker with those requests, at least 1.
 pub(super) fn worker_size(requests: &BTreeMap<String, Quantity>) -> u32 {
     let of = |name: &str| requests.get(name).map(|quantity| quantity.0.as_str());
-    let cpu = of("cpu").and_then(|text| thousandths(text)).unwrap_or(DEFAULT.0);
+    let cpu = of("cpu").and_then(thousandths).unwrap_or(DEFAULT.0);
     let memory = of("memory")
         .and_then(|text| Some(thousandths(text)? / 1000))
         .unwrap_or(DEFAULT.1);

@@ -209,7 +209,7 @@ fn is_meant(charge: &Value, event: &CaseEvent) -> bool {
     let named = charge["where"].as_object().into_iter().flatten();
     event.meter == charge["meter"].as_str().unwrap()
         && named.into_iter().all(|(key, wanted)| {
-            let has = event.dimensions.get(key.as_str()).cloned().map(Value::from);
+            let has = event.dimensions.get(key.as_str()).copied().map(Value::from);
             has.is_some_and(|has| {
                 *wanted == has || wanted.as_array().is_some_and(|values| values.contains(&has))
             })
