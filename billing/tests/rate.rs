@@ -194,3 +194,24 @@ fn a_file_that_is_wrong_is_named_with_its_line_and_nothing_is_printed() {
         assert_eq!(output.stdout, b"");
     }
 }
+
+#[test]
+fn a_contract_that_begins_or_ends_within_the_month_is_billed_for_its_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let total = |more: &[&str]| {
+        let bill = json(&rate(
+            folder.path(),
+            PLAN,
+            "time,meter,quantity\n",
+            &[more, &["--format", "json"]].concat(),
+        ));
+        bill["total"].as_str().unwrap().to_owned()
+    };
+    // The minimum of 1,000 and 6 % tax, for 30, 10 and 5 of 30 days.
+    assert_eq!(total(&[]), "1060.00");
+    assert_eq!(total(&["--contract-from", "2026-11-21"]), "353.33");
+    assert_eq!(
+        total(&["--contract-from", "2026-11-21", "--contract-to", "2026-11-25"]),
+        "176.67"
+    );
+}

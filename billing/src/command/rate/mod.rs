@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use springtide_proto::ids::{BootId, PodName, PoolId, TenantId, TenantUid};
@@ -20,7 +21,7 @@ use crate::digest::{Digest, canonical_json};
 use crate::locale::Locale;
 use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::{Party, Verdict};
-use crate::rating::period::Period;
+use crate::rating::period::{Period, first_instant_of};
 use crate::rating::plan::RatePlan;
 use crate::rating::rate::MinuteCounts;
 use crate::service_level::hour::Counts;
@@ -51,6 +52,12 @@ pub(super) struct RateArgs {
     /// Look at the service up to this instant only (RFC 3339) [default: the period's end]
     #[arg(long, value_name = "TIME")]
     as_of: Option<Timestamp>,
+    /// First local date of the contract: in its first month fees without usage are for a part [default: before the period]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    contract_from: Option<Date>,
+    /// Last local date of the contract, likewise [default: after the period]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    contract_to: Option<Date>,
     /// Language of the explanations
     #[arg(long, default_value = "en", value_name = "TAG")]
     locale: String,
@@ -80,7 +87,7 @@ impl RateArgs {
             .await
             .context("a temporary store cannot be made")?;
         store.migrate().await?;
-        let account = self.account(&store, &spec, bounds.start).await?;
+        let account = self.account(&store, &spec, &plan, bounds.start).await?;
         self.ingest(&store, &account, usage).await?;
         if let Some(path) = &self.minutes {
             let report = minutes_report(&account.details.party, files::minutes(path)?)?;
@@ -97,8 +104,17 @@ impl RateArgs {
         }
     }
 
-    /// An account whose contract covers the whole period.
-    async fn account(&self, store: &Store, spec: &Value, start: Timestamp) -> anyhow::Result<Account> {
+    /// An account whose contract covers the whole period, if nothing else is said.
+    async fn account(
+        &self,
+        store: &Store,
+        spec: &Value,
+        plan: &RatePlan,
+        start: Timestamp,
+    ) -> anyhow::Result<Account> {
+        let instant_in = |date: Date| {
+            first_instant_of(date, &plan.zone).with_context(|| format!("{date} is too far away"))
+        };
         let spec = canonical_json(spec);
         let plan = PlanVersion {
             name: NAME.to_owned(),
@@ -121,7 +137,11 @@ impl RateArgs {
             portal_token: Digest::of(NAME.as_bytes()),
             locale: Locale::nearest(&self.locale),
         };
-        store.register(&details, before).await?;
+        let registered = self.contract_from.map(instant_in).transpose()?;
+        store.register(&details, registered.unwrap_or(before)).await?;
+        if let Some(last) = self.contract_to {
+            store.close_account(NAME, instant_in(last)?).await?;
+        }
         let account = store.account_of_uid(NAME).await?;
         account.context("the account that was just made is not there")
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
@@ -124,9 +125,24 @@ fn exports(view: &View, page: &OverviewPage) -> Markup {
             h2 #downloads { (texts.downloads) " " span.muted { (page.period) } }
             (downloads(view, &page.period.to_string()))
             p.hint { (texts.reproduce) }
-            pre.command { "springtide-billing rate --plan plan.json --usage usage.csv --period " (page.period) }
+            pre.command { (rate_command(page)) }
         }
     }
+}
+
+/// What computes the bill again from the downloads.
+fn rate_command(page: &OverviewPage) -> String {
+    let date = |instant: Timestamp| page.zone.to_datetime(instant).date();
+    let is_within = |date: &Date| Period::of_date(*date) == Ok(page.period);
+    let from = Some(date(page.account.registered_at)).filter(is_within);
+    let to = page.account.closed_at.map(date).filter(is_within);
+    let option = |name: &str, date: Option<Date>| date.map_or_else(String::new, |date| format!(" {name} {date}"));
+    format!(
+        "springtide-billing rate --plan plan.json --usage usage.csv --minutes minutes.csv --period {}{}{}",
+        page.period,
+        option("--contract-from", from),
+        option("--contract-to", to)
+    )
 }
 
 /// The lines in short: what is charged, and the sum.
