@@ -136,7 +136,8 @@ fn rate_command(page: &OverviewPage) -> String {
     let is_within = |date: &Date| Period::of_date(*date) == Ok(page.period);
     let from = Some(date(page.account.registered_at)).filter(is_within);
     let to = page.account.closed_at.map(date).filter(is_within);
-    let option = |name: &str, date: Option<Date>| date.map_or_else(String::new, |date| format!(" {name} {date}"));
+    let option =
+        |name: &str, date: Option<Date>| date.map_or_else(String::new, |date| format!(" {name} {date}"));
     format!(
         "springtide-billing rate --plan plan.json --usage usage.csv --minutes minutes.csv --period {}{}{}",
         page.period,
