@@ -29,6 +29,11 @@ impl Pools {
         Self { store, names }
     }
 
+    /// What the watch fills.
+    pub fn store(&self) -> &Store<BotPool> {
+        &self.store
+    }
+
     /// All of them.
     pub fn all(&self) -> Vec<Arc<BotPool>> {
         self.store.state()

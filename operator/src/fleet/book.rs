@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use futures::channel::mpsc;
 use springtide_proto::epoch::Epoch;
 use springtide_proto::fleet::{Endpoint, GatewayCommand, WorkerCommand};
 use springtide_proto::ids::{PodUid, TenantId};
-use tokio::sync::mpsc;
 
 use crate::autoscale::{Moment, Rates};
 

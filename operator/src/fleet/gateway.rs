@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use futures::channel::mpsc;
 use springtide_proto::epoch::Epoch;
 use springtide_proto::fleet::gateway_command::Command;
 use springtide_proto::fleet::{Endpoint, Endpoints, GatewayCommand, Welcome};
 use springtide_proto::ids::PoolId;
-use tokio::sync::mpsc;
 
 use crate::autoscale::{CounterWindow, Moment};
 
@@ -140,7 +140,7 @@ impl Gateway {
 
     /// A stream that does not take its commands is ended: the gateway attaches again and gets everything anew.
     fn send(&mut self, command: Command) {
-        let full = self.attachment.as_ref().is_some_and(|(_, sender)| {
+        let full = self.attachment.as_mut().is_some_and(|(_, sender)| {
             sender
                 .try_send(GatewayCommand {
                     command: Some(command),

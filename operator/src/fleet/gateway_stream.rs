@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _};
+use futures::channel::mpsc;
+use futures::{SinkExt as _, Stream, StreamExt as _};
 use springtide_proto::error::ApiError;
 use springtide_proto::fleet::gateway_message::Message;
 use springtide_proto::fleet::{GatewayCommand, GatewayLoad, GatewayMessage};
 use springtide_runtime::identity::{PeerIdentity, TenantRole};
-use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::service::{COMMANDS, Inner, PeerLabels};
@@ -23,7 +23,7 @@ pub(super) async fn serve(
     fleet: Arc<Inner>,
     peer: PeerIdentity,
     mut messages: impl Stream<Item = Result<GatewayMessage, Status>> + Unpin,
-    out: mpsc::Sender<Result<GatewayCommand, Status>>,
+    mut out: mpsc::Sender<Result<GatewayCommand, Status>>,
 ) {
     let mut term = fleet.settings.term.clone();
     if term.borrow_and_update().is_none() {
@@ -52,7 +52,7 @@ pub(super) async fn serve(
                 Some(Ok(message)) => take(&fleet, &facts, attachment, message),
                 Some(Err(_)) | None => break,
             },
-            command = queue.recv() => match command {
+            command = queue.next() => match command {
                 Some(command) => if out.send(Ok(command)).await.is_err() { break },
                 // Another stream took this one's place, or it did not take its commands.
                 None => break,

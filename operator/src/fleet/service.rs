@@ -19,9 +19,10 @@ use springtide_proto::fleet::{
 use springtide_proto::ids::TenantId;
 use springtide_runtime::clock::Clock;
 use springtide_runtime::tls::peer_identity;
+// A channel of tokio's takes room for 32 messages when it is made, and there are two for each of thousands of streams.
+use futures::channel::mpsc as small;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::autoscale::Moment;
@@ -207,14 +208,14 @@ impl FleetService for Fleet {
         request: Request<Streaming<WorkerMessage>>,
     ) -> Result<Response<Self::AttachWorkerStream>, Status> {
         let peer = peer_identity(&request)?;
-        let (sender, receiver) = mpsc::channel(COMMANDS);
+        let (sender, receiver) = small::channel(COMMANDS);
         tokio::spawn(super::worker_stream::serve(
             self.0.clone(),
             peer,
             request.into_inner(),
             sender,
         ));
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        Ok(Response::new(Box::pin(receiver)))
     }
 
     async fn attach_gateway(
@@ -222,13 +223,13 @@ impl FleetService for Fleet {
         request: Request<Streaming<GatewayMessage>>,
     ) -> Result<Response<Self::AttachGatewayStream>, Status> {
         let peer = peer_identity(&request)?;
-        let (sender, receiver) = mpsc::channel(COMMANDS);
+        let (sender, receiver) = small::channel(COMMANDS);
         tokio::spawn(super::gateway_stream::serve(
             self.0.clone(),
             peer,
             request.into_inner(),
             sender,
         ));
-        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+        Ok(Response::new(Box::pin(receiver)))
     }
 }

@@ -1,10 +1,10 @@
 //! A fleet for tests: workers and gateways that are attached without a network.
 
+use futures::channel::mpsc;
 use springtide_proto::epoch::Epoch;
 use springtide_proto::fleet::worker_command::Command;
 use springtide_proto::fleet::{GatewayCommand, WorkerCommand};
 use springtide_proto::ids::{BootId, PodName, PodUid};
-use tokio::sync::mpsc;
 
 use super::{Book, Fleet, GatewayFacts, GatewayReport, PoolKey, WorkerFacts, WorkerReport};
 

@@ -1,10 +1,10 @@
 //! One worker, as the leader knows it.
 
+use futures::channel::mpsc;
 use springtide_proto::epoch::Epoch;
 use springtide_proto::fleet::worker_command::Command;
 use springtide_proto::fleet::{Cordon, Uncordon, Welcome, WorkerCommand};
 use springtide_proto::time::duration_to_wire;
-use tokio::sync::mpsc;
 
 use crate::autoscale::Moment;
 
@@ -133,7 +133,7 @@ impl Worker {
 
     /// A stream that does not take its commands is ended: the worker attaches again.
     fn send(&mut self, command: Command) {
-        let full = self.attachment.as_ref().is_some_and(|(_, sender)| {
+        let full = self.attachment.as_mut().is_some_and(|(_, sender)| {
             sender
                 .try_send(WorkerCommand {
                     command: Some(command),

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _};
+use futures::channel::mpsc;
+use futures::{SinkExt as _, Stream, StreamExt as _};
 use springtide_proto::error::ApiError;
 use springtide_proto::fleet::worker_message::Message;
 use springtide_proto::fleet::{WorkerCommand, WorkerHello, WorkerLoad, WorkerMessage};
 use springtide_runtime::identity::{PeerIdentity, TenantRole};
-use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::service::{COMMANDS, Inner, PeerLabels};
@@ -25,7 +25,7 @@ pub(super) async fn serve(
     fleet: Arc<Inner>,
     peer: PeerIdentity,
     mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin,
-    out: Out,
+    mut out: Out,
 ) {
     let mut term = fleet.settings.term.clone();
     if term.borrow_and_update().is_none() {
@@ -54,7 +54,7 @@ pub(super) async fn serve(
                 Some(Ok(message)) => take(&fleet, &facts, attachment, message),
                 Some(Err(_)) | None => break,
             },
-            command = queue.recv() => match command {
+            command = queue.next() => match command {
                 Some(command) => if out.send(Ok(command)).await.is_err() { break },
                 // Another stream took this one's place, or it did not take its commands.
                 None => break,

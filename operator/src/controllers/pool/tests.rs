@@ -422,7 +422,7 @@ async fn gateways_hear_of_workers_that_answer_although_one_never_does() {
     let mut answers = TestWorker::attach(fleet, &key(), "web-0", "u0");
     answers.report(fleet, 0, 0, true);
     let _never = TestWorker::attach_unanswered(fleet, &key(), "web-1", "u1");
-    let endpoints = |told: &mut tokio::sync::mpsc::Receiver<springtide_proto::fleet::GatewayCommand>| {
+    let endpoints = |told: &mut futures::channel::mpsc::Receiver<springtide_proto::fleet::GatewayCommand>| {
         let mut known = 0;
         while let Ok(command) = told.try_recv() {
             if let Some(springtide_proto::fleet::gateway_command::Command::Endpoints(endpoints)) =

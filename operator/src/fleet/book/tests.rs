@@ -1,7 +1,7 @@
+use futures::channel::mpsc::Receiver;
 use proptest::prelude::*;
 use springtide_proto::fleet::{GatewayCommand, WorkerCommand, gateway_command, worker_command};
 use springtide_proto::ids::{BootId, PodName, PoolId};
-use tokio::sync::mpsc::Receiver;
 
 use super::*;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use springtide_runtime::identity::{PeerIdentity, SystemRole};
 use springtide_runtime::tls::TlsMaterial;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 
 /// As workers and gateways wait before they try again.
@@ -17,6 +18,7 @@ pub(super) const REPLICAS: [&str; 2] = ["127.0.0.1:7444", "127.0.0.1:7454"];
 /// One connection, made again when it is lost.
 pub(super) struct Link {
     tls: TlsMaterial,
+    begun: Instant,
     state: Mutex<State>,
 }
 
@@ -42,8 +44,15 @@ impl Link {
     pub(super) fn new(tls: TlsMaterial) -> Self {
         Self {
             tls,
+            begun: Instant::now(),
             state: Mutex::default(),
         }
+    }
+
+    /// When those who share it report next: together, as one process would that speaks for them all.
+    pub(super) fn next_report(&self, every: Duration) -> Instant {
+        let periods = self.begun.elapsed().as_nanos() / every.as_nanos() + 1;
+        self.begun + every * u32::try_from(periods).unwrap_or(u32::MAX)
     }
 
     /// The connection and its number; `None` if there is none now.

@@ -39,8 +39,10 @@ impl Operators {
             .args(["run", "--listen", REPLICAS[replica], "--fleet", REPLICAS[0]])
             .args(["--billing", &format!("127.0.0.1:{BILLING_PORT}")])
             .args(["--gateway-replicas", "1", "--log-format", "json"])
-            // What the pace allows is another figure.
-            .args(["--creations-per-second", "10000", "--creations-burst", "10000"])
+            // The gateways are simulated and have no public doors.
+            .args(["--probe-doors", "false"])
+            // Far more than the steps need; but a fill that comes all at once drowns the API server for minutes.
+            .args(["--creations-per-second", "300", "--creations-burst", "300"])
             .args(["--pod-name", &pod, "--pod-uid", &pod, "--pod-ip", "127.0.0.1"])
             .env("SPRINGTIDE_ADMIN_LISTEN", ADMIN[replica])
             .env("KUBECONFIG", &self.kubeconfig)

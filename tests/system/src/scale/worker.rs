@@ -80,7 +80,10 @@ impl Worker {
         outbox: &mpsc::Sender<WorkerMessage>,
         session: &mut Session,
     ) -> End {
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        if send(outbox, report(session)).await.is_none() {
+            return End::Lost;
+        }
+        let mut heartbeat = tokio::time::interval_at(self.link.next_report(HEARTBEAT), HEARTBEAT);
         loop {
             let message = tokio::select! {
                 _ = heartbeat.tick() => Some(report(session)),

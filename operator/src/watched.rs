@@ -1,0 +1,298 @@
+//! What every replica watches, whether or not it leads. Whoever is elected decides from what it has already: a list of thousands
+//! of pools and workers takes seconds, in which customers would wait.
+//!
+//! What was seen may be behind what the leader before wrote last. That does no harm: workers' names are deterministic and their
+//! Pods are created, never applied, so that what was created once is not created again; deletions name the UID.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::runtime::controller::{Config, Controller};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, watcher};
+use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt as _, predicates};
+use kube::{Api, Client, ResourceExt as _};
+use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::api::{BotPool, Promotion, RatePlan, Tenant};
+use crate::controllers::context::Stores;
+use crate::controllers::nodes::NodeIndex;
+use crate::controllers::pods::{Owned, PodIndex, PodOwner};
+use crate::controllers::pool;
+use crate::controllers::pools::{PoolNames, Pools};
+use crate::names::{TENANT_LABEL, tenant_namespace};
+
+/// Reconciles of one kind at once.
+const CONCURRENCY: u16 = 32;
+/// Tenants at once: each is some twenty writes, and after a change of leader all of them are looked at.
+const TENANTS_AT_ONCE: u16 = 8;
+
+/// All that is watched, for as long as it is kept.
+pub struct Watched {
+    /// What is there.
+    pub stores: Stores,
+    names: PoolNames,
+    tenants: Changes<Tenant>,
+    pools: Changes<BotPool>,
+    promotions: Changes<Promotion>,
+    plans: Changes<RatePlan>,
+    triggers: Triggers,
+    _watches: Vec<AbortOnDropHandle<()>>,
+}
+
+/// The controllers of one term.
+pub struct Controllers {
+    /// Of tenants.
+    pub tenants: Controller<Tenant>,
+    /// Of pools.
+    pub pools: Controller<BotPool>,
+    /// Of promotions.
+    pub promotions: Controller<Promotion>,
+    /// Of plans.
+    pub plans: Controller<RatePlan>,
+    /// Has a pool reconciled.
+    pub pool_triggers: mpsc::UnboundedSender<ObjectRef<BotPool>>,
+}
+
+impl Watched {
+    /// Begins to watch.
+    pub fn start(client: &Client) -> Self {
+        let (names, triggers) = (PoolNames::default(), Triggers::default());
+        let (seen_names, known_names, asked) = (names.clone(), names.clone(), triggers.clone());
+        let (tenants, tenant_store, tenant_watch) = keep::<Tenant>(client, move |event| {
+            if let watcher::Event::Apply(tenant) = event {
+                asked.pools_of(&tenant.name_any(), &known_names);
+            }
+        });
+        let (pools, pool_store, pool_watch) = keep::<BotPool>(client, move |event| seen_names.take(event));
+        let (promotions, promotion_store, promotion_watch) = keep::<Promotion>(client, |_| {});
+        let (plans, plan_store, plan_watch) = keep::<RatePlan>(client, |_| {});
+        let stores = Stores {
+            tenants: tenant_store,
+            pools: Pools::new(pool_store, names.clone()),
+            promotions: promotion_store,
+            plans: plan_store,
+            pods: PodIndex::default(),
+            nodes: NodeIndex::default(),
+        };
+        let pods = watch_pods(
+            client.clone(),
+            stores.pods.clone(),
+            triggers.clone(),
+            names.clone(),
+        );
+        let nodes = watch_nodes(client.clone(), stores.clone(), triggers.clone());
+        Self {
+            stores,
+            names,
+            tenants,
+            pools,
+            promotions,
+            plans,
+            triggers,
+            // Each in a task of its own: a worker that comes or goes is several events, which hold up nothing else.
+            _watches: vec![
+                tenant_watch,
+                pool_watch,
+                promotion_watch,
+                plan_watch,
+                AbortOnDropHandle::new(tokio::spawn(pods)),
+                AbortOnDropHandle::new(tokio::spawn(nodes)),
+            ],
+        }
+    }
+
+    /// Controllers of a term that begins: all that is there is reconciled, then what changes. Those of the term before get
+    /// nothing any more.
+    pub fn controllers(&self) -> Controllers {
+        let (pool_triggers, pool_queue) = mpsc::unbounded_channel();
+        let (tenant_triggers, tenant_queue) = mpsc::unbounded_channel();
+        self.triggers.lead_to(pool_triggers.clone(), tenant_triggers);
+        let stores = &self.stores;
+        Controllers {
+            tenants: self
+                .tenants
+                .controller(&stores.tenants, TENANTS_AT_ONCE)
+                .reconcile_on(UnboundedReceiverStream::new(tenant_queue)),
+            pools: self
+                .pools
+                .controller(stores.pools.store(), CONCURRENCY)
+                .reconcile_on(UnboundedReceiverStream::new(pool_queue)),
+            promotions: self.promotions.controller(&stores.promotions, CONCURRENCY),
+            plans: self.plans.controller(&stores.plans, CONCURRENCY),
+            pool_triggers,
+        }
+    }
+
+    /// Names of the pools.
+    pub fn names(&self) -> &PoolNames {
+        &self.names
+    }
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watched").finish_non_exhaustive()
+    }
+}
+
+/// Where changed objects of a kind go: to the controller of the term, if there is one.
+struct Changes<K>(Arc<Mutex<Option<mpsc::UnboundedSender<K>>>>);
+
+impl<K> Changes<K>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    fn controller(&self, store: &Store<K>, at_once: u16) -> Controller<K> {
+        let (sender, changed) = mpsc::unbounded_channel();
+        *self.0.lock() = Some(sender);
+        // What changes meanwhile comes twice, which is no more than a second look.
+        let known = stream::iter(store.state()).map(|object| K::clone(&object));
+        let objects = known.chain(UnboundedReceiverStream::new(changed)).map(Ok);
+        let relevant = objects.predicate_filter(
+            Predicate::combine(predicates::generation, predicates::finalizers),
+            PredicateConfig::default(),
+        );
+        Controller::for_stream(relevant, store.clone()).with_config(Config::default().concurrency(at_once))
+    }
+
+    fn tell(&self, object: K) {
+        let mut term = self.0.lock();
+        if term.as_ref().is_some_and(|term| term.send(object).is_err()) {
+            // It ended.
+            *term = None;
+        }
+    }
+}
+
+/// Watches all objects of a kind, which `see` is shown before the store has them.
+fn keep<K>(
+    client: &Client,
+    see: impl FnMut(&watcher::Event<K>) + Send + 'static,
+) -> (Changes<K>, Store<K>, AbortOnDropHandle<()>)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let slot = Arc::new(Mutex::new(None));
+    let changes = Changes(slot.clone());
+    let objects = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .modify(keep_authors_of_overrides)
+        .inspect_ok(see)
+        .reflect(writer)
+        .applied_objects();
+    let watch = async move {
+        let mut objects = std::pin::pin!(objects);
+        while let Some(object) = objects.next().await {
+            match object {
+                Ok(object) => changes.tell(object),
+                Err(error) => tracing::warn!(kind = %K::kind(&()), %error, "watch interrupted"),
+            }
+        }
+    };
+    (Changes(slot), store, AbortOnDropHandle::new(tokio::spawn(watch)))
+}
+
+/// Of who wrote which field, only who wrote an override is asked for; the rest is most of an object's memory.
+fn keep_authors_of_overrides<K: kube::Resource>(object: &mut K) {
+    if let Some(entries) = object.meta_mut().managed_fields.as_mut() {
+        entries.retain(pool::owns_replicas);
+    }
+}
+
+/// What else has pools and tenants reconciled, in the term that is now.
+#[derive(Clone, Default)]
+struct Triggers(Arc<Mutex<Option<Term>>>);
+
+struct Term {
+    pools: mpsc::UnboundedSender<ObjectRef<BotPool>>,
+    tenants: mpsc::UnboundedSender<ObjectRef<Tenant>>,
+}
+
+impl Triggers {
+    fn lead_to(
+        &self,
+        pools: mpsc::UnboundedSender<ObjectRef<BotPool>>,
+        tenants: mpsc::UnboundedSender<ObjectRef<Tenant>>,
+    ) {
+        *self.0.lock() = Some(Term { pools, tenants });
+    }
+
+    /// A closed channel means that its term ended.
+    fn pool(&self, pool: ObjectRef<BotPool>) {
+        if let Some(term) = self.0.lock().as_ref() {
+            drop(term.pools.send(pool));
+        }
+    }
+
+    fn tenant(&self, tenant: &str) {
+        if let Some(term) = self.0.lock().as_ref() {
+            drop(term.tenants.send(ObjectRef::new(tenant)));
+        }
+    }
+
+    /// What a tenant's pools may have, and whether its gateways should be heard, has changed.
+    fn pools_of(&self, tenant: &str, names: &PoolNames) {
+        let namespace = tenant_namespace(tenant);
+        for pool in names.of(&namespace) {
+            self.pool(ObjectRef::new(&pool).within(&namespace));
+        }
+    }
+}
+
+async fn watch_pods(client: Client, index: PodIndex, triggers: Triggers, names: PoolNames) {
+    let config = watcher::Config::default().labels(TENANT_LABEL);
+    let mut events = std::pin::pin!(watcher(Api::<Pod>::all(client), config).default_backoff());
+    let mut fresh = Owned::new();
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(%error, "watch of pods interrupted");
+                continue;
+            }
+        };
+        for owner in index.take(event, &mut fresh) {
+            match owner {
+                PodOwner::Pool { namespace, pool } => triggers.pool(ObjectRef::new(&pool).within(&namespace)),
+                PodOwner::Tenant(tenant) => {
+                    triggers.pools_of(&tenant, &names);
+                    triggers.tenant(&tenant);
+                }
+            }
+        }
+    }
+}
+
+/// No decision waits for the list of nodes: until it is there, none is known to go, and workers stay where they are.
+async fn watch_nodes(client: Client, stores: Stores, triggers: Triggers) {
+    let config = watcher::Config::default();
+    let mut events = std::pin::pin!(watcher(Api::<Node>::all(client), config).default_backoff());
+    let mut fresh = BTreeSet::new();
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(%error, "watch of nodes interrupted");
+                continue;
+            }
+        };
+        for node in stores.nodes.take(event, &mut fresh) {
+            let going = stores.nodes.going().contains(&node);
+            tracing::info!(node, going, "node");
+            for owner in stores.pods.owners_on(&node) {
+                if let PodOwner::Pool { namespace, pool } = owner {
+                    triggers.pool(ObjectRef::new(&pool).within(&namespace));
+                }
+            }
+        }
+    }
+}
