@@ -135,6 +135,16 @@ pub struct RunArguments {
         value_name = "COUNT"
     )]
     pub creations_burst: u32,
+    /// Ask each pool a synthetic question through its tenant's public door, every 15 seconds; a minute in which that failed twice
+    /// running counts as bad in the service level
+    #[arg(
+        long,
+        env = "SPRINGTIDE_PROBE_DOORS",
+        default_value_t = true,
+        action = clap::ArgAction::Set,
+        value_name = "BOOLEAN"
+    )]
+    pub probe_doors: bool,
     /// When images of gateways and workers are pulled: Always, IfNotPresent or Never
     #[arg(
         long,

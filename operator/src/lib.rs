@@ -6,9 +6,11 @@
 //! - [`fleet`]: what workers and gateways report, and what they are told.
 //! - [`controllers`]: makes the cluster and billing agree with the resources.
 //! - [`admin`]: what the admin port shows beyond health and metrics.
+//! - `door`: probes of the tenants' public doors.
 //! - [`lead`]: what the leading replica runs.
 //! - [`run`]: the process.
 //! - [`plugin`]: `kubectl springtide`, which says to people what was decided and why.
+//! - [`watched`]: what every replica watches.
 //! - [`simulate`]: what a pool would have cost on a trace of load; pure but for its command.
 //!
 //! Every replica serves the fleet service, and turns workers and gateways to the leader. Only the leader writes; when it
@@ -19,6 +21,7 @@ pub mod api;
 pub mod autoscale;
 pub mod cli;
 pub mod controllers;
+mod door;
 pub mod election;
 pub mod fleet;
 pub mod lead;
@@ -26,3 +29,4 @@ pub mod names;
 pub mod plugin;
 pub mod run;
 pub mod simulate;
+pub mod watched;

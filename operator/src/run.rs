@@ -24,10 +24,12 @@ use crate::controllers::context::{Installation, Random};
 use crate::controllers::identities;
 use crate::controllers::live::LiveBoard;
 use crate::controllers::metrics::Metrics;
+use crate::controllers::pool_metrics::PoolMetrics;
 use crate::election::{Election, Settings, Standing};
 use crate::fleet::{Fleet, FleetMetrics, FleetSettings, Prober};
 use crate::lead::{Leader, lead_when_elected};
 use crate::names::LEASE;
+use crate::watched::Watched;
 
 const LEASE_DURATION: Duration = Duration::from_secs(3);
 const RENEW_DEADLINE: Duration = Duration::from_secs(2);
@@ -43,6 +45,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let config = kube::Config::infer()
         .await
         .context("no cluster is configured: run in a Pod, or set KUBECONFIG")?;
+    // For watches, on which nothing may come for minutes.
     let watching = Client::try_from(config.clone())?;
     let mut bounded = config.clone();
     (bounded.read_timeout, bounded.write_timeout) = (Some(CALL_TIMEOUT), Some(CALL_TIMEOUT));
@@ -55,7 +58,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         LiveBoard::default(),
         Metrics::default(),
     );
-    let fleet_metrics = register(&registry, &metrics);
+    let fleet_metrics = register(&registry, &metrics, &live);
     let routes = admin::router(health.clone(), registry).merge(crate::admin::routes(live.clone()));
     let admin = admin::serve_router(&arguments.admin, routes, shutdown.clone()).await?;
 
@@ -94,13 +97,14 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let billing = tls.channel(&arguments.billing, &PeerIdentity::System(SystemRole::Billing))?;
     let leader = Leader {
         client,
-        watching,
+        watched: Watched::start(&watching),
         fleet,
         billing: Arc::new(RemoteBilling::new(billing)),
         authority: Arc::new(authority),
         clock,
         random: machine_random(),
         instance: arguments.pod.pod_name.to_string(),
+        boot_id: springtide_runtime::clock::new_boot_id(),
         installation: installation(&arguments),
         live,
         metrics,
@@ -149,10 +153,11 @@ async fn hold_election(
     Ok((receiver.await??, thread))
 }
 
-fn register(registry: &admin::SharedRegistry, metrics: &Metrics) -> FleetMetrics {
+fn register(registry: &admin::SharedRegistry, metrics: &Metrics, live: &LiveBoard) -> FleetMetrics {
     let mut registry: parking_lot::MutexGuard<'_, Registry> = Mutex::lock(registry);
     let fleet = FleetMetrics::default();
     metrics.register(&mut registry);
+    registry.register_collector(Box::new(PoolMetrics::new(live.clone())));
     fleet.register(&mut registry);
     fleet
 }
@@ -215,6 +220,7 @@ fn installation(arguments: &RunArguments) -> Installation {
         gateway_replicas: arguments.gateway_replicas,
         answer_within: arguments.answer_within,
         max_workers: arguments.max_workers,
+        probe_doors: arguments.probe_doors,
         creations_per_second: arguments.creations_per_second,
         creations_burst: arguments.creations_burst,
         image_pull_policy: arguments.image_pull_policy.clone(),

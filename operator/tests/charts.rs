@@ -120,6 +120,7 @@ fn templates_render_as_the_snapshots_show() {
                 "billing.database.persistence.enabled=true",
                 "admission.refuseOtherAutoscalers=false",
                 "otlpEndpoint=http://collector:4317",
+                "dashboards.enabled=true",
             ],
         ),
     ];

@@ -113,6 +113,16 @@ impl Authority {
         })
     }
 
+    /// The key with which the operator proves to the gateways of `identity` that a probe is its own. Whoever has the CA's key can
+    /// derive it again; from it nothing follows of the CA's, nor of another tenant's.
+    pub fn probe_key(&self, identity: &PeerIdentity) -> [u8; 32] {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, self.issuer.key().serialized_der());
+        let tag = ring::hmac::sign(&key, format!("probe {identity}").as_bytes());
+        let mut derived = [0; 32];
+        derived.copy_from_slice(tag.as_ref());
+        derived
+    }
+
     /// [`Self::issue`], ready for use in this process.
     pub fn material(&self, identity: &PeerIdentity, now: Timestamp) -> Result<TlsMaterial, MaterialError> {
         let issued = self.issue(identity, now)?;

@@ -8,6 +8,7 @@
 //! - [`identity`]: who a peer is (`spiffe://springtide.dev/…`).
 //! - [`tls`]: mutual TLS 1.3 by those identities.
 //! - [`spool`]: usage records that are durable until billing acknowledged them.
+//! - [`probe`]: how a gateway knows the operator's probes of its public door.
 //! - [`reporter`]: takes them from the spool to billing.
 //! - [`leader`]: finds the operator replica that leads.
 
@@ -17,6 +18,7 @@ pub mod clock;
 pub mod identity;
 pub mod leader;
 pub mod pod;
+pub mod probe;
 pub mod reporter;
 pub mod shutdown;
 pub mod spool;

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use springtide_proto::error::ApiError;
+use springtide_proto::metering::ReportMinutesRequest;
+use springtide_proto::metering::metering_client::MeteringClient;
 use springtide_proto::tenancy::tenancy_client::TenancyClient;
 use springtide_proto::tenancy::{CloseTenantRequest, PutRatePlanRequest, RegisterTenantRequest};
 use tonic::Request;
@@ -20,19 +22,23 @@ pub trait Billing: Send + Sync + 'static {
     async fn close_tenant(&self, tenant_uid: &str) -> Result<(), ApiError>;
     /// Stores a plan; its digest.
     async fn put_rate_plan(&self, request: PutRatePlanRequest) -> Result<String, ApiError>;
+    /// Reports bad minutes of a public door; taken or refused for good when this is `Ok`.
+    async fn report_minutes(&self, request: ReportMinutesRequest) -> Result<(), ApiError>;
 }
 
 /// Billing over gRPC.
 #[derive(Clone)]
 pub struct RemoteBilling {
     client: TenancyClient<Channel>,
+    metering: MeteringClient<Channel>,
 }
 
 impl RemoteBilling {
     /// Over a channel that accepts only billing.
     pub fn new(channel: Channel) -> Self {
         Self {
-            client: TenancyClient::new(channel),
+            client: TenancyClient::new(channel.clone()),
+            metering: MeteringClient::new(channel),
         }
     }
 }
@@ -65,5 +71,10 @@ impl Billing for RemoteBilling {
         answer
             .map(|response| response.into_inner().digest)
             .map_err(|status| ApiError::from_status(&status))
+    }
+
+    async fn report_minutes(&self, request: ReportMinutesRequest) -> Result<(), ApiError> {
+        let answer = self.metering.clone().report_minutes(timed(request)).await;
+        answer.map(drop).map_err(|status| ApiError::from_status(&status))
     }
 }

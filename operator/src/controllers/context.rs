@@ -38,6 +38,8 @@ pub struct Installation {
     pub gateway_image: String,
     /// Gateways of one tenant.
     pub gateway_replicas: u32,
+    /// The tenants' public doors are probed.
+    pub probe_doors: bool,
     /// Workers that the whole cluster may have.
     pub max_workers: Option<u32>,
     /// Workers created in a second over all pools, in the long run.

@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use kube::{Api, Client};
 use springtide_runtime::authority::{Authority, AuthorityError, CERTIFICATE_VALIDITY};
-use springtide_runtime::identity::{PeerIdentity, SystemRole};
+use springtide_runtime::identity::{PeerIdentity, SystemRole, TenantRole};
+use springtide_runtime::probe::PROBE_KEY_FILE;
 
 use crate::names::{BILLING_TLS_SECRET, CA_SECRET, NOT_AFTER_ANNOTATION};
 
@@ -82,10 +83,9 @@ pub async fn ensure(
     now: Timestamp,
 ) -> Result<bool, IdentityError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    if read(&secrets, name)
-        .await?
-        .is_some_and(|secret| is_current(&secret, authority, now))
-    {
+    if read(&secrets, name).await?.is_some_and(|secret| {
+        is_current(&secret, authority, now) && has_probe_key(&secret, authority, identity)
+    }) {
         return Ok(false);
     }
     let issued = authority.issue(identity, now)?;
@@ -95,11 +95,12 @@ pub async fn ensure(
         ("ca.crt", authority.certificate()),
     ];
     let data = data.map(|(key, text)| (key, text.as_bytes().to_vec()));
-    apply(
-        &secrets,
-        &secret(namespace, name, "kubernetes.io/tls", data, issued.not_after),
-    )
-    .await?;
+    let mut secret = secret(namespace, name, "kubernetes.io/tls", data, issued.not_after);
+    if let Some(key) = probe_key(authority, identity) {
+        let data = secret.data.get_or_insert_default();
+        data.insert(PROBE_KEY_FILE.to_owned(), ByteString(key));
+    }
+    apply(&secrets, &secret).await?;
     Ok(true)
 }
 
@@ -109,6 +110,23 @@ pub async fn read(secrets: &Api<Secret>, name: &str) -> Result<Option<Secret>, I
         name: name.to_owned(),
         source: Box::new(source),
     })
+}
+
+/// What a gateway knows the operator's probes by; other parts have none.
+fn probe_key(authority: &Authority, identity: &PeerIdentity) -> Option<Vec<u8>> {
+    let is_gateway = matches!(
+        identity,
+        PeerIdentity::Tenant {
+            role: TenantRole::Gateway,
+            ..
+        }
+    );
+    is_gateway.then(|| authority.probe_key(identity).to_vec())
+}
+
+fn has_probe_key(secret: &Secret, authority: &Authority, identity: &PeerIdentity) -> bool {
+    let known = secret.data.as_ref().and_then(|data| data.get(PROBE_KEY_FILE));
+    known.map(|key| &key.0) == probe_key(authority, identity).as_ref()
 }
 
 fn is_current(secret: &Secret, authority: &Authority, now: Timestamp) -> bool {

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod pods;
 pub mod pool;
+pub mod pool_metrics;
 pub mod pools;
 pub mod promotion;
 pub mod rateplan;

@@ -279,6 +279,7 @@ impl Scenario {
                 gateway_replicas: 2,
                 answer_within: std::time::Duration::from_millis(800),
                 max_workers: None,
+                probe_doors: false,
                 creations_per_second: 50,
                 creations_burst: 100,
                 image_pull_policy: "IfNotPresent".to_owned(),

@@ -12,8 +12,10 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use springtide_proto::ids::ConversationId;
 use springtide_proto::metering::Delivery;
+use springtide_runtime::clock::{Clock as _, SystemClock};
+use springtide_runtime::probe::{PROBE_HEADER, ProbeKey};
 use springtide_tests::load::{Client, Sent, worker_of};
-use springtide_tests::parts::{Gateway, INVOICE, REFUND, Tenant};
+use springtide_tests::parts::{Gateway, INVOICE, PROBE_KEY, REFUND, Tenant};
 use springtide_worker::conversations::Intake;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
@@ -306,6 +308,44 @@ async fn what_is_wrong_is_refused_by_name() {
         .unwrap();
     assert_eq!(status, StatusCode::CONFLICT);
     assert_eq!(gateway.served(), (1, 0), "none of these was our fault");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_is_answered_by_a_worker_and_leaves_nothing_and_nobody_else_can_make_one() {
+    let tenant = Tenant::new().unwrap();
+    let worker = tenant.worker("one", 1).await.unwrap();
+    let gateway = tenant.gateway(&[&worker]).await.unwrap();
+    let client = client(&gateway);
+    ask(&client, "c1", "t1", REFUND, "").await;
+    let path = "/v1/conversations/probe-web/turns";
+    let probe = async |key: &[u8]| {
+        let header = ProbeKey::new(key).sign(path, SystemClock.now());
+        let body = json!({"turn_id": "probe", "text": REFUND}).to_string();
+        client
+            .request_with_header(Method::POST, path, body, Some((PROBE_HEADER, header)))
+            .await
+            .unwrap()
+            .0
+    };
+    assert_eq!(
+        probe(PROBE_KEY).await,
+        StatusCode::OK,
+        "a full worker answers probes"
+    );
+    assert_eq!(probe(b"another").await, StatusCode::FORBIDDEN);
+    assert_eq!(gateway.served(), (1, 0));
+    assert_eq!(gateway.relay.spool.depth() + worker.answering.spool.depth(), 2);
+    assert_eq!(worker.answering.conversations.active(), 1);
+    gateway.know(&[]);
+    assert_eq!(
+        probe(PROBE_KEY).await,
+        StatusCode::ACCEPTED,
+        "an empty pool is not the door's failure"
+    );
+    gateway.know(&[&worker]);
+    worker.kill();
+    assert_eq!(probe(PROBE_KEY).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(gateway.served(), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ use springtide_proto::conversation::Reply;
 use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::ids::{ConversationId, TurnId};
 use springtide_runtime::clock::Clock;
+use springtide_runtime::probe::{PROBE_HEADER, ProbeKey};
 
 use crate::relay::{CustomerTurn, Place, Relay, Relayed, kind_text};
 use crate::resume::ResumeToken;
@@ -43,6 +44,8 @@ pub struct Door {
     pub relay: Arc<Relay>,
     /// Stamps arrivals.
     pub clock: Arc<dyn Clock>,
+    /// What the operator's probes are known by; without it none is.
+    pub probe_key: Option<ProbeKey>,
 }
 
 /// A turn as a client writes it.
@@ -116,11 +119,22 @@ pub fn router(door: Door) -> Router {
 async fn take_turn(
     State(door): State<Door>,
     Path(conversation): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
     let arrived_at = door.clock.now();
     let body: TurnBody = parse(&body)?;
     let turn = body.check(ConversationId::parse(conversation.clone())?, arrived_at)?;
+    if let Some(signature) = headers.get(PROBE_HEADER) {
+        let answered = door.probe(signature, uri.path(), &turn).await?;
+        let status = if answered {
+            StatusCode::OK
+        } else {
+            StatusCode::ACCEPTED
+        };
+        return Ok(status.into_response());
+    }
     match door.relay.take(turn).outcome.await.map_err(|_| gone())?? {
         Relayed::Waiting(place) => {
             Ok((StatusCode::ACCEPTED, axum::Json(WaitingBody::from(place))).into_response())

@@ -6,6 +6,7 @@
 //! - [`resume`]: the resume token as clients hold it.
 //! - [`relay`]: a customer's turn, from the door to a reply that is witnessed.
 //! - [`service`]: the service that customers got, minute by minute.
+//! - `probe`: the operator's probes of this door.
 //! - [`workers`]: connections to workers.
 //! - [`attach`]: the stream to the operator: load up, endpoints down.
 //! - [`http`], [`websocket`], [`page`]: the channels.
@@ -18,6 +19,7 @@ mod letting_go;
 pub mod metrics;
 pub mod page;
 pub mod pool;
+mod probe;
 pub mod relay;
 pub mod resume;
 pub mod service;

@@ -23,6 +23,7 @@ use springtide_runtime::admin::{self, Health};
 use springtide_runtime::clock::SystemClock;
 use springtide_runtime::identity::{PeerIdentity, SystemRole};
 use springtide_runtime::pod::PodIdentity;
+use springtide_runtime::probe::{PROBE_KEY_FILE, ProbeKey};
 use springtide_runtime::reporter::Reporter;
 use springtide_runtime::spool::Spool;
 use springtide_runtime::tls::TlsMaterial;
@@ -108,6 +109,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let routes = router(Door {
         relay: relay.clone(),
         clock: Arc::new(SystemClock),
+        probe_key: probe_key(&config),
     });
     tracing::info!(address = %listener.local_addr()?, "customers come in");
     let mut served = tokio::spawn(
@@ -137,6 +139,17 @@ async fn run(config: Config) -> anyhow::Result<()> {
     stopped.cancel();
     tracing::info!("ended");
     Ok(())
+}
+
+/// Without the key no probe is known as one: the operator then takes the door for failing, and says so.
+fn probe_key(config: &Config) -> Option<ProbeKey> {
+    match std::fs::read(config.tls.tls_dir.join(PROBE_KEY_FILE)) {
+        Ok(key) => Some(ProbeKey::new(&key)),
+        Err(error) => {
+            tracing::warn!(%error, "no key for the operator's probes");
+            None
+        }
+    }
 }
 
 async fn relay(

@@ -103,6 +103,14 @@ impl Pool {
         self.workers.get(pod).filter(|_| !self.is_suspect(pod, now))
     }
 
+    /// Any worker that answers, even if it has no room for another conversation: a probe takes none.
+    pub fn for_probe(&self, refused: &HashSet<PodUid>, now: Instant) -> Option<&Worker> {
+        let known = self.workers.values();
+        known
+            .filter(|worker| !refused.contains(&worker.pod) && !self.is_suspect(&worker.pod, now))
+            .max_by_key(|worker| worker.accepting)
+    }
+
     /// Where the worker of that pool is reached, if it is known.
     pub fn address(&self, pod: &PodUid) -> Option<String> {
         self.workers.get(pod).map(|worker| worker.address.clone())

@@ -254,7 +254,7 @@ impl Relay {
         let action = Action::Close(Close {
             reason: close::Reason::Finished.into(),
         });
-        let request = self.request(conversation, action);
+        let request = self.request(conversation, action, false);
         let WorkerAnswer { active, .. } = self.workers.converse(&address, request, WORKER_TIMEOUT).await?;
         pool.change(|pool| pool.heard(pod, active));
         Ok(())
@@ -285,12 +285,7 @@ impl Relay {
         place: &watch::Sender<Place>,
         done: &oneshot::Sender<Result<Relayed, ApiError>>,
     ) -> Result<Relayed, ApiError> {
-        if self.spool.is_failing() && self.spool.probe().await.is_err() {
-            return Err(ApiError::new(
-                Reason::SpoolUnavailable,
-                "this gateway cannot write its usage records: try again later",
-            ));
-        }
+        self.check_spool().await?;
         let unknown = || ApiError::invalid("channel", format!("there is no channel {:?}", turn.channel));
         let pool_id = self.channels.pool(&turn.channel).ok_or_else(unknown)?;
         let pool = self.pools.get(pool_id).ok_or_else(unknown)?;
@@ -310,6 +305,17 @@ impl Relay {
             self.sessions.leave(&turn.conversation);
         }
         result
+    }
+
+    /// Nothing is accepted that could be lost.
+    pub(crate) async fn check_spool(&self) -> Result<(), ApiError> {
+        if self.spool.is_failing() && self.spool.probe().await.is_err() {
+            return Err(ApiError::new(
+                Reason::SpoolUnavailable,
+                "this gateway cannot write its usage records: try again later",
+            ));
+        }
+        Ok(())
     }
 
     async fn relay_in_session(
@@ -396,7 +402,7 @@ impl Relay {
             .as_ref()
             .map(|token| token.sealed.to_vec())
             .unwrap_or_default();
-        let request = self.request(&turn.conversation, Action::Turn(wire_turn(turn, sealed)));
+        let request = self.request(&turn.conversation, Action::Turn(wire_turn(turn, sealed)), false);
         match self
             .workers
             .converse(&worker.address, request, WORKER_TIMEOUT)
@@ -453,14 +459,19 @@ impl Relay {
         })
     }
 
-    fn request(&self, conversation: &ConversationId, action: Action) -> ConverseRequest {
+    pub(crate) fn request(
+        &self,
+        conversation: &ConversationId,
+        action: Action,
+        synthetic: bool,
+    ) -> ConverseRequest {
         ConverseRequest {
             correlation: 0,
             tenant: self.tenant.to_string(),
             tenant_uid: self.tenant_uid.to_string(),
             conversation_id: conversation.to_string(),
             action: Some(action),
-            synthetic: false,
+            synthetic,
         }
     }
 }
@@ -502,7 +513,7 @@ fn known_worker(
     pool.look(|pool| pool.worker(hinted, now).cloned())
 }
 
-fn wire_turn(turn: &CustomerTurn, resume_token: Vec<u8>) -> Turn {
+pub(crate) fn wire_turn(turn: &CustomerTurn, resume_token: Vec<u8>) -> Turn {
     let CustomerTurn {
         conversation: _,
         turn,

@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use springtide_proto::error::{ApiError, Reason};
+use springtide_proto::metering::ReportMinutesRequest;
 use springtide_proto::tenancy::{PutRatePlanRequest, RegisterTenantRequest};
 
 use crate::controllers::billing::Billing;
@@ -13,6 +14,7 @@ pub(crate) struct FakeBilling {
     pub(crate) registered: Mutex<Vec<RegisterTenantRequest>>,
     pub(crate) closed: Mutex<Vec<String>>,
     pub(crate) plans: Mutex<Vec<PutRatePlanRequest>>,
+    pub(crate) minutes: Mutex<Vec<ReportMinutesRequest>>,
 }
 
 impl FakeBilling {
@@ -41,5 +43,11 @@ impl Billing for FakeBilling {
     async fn put_rate_plan(&self, request: PutRatePlanRequest) -> Result<String, ApiError> {
         self.plans.lock().push(request);
         self.answer().map(|()| "digest".to_owned())
+    }
+
+    async fn report_minutes(&self, request: ReportMinutesRequest) -> Result<(), ApiError> {
+        self.answer()?;
+        self.minutes.lock().push(request);
+        Ok(())
     }
 }

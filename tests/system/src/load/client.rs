@@ -121,12 +121,24 @@ impl Client {
         body: String,
         bearer: Option<&str>,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
+        let authorization = bearer.map(|token| ("authorization", format!("Bearer {token}")));
+        self.request_with_header(method, path, body, authorization).await
+    }
+
+    /// The same with a header more.
+    pub async fn request_with_header(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+        header: Option<(&str, String)>,
+    ) -> anyhow::Result<(StatusCode, Bytes)> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header("content-type", "application/json");
-        if let Some(bearer) = bearer {
-            request = request.header("authorization", format!("Bearer {bearer}"));
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
         }
         let request = request.body(Full::from(body))?;
         let exchange = async {

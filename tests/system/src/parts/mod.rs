@@ -25,6 +25,7 @@ use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::{Clock as _, SystemClock, new_boot_id};
 use springtide_runtime::identity::{PeerIdentity, SystemRole, TenantRole};
 use springtide_runtime::pod::PodIdentity;
+use springtide_runtime::probe::ProbeKey;
 use springtide_runtime::reporter::Reporter;
 use springtide_runtime::spool::Spool;
 use springtide_runtime::tls::TlsMaterial;
@@ -41,6 +42,8 @@ pub const INVOICE: &str = "怎么开发票";
 /// A question that is answered by a list of two, "north" and "south".
 pub const SHIPPING: &str = "仓库几点发货";
 
+/// What the operator signs its probes with.
+pub const PROBE_KEY: &[u8] = b"probe key of acme";
 /// Answers within this are fast: here all of them are.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 
@@ -163,6 +166,7 @@ impl Tenant {
         let routes = router(Door {
             relay: relay.clone(),
             clock: Arc::new(SystemClock),
+            probe_key: Some(ProbeKey::new(PROBE_KEY)),
         });
         let stopped = CancellationToken::new();
         let reporter = self.reporter(&tls, &relay.spool, Witness::Gateway, "gateway")?;

@@ -1,4 +1,5 @@
-//! Parts that are away: conversations go on without the operator and without billing, and every turn is billed afterwards.
+//! Parts that are away: conversations go on without the operator and without billing, and every turn is billed afterwards. And a public
+//! door that is away, of which only the operator's probe knows.
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -116,6 +117,32 @@ async fn every_minute_is_reported(cluster: &Cluster, began: Timestamp, answered:
         .unwrap();
 }
 
+/// The gateways are well, but customers cannot reach them: only a probe through the public door finds that.
+async fn break_public_door(cluster: &Cluster) -> Timestamp {
+    let nobody = r#"{"spec":{"selector":{"springtide.dev/nobody":"here"}}}"#;
+    cluster
+        .kubectl(&["patch", "service", "gateway", "-n", NAMESPACE, "-p", nobody])
+        .await
+        .unwrap();
+    SystemClock.now()
+}
+
+async fn a_minute_is_bad_since(cluster: &Cluster, broken: Timestamp) {
+    let check = || async {
+        let minutes = service_minutes(cluster, TENANT).await?;
+        let bad = |wanted: bool| {
+            let of = minutes
+                .iter()
+                .filter(|(minute, ..)| (*minute < minute_of(broken)) == wanted);
+            of.map(|(.., bad)| bad).sum::<u64>()
+        };
+        anyhow::ensure!(bad(false) > 0, "none is bad since {broken}: {minutes:?}");
+        Ok(bad(true))
+    };
+    let bad_before = cluster.wait_for("a bad minute", MINUTES, check).await.unwrap();
+    assert_eq!(bad_before, 0, "no probe failed while the door was there");
+}
+
 fn minute_of(instant: Timestamp) -> i64 {
     instant.as_second().div_euclid(60) * 60
 }
@@ -210,7 +237,9 @@ async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_bill
         .wait_for("every turn, by both witnesses", LIMIT, check)
         .await
         .unwrap();
+    let broken = break_public_door(&cluster).await;
     every_minute_is_reported(&cluster, began, wanted).await;
+    a_minute_is_bad_since(&cluster, broken).await;
     cluster
         .kubectl(&["delete", "tn", TENANT, "--wait=true", "--timeout=120s"])
         .await
