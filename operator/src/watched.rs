@@ -296,3 +296,74 @@ async fn watch_nodes(client: Client, stores: Stores, triggers: Triggers) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use kube::runtime::controller::Action;
+    use kube::runtime::reflector::store::Writer;
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan(name: &str, generation: i64) -> RatePlan {
+        serde_json::from_value(json!({
+            "apiVersion": "springtide.dev/v1alpha1", "kind": "RatePlan",
+            "metadata": {"name": name, "uid": name, "generation": generation},
+            "spec": {"currency": "CNY", "timeZone": "Asia/Shanghai", "charges": []},
+        }))
+        .unwrap()
+    }
+
+    fn seen(writer: &mut Writer<RatePlan>, changes: &Changes<RatePlan>, plan: RatePlan) {
+        writer.apply_watcher_event(&watcher::Event::Apply(plan.clone()));
+        changes.tell(plan);
+    }
+
+    /// A term that says which plans it reconciles, and at which generation.
+    fn term(
+        changes: &Changes<RatePlan>,
+        store: &Store<RatePlan>,
+    ) -> (AbortOnDropHandle<()>, mpsc::UnboundedReceiver<(String, i64)>) {
+        let (said, reconciled) = mpsc::unbounded_channel();
+        let reconcile = async |plan: Arc<RatePlan>, said: Arc<mpsc::UnboundedSender<(String, i64)>>| {
+            drop(said.send((plan.name_any(), plan.metadata.generation.unwrap())));
+            Ok::<_, Infallible>(Action::await_change())
+        };
+        let running = changes
+            .controller(store, 1)
+            .run(reconcile, |_, _, _| Action::await_change(), Arc::new(said))
+            .for_each(|_| async {});
+        (AbortOnDropHandle::new(tokio::spawn(running)), reconciled)
+    }
+
+    #[tokio::test]
+    async fn a_term_looks_at_all_that_is_there_and_then_at_what_changes() {
+        let (store, mut writer) = reflector::store();
+        let changes = Changes(Arc::new(Mutex::new(None)));
+        writer.apply_watcher_event(&watcher::Event::Init);
+        writer.apply_watcher_event(&watcher::Event::InitDone);
+        seen(&mut writer, &changes, plan("seen-by-a-follower", 1));
+
+        let (first, mut reconciled) = term(&changes, &store);
+        assert_eq!(
+            reconciled.recv().await.unwrap(),
+            ("seen-by-a-follower".to_owned(), 1)
+        );
+        seen(&mut writer, &changes, plan("later", 1));
+        assert_eq!(reconciled.recv().await.unwrap(), ("later".to_owned(), 1));
+        drop(first);
+        seen(&mut writer, &changes, plan("later", 2));
+
+        let (_second, mut reconciled) = term(&changes, &store);
+        let mut both = [reconciled.recv().await.unwrap(), reconciled.recv().await.unwrap()];
+        both.sort();
+        assert_eq!(
+            both,
+            [("later".to_owned(), 2), ("seen-by-a-follower".to_owned(), 1)]
+        );
+        seen(&mut writer, &changes, plan("later", 3));
+        assert_eq!(reconciled.recv().await.unwrap(), ("later".to_owned(), 3));
+    }
+}
