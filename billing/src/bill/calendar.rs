@@ -4,14 +4,13 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
-use super::contract::contract_within;
 use super::document::{Document, State};
-use super::{BillError, KnownPlan};
+use super::BillError;
+use super::plans::plans_of_bill;
 use crate::rating::number::Exact;
 use crate::rating::period::{Bounds, first_instant_of};
-use crate::rating::plan::RatePlan;
 use crate::rating::rate::{BadTime, Exclusion, ServiceOutcome};
-use crate::store::{Account, Store, StoreError};
+use crate::store::{Account, Store};
 
 /// A month's service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,20 +46,9 @@ pub async fn service_month(
     let Some(outcome) = &document.service else {
         return Ok(None);
     };
-    let named = &document.plan;
-    let version = store
-        .plan_version(&named.name, &named.uid, named.generation)
-        .await?;
-    let version = version.ok_or_else(|| StoreError::unreadable("plan"))?;
-    let known = RatePlan::parse(&version.spec).map(|plan| KnownPlan { version, plan });
-    let KnownPlan { plan, .. } = known.map_err(|source| BillError::Plan {
-        plan: named.name.clone(),
-        source,
-    })?;
-    let month = Bounds {
-        start: document.period_start,
-        end: document.period_end,
-    };
+    let number = document.number.as_deref().unwrap_or("of the draft");
+    let plans = plans_of_bill(store, document, number).await?;
+    let (plan, month) = (&plans.last().plan, plans.bounds);
     let availability = plan.service_level.availability.as_ref();
     let slice = availability.and_then(|availability| SignedDuration::try_from(availability.slice).ok());
     let until = if document.state == State::Issued {
@@ -68,8 +56,7 @@ pub async fn service_month(
     } else {
         now.min(month.end)
     };
-    let contract = contract_within(account, &plan.zone, month);
-    let days = contract.map(|contract| {
+    let days = plans.contract(account).map(|contract| {
         service_days(
             outcome,
             slice.unwrap_or_default(),

@@ -84,8 +84,9 @@ impl Period {
         Date::new(self.year, self.month, 1).map_err(|_| PeriodError::OutOfRange(self.to_string()))
     }
 
-    /// A date that begins with a gap begins at the gap's end; one whose midnight occurs twice begins at the first.
-    fn first_instant(self, zone: &TimeZone) -> Result<Timestamp, PeriodError> {
+    /// Its first instant in `zone`. A date that begins with a gap begins at the gap's end; one whose midnight occurs twice
+    /// begins at the first.
+    pub fn first_instant(self, zone: &TimeZone) -> Result<Timestamp, PeriodError> {
         first_instant_of(self.first_date()?, zone).ok_or_else(|| PeriodError::OutOfRange(self.to_string()))
     }
 
