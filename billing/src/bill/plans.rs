@@ -101,6 +101,11 @@ impl PlansInPeriod {
         self.first.iter().chain([&self.last])
     }
 
+    /// The one with which the month begins.
+    pub fn first(&self) -> &KnownPlan {
+        &self.first.first().unwrap_or(&self.last).known
+    }
+
     /// By which service levels and tax are computed.
     pub fn last(&self) -> &KnownPlan {
         &self.last.known
