@@ -204,7 +204,12 @@ async fn a_client_computes_its_bill_again_to_the_cent_from_the_plan_and_usage_it
 
 /// Of another zone, from 16 November there.
 async fn change_plan(store: &Store) {
-    let spec: Value = serde_json::from_str(&SPEC.replace("Asia/Shanghai", "Europe/Berlin").replace("0.103", "0.2")).unwrap();
+    let spec: Value = serde_json::from_str(
+        &SPEC
+            .replace("Asia/Shanghai", "Europe/Berlin")
+            .replace("0.103", "0.2"),
+    )
+    .unwrap();
     let spec = canonical_json(&spec);
     let plan = PlanVersion {
         name: "premium".into(),

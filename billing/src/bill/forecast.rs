@@ -210,7 +210,8 @@ pub async fn forecast(
         item: "forecast".into(),
         source,
     };
-    let Some(Expected { usage: rest, basis }) = expected(&usage, month, &schedule.zone_at(now), now).map_err(overflow)?
+    let Some(Expected { usage: rest, basis }) =
+        expected(&usage, month, &schedule.zone_at(now), now).map_err(overflow)?
     else {
         return Ok(None);
     };

@@ -210,7 +210,9 @@ async fn draft_by(
     now: Timestamp,
 ) -> Result<Document, BillError> {
     let usage = store.summed_usage(account.ledger, &plans.slots, i64::MAX).await?;
-    let facts = store.facts(account.ledger, plans.bounds, plans.has_modules()).await?;
+    let facts = store
+        .facts(account.ledger, plans.bounds, plans.has_modules())
+        .await?;
     let statement = store
         .open_ledger(account.ledger)
         .await?
@@ -267,12 +269,6 @@ impl Basis<'_> {
             service: facts.service.as_ref(),
             as_of: now.min(plans.bounds.end),
         })?;
-        Ok(Document::draft(
-            &account.details,
-            plans,
-            period,
-            rated,
-            statement,
-        ))
+        Ok(Document::draft(&account.details, plans, period, rated, statement))
     }
 }

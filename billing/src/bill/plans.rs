@@ -137,11 +137,7 @@ impl PlansInPeriod {
 }
 
 /// The plans by which a bill was made, from the versions that are stored, for the time for which the bill has them.
-pub async fn plans_of_bill(
-    store: &Store,
-    bill: &Document,
-    number: &str,
-) -> Result<PlansInPeriod, BillError> {
+pub async fn plans_of_bill(store: &Store, bill: &Document, number: &str) -> Result<PlansInPeriod, BillError> {
     let mut parts = Vec::new();
     for reference in &bill.plans {
         let gone = || BillError::PlanGone {
@@ -166,11 +162,7 @@ pub async fn plans_of_bill(
 
 /// Other rules of a zone may make another month of it: each instant at which the bill or a part of it begins or ends must
 /// still be a local midnight.
-pub(super) fn check_zone_data(
-    bill: &Document,
-    plans: &PlansInPeriod,
-    number: &str,
-) -> Result<(), BillError> {
+pub(super) fn check_zone_data(bill: &Document, plans: &PlansInPeriod, number: &str) -> Result<(), BillError> {
     if bill.time_zone_data == zone_data_version() {
         return Ok(());
     }

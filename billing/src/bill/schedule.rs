@@ -1,12 +1,12 @@
 //! Which plan prices which time of an account. Pure but for [`schedule_of`] and [`schedules`].
 //!
 //! An *assignment* names a plan and the local date from which on it counts: a change of plan counts from the local midnight
-//! after it, in the zone of the plan that it is to. A *term* is the time of one assignment: it begins at that midnight and
-//! goes on until the next term; the first one has always been. So every instant lies in exactly one term.
+//! after it, in the zone of the plan that it is to. A *stretch* is the time of one assignment: it begins at that midnight and
+//! goes on until the next stretch; the first one has always been. So every instant lies in exactly one stretch.
 //!
-//! A month begins at midnight of its first date in the zone of the term in which that date lies, and ends where the next
+//! A month begins at midnight of its first date in the zone of the stretch in which that date lies, and ends where the next
 //! month begins: months adjoin also where their zones differ. A month that was billed keeps the bounds of its bill, and its
-//! neighbours adjoin those. The *parts* of a month are what terms cover of it.
+//! neighbours adjoin those. The *parts* of a month are what stretches cover of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use crate::metering::decide::LedgerId;
 use crate::rating::period::{Bounds, Period, PeriodError, first_instant_of, zone_named};
 use crate::store::{Account, PlanAssignment, Store, StoreError};
 
-/// An account's terms and billed months.
+/// An account's stretches and billed months.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     tenant: String,
-    terms: Vec<Term>,
+    stretches: Vec<Stretch>,
     billed: BTreeMap<Period, Bounds>,
 }
 
 #[derive(Clone, Debug)]
-struct Term {
+struct Stretch {
     name: String,
     from: Date,
     /// `None`: not known to billing.
@@ -97,19 +97,19 @@ impl Schedule {
         plans: &KnownPlans,
         billed: BTreeMap<Period, Bounds>,
     ) -> Self {
-        let mut terms: Vec<Term> = Vec::new();
+        let mut stretches: Vec<Stretch> = Vec::new();
         for assignment in standing(recorded) {
             let plan = plans.get(&assignment.plan).cloned().flatten();
             let zone = match &plan {
                 Some(known) => known.plan.zone.clone(),
                 None => zone_named(&account.details.time_zone).unwrap_or(TimeZone::UTC),
             };
-            let start = terms.last().map_or(Timestamp::MIN, |before| {
+            let start = stretches.last().map_or(Timestamp::MIN, |before| {
                 // Dates begin up to a day and a few hours apart from zone to zone.
                 let midnight = first_instant_of(assignment.from, &zone);
                 midnight.unwrap_or(before.start).max(before.start)
             });
-            terms.push(Term {
+            stretches.push(Stretch {
                 name: assignment.plan.clone(),
                 from: assignment.from,
                 plan,
@@ -119,22 +119,22 @@ impl Schedule {
         }
         Self {
             tenant: account.details.party.tenant.to_string(),
-            terms,
+            stretches,
             billed,
         }
     }
 
     /// The plan that prices what happens at an instant.
     pub fn plan_at(&self, instant: Timestamp) -> Result<&Arc<KnownPlan>, BillError> {
-        let term = self.term_at(instant);
-        let plan = term.and_then(|term| term.plan.as_ref());
-        plan.ok_or_else(|| self.unknown(term))
+        let stretch = self.stretch_at(instant);
+        let plan = stretch.and_then(|stretch| stretch.plan.as_ref());
+        plan.ok_or_else(|| self.unknown(stretch))
     }
 
     /// The zone of that plan; where there is none, the account's own.
     pub fn zone_at(&self, instant: Timestamp) -> TimeZone {
-        self.term_at(instant)
-            .map_or(TimeZone::UTC, |term| term.zone.clone())
+        self.stretch_at(instant)
+            .map_or(TimeZone::UTC, |stretch| stretch.zone.clone())
     }
 
     /// The zone in which a month ends: for people who look at all of it.
@@ -171,24 +171,24 @@ impl Schedule {
 
     fn beginning_of(&self, period: Period) -> Result<Timestamp, PeriodError> {
         let date = period.first_date()?;
-        let place = self.terms.partition_point(|term| term.from <= date);
-        let term = self.terms.get(place.saturating_sub(1));
-        period.first_instant(term.map_or(&TimeZone::UTC, |term| &term.zone))
+        let place = self.stretches.partition_point(|stretch| stretch.from <= date);
+        let stretch = self.stretches.get(place.saturating_sub(1));
+        period.first_instant(stretch.map_or(&TimeZone::UTC, |stretch| &stretch.zone))
     }
 
     /// A month's parts, in the order of time; an error if a plan of it is not known.
     pub fn parts(&self, period: Period) -> Result<Vec<PlanPart>, BillError> {
         let bounds = self.bounds(period)?;
         let mut parts = Vec::new();
-        for (place, term) in self.terms.iter().enumerate() {
-            let next = self.terms.get(place + 1).map(|next| next.start);
+        for (place, stretch) in self.stretches.iter().enumerate() {
+            let next = self.stretches.get(place + 1).map(|next| next.start);
             let within = Bounds {
-                start: term.start.max(bounds.start),
+                start: stretch.start.max(bounds.start),
                 end: next.unwrap_or(Timestamp::MAX).min(bounds.end),
             };
             if within.start < within.end {
                 parts.push(PlanPart {
-                    known: term.plan.clone().ok_or_else(|| self.unknown(Some(term)))?,
+                    known: stretch.plan.clone().ok_or_else(|| self.unknown(Some(stretch)))?,
                     bounds: within,
                 });
             }
@@ -201,14 +201,14 @@ impl Schedule {
         PlansInPeriod::of(self.parts(period)?).ok_or_else(|| self.unknown(None))
     }
 
-    fn term_at(&self, instant: Timestamp) -> Option<&Term> {
-        let place = self.terms.partition_point(|term| term.start <= instant);
-        self.terms.get(place.checked_sub(1)?)
+    fn stretch_at(&self, instant: Timestamp) -> Option<&Stretch> {
+        let place = self.stretches.partition_point(|stretch| stretch.start <= instant);
+        self.stretches.get(place.checked_sub(1)?)
     }
 
-    fn unknown(&self, term: Option<&Term>) -> BillError {
+    fn unknown(&self, stretch: Option<&Stretch>) -> BillError {
         BillError::NoPlan {
-            plan: term.map(|term| term.name.clone()).unwrap_or_default(),
+            plan: stretch.map(|stretch| stretch.name.clone()).unwrap_or_default(),
             tenant: self.tenant.clone(),
         }
     }
@@ -231,9 +231,15 @@ pub async fn schedules(
 ) -> Result<BTreeMap<LedgerId, Result<Schedule, BillError>>, BillError> {
     let mut recorded = store.all_assignments().await?;
     let mut billed = BTreeMap::new();
-    for near in [period.previous(), Ok(period), period.next()].into_iter().flatten() {
+    for near in [period.previous(), Ok(period), period.next()]
+        .into_iter()
+        .flatten()
+    {
         for (ledger, bounds) in store.bounds_billed_in(&near.to_string()).await? {
-            billed.entry(ledger).or_insert_with(BTreeMap::new).insert(near, bounds);
+            billed
+                .entry(ledger)
+                .or_insert_with(BTreeMap::new)
+                .insert(near, bounds);
         }
     }
     let mut plans = KnownPlans::new();

@@ -445,8 +445,17 @@ async fn a_tenant_goes_to_another_plan_but_to_no_other_currency_within_a_month()
         "{}",
         refused.message
     );
-    let account = bench.tenancy.store.account_of_uid("uid-acme").await.unwrap().unwrap();
+    let account = bench
+        .tenancy
+        .store
+        .account_of_uid("uid-acme")
+        .await
+        .unwrap()
+        .unwrap();
     let kept = bench.tenancy.store.assignments(account.ledger).await.unwrap();
-    let kept: Vec<_> = kept.iter().map(|one| (one.plan.as_str(), one.recorded_by.as_str())).collect();
+    let kept: Vec<_> = kept
+        .iter()
+        .map(|one| (one.plan.as_str(), one.recorded_by.as_str()))
+        .collect();
     assert_eq!(kept, [("standard", "operator"), ("premium", "operator")]);
 }

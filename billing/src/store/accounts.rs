@@ -172,7 +172,11 @@ impl Store {
             return Ok(Ok(None));
         }
         let mut plans = BTreeMap::new();
-        for name in recorded.iter().map(|assignment| &assignment.plan).chain([&details.rate_plan]) {
+        for name in recorded
+            .iter()
+            .map(|assignment| &assignment.plan)
+            .chain([&details.rate_plan])
+        {
             if !plans.contains_key(name)
                 && let Some(version) = self.newest_plan(name).await?
             {
@@ -184,8 +188,14 @@ impl Store {
         let own_zone = || zone_named(&details.time_zone).unwrap_or(TimeZone::UTC);
         let zone = plan.map_or_else(own_zone, |plan| plan.zone.clone());
         let from = first_date_of_change(&recorded, |name| plans.contains_key(name), &zone, now);
-        let mut of_month = others_of_month(&recorded, from).into_iter().filter_map(|name| plans.get(name));
-        let other = plan.and_then(|plan| of_month.find(|other| other.currency != plan.currency).zip(Some(plan)));
+        let mut of_month = others_of_month(&recorded, from)
+            .into_iter()
+            .filter_map(|name| plans.get(name));
+        let other = plan.and_then(|plan| {
+            of_month
+                .find(|other| other.currency != plan.currency)
+                .zip(Some(plan))
+        });
         Ok(match other {
             Some((other, plan)) => Err(Registration::OtherCurrency {
                 from: other.currency,

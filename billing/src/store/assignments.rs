@@ -64,7 +64,9 @@ fn by_ledger(rows: Vec<Row>) -> Result<BTreeMap<LedgerId, Vec<PlanAssignment>>, 
     for (ledger, plan, from, recorded_at, recorded_by) in rows {
         assignments.entry(ledger).or_default().push(PlanAssignment {
             plan,
-            from: from.parse().map_err(|_| StoreError::unreadable("assignment of a plan"))?,
+            from: from
+                .parse()
+                .map_err(|_| StoreError::unreadable("assignment of a plan"))?,
             recorded_at: instant_of(recorded_at)?,
             recorded_by,
         });

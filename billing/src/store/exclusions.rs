@@ -56,7 +56,8 @@ const INSERT: &str =
 const REVOKE: &str = "UPDATE service_exclusion SET revoked_at = $2, revoked_by = $3 WHERE id = $1";
 const FIND: &str = "SELECT from_time, to_time FROM service_exclusion WHERE ledger_id = $1 AND id = $2 AND revoked_at IS NULL";
 /// The first bill whose period a span touches.
-const ISSUED: &str = "SELECT number FROM invoice WHERE ledger_id = $1 AND period_start < $3 AND period_end > $2
+const ISSUED: &str =
+    "SELECT number FROM invoice WHERE ledger_id = $1 AND period_start < $3 AND period_end > $2
     ORDER BY sequence LIMIT 1";
 
 impl Store {

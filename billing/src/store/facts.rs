@@ -86,13 +86,25 @@ macro_rules! facts_over {
                 Vec::new()
             };
             let minutes = minutes_by_ledger(hours, &bounds)?;
-            let silent: Vec<_> = ledgers.iter().copied().filter(|ledger| !minutes.contains_key(ledger)).collect();
+            let silent: Vec<_> = ledgers
+                .iter()
+                .copied()
+                .filter(|ledger| !minutes.contains_key(ledger))
+                .collect();
             let ever: Vec<(LedgerId,)> = if silent.is_empty() {
                 Vec::new()
             } else {
-                sqlx::query_as($ever).bind($ids(&silent)).fetch_all(&mut *connection).await?
+                sqlx::query_as($ever)
+                    .bind($ids(&silent))
+                    .fetch_all(&mut *connection)
+                    .await?
             };
-            facts_of(minutes, ever.into_iter().map(|(ledger,)| ledger), exclusions, modules)
+            facts_of(
+                minutes,
+                ever.into_iter().map(|(ledger,)| ledger),
+                exclusions,
+                modules,
+            )
         }
     };
 }
@@ -101,12 +113,29 @@ fn json_ids(ledgers: &[LedgerId]) -> String {
     serde_json::json!(ledgers).to_string()
 }
 
-facts_over!(facts_over_sqlite, sqlx::SqliteConnection, json_ids, EVER_SQLITE, sqlite);
-facts_over!(facts_over_postgres, sqlx::PgConnection, <[LedgerId]>::to_vec, EVER_POSTGRES, postgres);
+facts_over!(
+    facts_over_sqlite,
+    sqlx::SqliteConnection,
+    json_ids,
+    EVER_SQLITE,
+    sqlite
+);
+facts_over!(
+    facts_over_postgres,
+    sqlx::PgConnection,
+    <[LedgerId]>::to_vec,
+    EVER_POSTGRES,
+    postgres
+);
 
 impl Store {
     /// Of one ledger, as they are now.
-    pub async fn facts(&self, ledger: LedgerId, bounds: Bounds, with_modules: bool) -> Result<Facts, StoreError> {
+    pub async fn facts(
+        &self,
+        ledger: LedgerId,
+        bounds: Bounds,
+        with_modules: bool,
+    ) -> Result<Facts, StoreError> {
         let mut facts = match self {
             Self::Sqlite(database) => {
                 let mut connection = database.readers().acquire().await?;
@@ -122,10 +151,16 @@ impl Store {
 }
 
 /// Those that have any within the bounds.
-fn minutes_by_ledger(rows: Vec<HourRow>, bounds: &Bounds) -> Result<BTreeMap<LedgerId, Vec<Minute>>, StoreError> {
+fn minutes_by_ledger(
+    rows: Vec<HourRow>,
+    bounds: &Bounds,
+) -> Result<BTreeMap<LedgerId, Vec<Minute>>, StoreError> {
     let mut hours: BTreeMap<LedgerId, Vec<_>> = BTreeMap::new();
     for (ledger, start_second, is_probe, bytes) in rows {
-        hours.entry(ledger).or_default().push((start_second, is_probe, bytes));
+        hours
+            .entry(ledger)
+            .or_default()
+            .push((start_second, is_probe, bytes));
     }
     let mut minutes = BTreeMap::new();
     for (ledger, hours) in hours {
@@ -145,7 +180,12 @@ fn facts_of(
     let reported = minutes.into_iter().chain(ever.map(|ledger| (ledger, Vec::new())));
     for (ledger, minutes) in reported {
         let counted = minutes.into_iter().map(|(minute, good, bad, fast, slow)| {
-            let counts = MinuteCounts { good, bad, fast, slow };
+            let counts = MinuteCounts {
+                good,
+                bad,
+                fast,
+                slow,
+            };
             (minute, counts)
         });
         facts.entry(ledger).or_default().service = Some(Service {
@@ -165,7 +205,11 @@ fn facts_of(
         }
     }
     for (ledger, payload) in modules {
-        facts.entry(ledger).or_default().module_changes.extend(module_change_of(&payload)?);
+        facts
+            .entry(ledger)
+            .or_default()
+            .module_changes
+            .extend(module_change_of(&payload)?);
     }
     Ok(facts)
 }

@@ -223,7 +223,8 @@ impl Store {
 
     /// The periods whose regular bill was issued, with their bounds.
     pub async fn billed_bounds(&self, ledger: LedgerId) -> Result<Vec<(String, Bounds)>, StoreError> {
-        let text = "SELECT period, period_start, period_end FROM invoice WHERE ledger_id = $1 AND kind = 'regular'";
+        let text =
+            "SELECT period, period_start, period_end FROM invoice WHERE ledger_id = $1 AND kind = 'regular'";
         let rows: Vec<(String, i64, i64)> =
             on_readers!(self, pool => sqlx::query_as(text).bind(ledger).fetch_all(pool).await)?;
         let bounds = |(period, start, end)| Ok((period, bounds_of(start, end)?));
@@ -232,7 +233,8 @@ impl Store {
 
     /// The bounds that a period has on its regular bills.
     pub async fn bounds_billed_in(&self, period: &str) -> Result<Vec<(LedgerId, Bounds)>, StoreError> {
-        let text = "SELECT ledger_id, period_start, period_end FROM invoice WHERE period = $1 AND kind = 'regular'";
+        let text =
+            "SELECT ledger_id, period_start, period_end FROM invoice WHERE period = $1 AND kind = 'regular'";
         let rows: Vec<(LedgerId, i64, i64)> =
             on_readers!(self, pool => sqlx::query_as(text).bind(period).fetch_all(pool).await)?;
         let bounds = |(ledger, start, end)| Ok((ledger, bounds_of(start, end)?));

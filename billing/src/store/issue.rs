@@ -318,10 +318,7 @@ async fn write_one_by_one(
             .bind(&invoice.kind)
             .bind(invoice.ordinal)
             .bind(invoice.statement);
-        let query = query
-            .bind(&invoice.document)
-            .bind(&invoice.digest)
-            .bind(issuer.2);
+        let query = query.bind(&invoice.document).bind(&invoice.digest).bind(issuer.2);
         query.execute(&mut **transaction).await?;
         for plan in plans.versions() {
             let query = sqlx::query(INSERT_PLAN).bind(number).bind(&plan.name);

@@ -53,10 +53,7 @@ async fn service_of(
     let (store, now) = (&state.store, state.clock.now());
     let schedule = schedule_of(store, account).await?;
     let period = period_of(state, query, &schedule)?;
-    let is_current = schedule
-        .bounds(period)
-        .map_err(BillError::Period)?
-        .contain(now);
+    let is_current = schedule.bounds(period).map_err(BillError::Period)?.contain(now);
     let zone = schedule.zone_of(period).map_err(BillError::Period)?;
     let document = match bill(store, account, period, now).await {
         Ok(document) => Some(document),

@@ -98,7 +98,10 @@ struct Behind {
 impl Behind {
     async fn of(store: &Store, reference: &PlanReference, line: &Line) -> Result<Self, Failure> {
         let PlanReference {
-            name, uid, generation, ..
+            name,
+            uid,
+            generation,
+            ..
         } = reference;
         let version = store.plan_version(name, uid, *generation).await?;
         let known = KnownPlan::of(version.ok_or_else(|| StoreError::unreadable("plan"))?)?;

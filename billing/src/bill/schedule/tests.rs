@@ -67,7 +67,11 @@ fn parts_of(schedule: &Schedule, period: &str) -> Vec<(String, String, String)> 
     let parts = schedule.parts(month(period)).unwrap();
     let shown = |part: &PlanPart| {
         let Bounds { start, end } = part.bounds;
-        (part.known.version.name.clone(), start.to_string(), end.to_string())
+        (
+            part.known.version.name.clone(),
+            start.to_string(),
+            end.to_string(),
+        )
     };
     parts.iter().map(shown).collect()
 }

@@ -108,7 +108,12 @@ fn listed_plan(plan: &Value, path: &Path) -> anyhow::Result<FilePlan> {
         let text = plan
             .pointer("/metadata/annotations")
             .and_then(|annotations| annotations.get(name)?.as_str())
-            .with_context(|| format!("{}: a RatePlan of a list has no annotation {name}", path.display()))?;
+            .with_context(|| {
+                format!(
+                    "{}: a RatePlan of a list has no annotation {name}",
+                    path.display()
+                )
+            })?;
         text.parse()
             .with_context(|| format!("{}: {name} {text:?} is no instant", path.display()))
     };

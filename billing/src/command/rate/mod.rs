@@ -178,7 +178,10 @@ impl RateArgs {
         let instant_in = |date: Date, zone: &TimeZone| {
             first_instant_of(date, zone).with_context(|| format!("{date} is too far away"))
         };
-        let before = plans.bounds.start.saturating_sub(SignedDuration::from_hours(48))?;
+        let before = plans
+            .bounds
+            .start
+            .saturating_sub(SignedDuration::from_hours(48))?;
         for version in plans.versions() {
             store.put_plan(version, before).await?;
         }
@@ -195,7 +198,10 @@ impl RateArgs {
             locale: Locale::nearest(&self.locale),
         };
         let first = plans.first().plan.zone.clone();
-        let registered = self.contract_from.map(|date| instant_in(date, &first)).transpose()?;
+        let registered = self
+            .contract_from
+            .map(|date| instant_in(date, &first))
+            .transpose()?;
         store.register(&details, registered.unwrap_or(before)).await?;
         if let Some(last) = self.contract_to {
             let closed = instant_in(last, &plans.last().plan.zone)?;

@@ -32,7 +32,11 @@ fn plan_of(name: &str, generation: i64, zone: &str, currency: &str, price: &str)
 }
 
 async fn put(bench: &Bench, plan: &PlanVersion) -> PutPlan {
-    bench.store.put_plan(plan, at("2026-10-01T00:00:00Z")).await.unwrap()
+    bench
+        .store
+        .put_plan(plan, at("2026-10-01T00:00:00Z"))
+        .await
+        .unwrap()
 }
 
 async fn assign(bench: &Bench, plan: &str, time: &str) -> Registration {
@@ -60,7 +64,12 @@ async fn changed(bench: &Bench) -> Account {
     assign(bench, "one", "2026-10-01T00:00:00Z").await;
     assign(bench, "two", "2026-11-10T12:00:00Z").await;
     for number in 0..8 {
-        answer(bench, &format!("before-{number}"), "2026-11-10T22:59:59.999999999Z").await;
+        answer(
+            bench,
+            &format!("before-{number}"),
+            "2026-11-10T22:59:59.999999999Z",
+        )
+        .await;
     }
     for number in 0..5 {
         answer(bench, &format!("after-{number}"), "2026-11-10T23:00:00Z").await;
@@ -81,7 +90,9 @@ fn shown(document: &Document) -> Vec<(&str, Option<&str>, &str)> {
 
 pub(super) async fn each_side_of_a_change_is_billed_by_its_plan_corrected_by_it_and_verified(bench: Bench) {
     let account = changed(&bench).await;
-    let drafted = draft(&bench.store, &account, november_period(), now()).await.unwrap();
+    let drafted = draft(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
     let (document, _) = issue(&bench.store, &account, november_period(), now())
         .await
         .unwrap();
@@ -97,21 +108,53 @@ pub(super) async fn each_side_of_a_change_is_billed_by_its_plan_corrected_by_it_
     let plans: Vec<_> = document
         .plans
         .iter()
-        .map(|plan| (plan.name.as_str(), plan.generation, plan.from.to_string(), plan.to.to_string()))
+        .map(|plan| {
+            (
+                plan.name.as_str(),
+                plan.generation,
+                plan.from.to_string(),
+                plan.to.to_string(),
+            )
+        })
         .collect();
     assert_eq!(
         plans,
         [
-            ("one", 1, "2026-10-31T16:00:00Z".into(), "2026-11-10T23:00:00Z".into()),
-            ("two", 1, "2026-11-10T23:00:00Z".into(), "2026-11-30T23:00:00Z".into()),
+            (
+                "one",
+                1,
+                "2026-10-31T16:00:00Z".into(),
+                "2026-11-10T23:00:00Z".into()
+            ),
+            (
+                "two",
+                1,
+                "2026-11-10T23:00:00Z".into(),
+                "2026-11-30T23:00:00Z".into()
+            ),
         ]
     );
-    let stored = bench.store.invoice_of_period(account.ledger, "2026-11").await.unwrap().unwrap();
+    let stored = bench
+        .store
+        .invoice_of_period(account.ledger, "2026-11")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(stored.bounds.end, at("2026-11-30T23:00:00Z"));
     for name in ["one", "two"] {
         let other = plan_of(name, 1, "UTC", "CNY", "5.00");
         assert_eq!(put(&bench, &other).await, PutPlan::Changed, "a bill used {name}");
-        assert_eq!(put(&bench, &PlanVersion { generation: 2, ..other }).await, PutPlan::Stored);
+        assert_eq!(
+            put(
+                &bench,
+                &PlanVersion {
+                    generation: 2,
+                    ..other
+                }
+            )
+            .await,
+            PutPlan::Stored
+        );
     }
 
     // What comes later, by the versions of the bill, on both sides.
@@ -119,21 +162,39 @@ pub(super) async fn each_side_of_a_change_is_billed_by_its_plan_corrected_by_it_
     answer(&bench, "late-after", "2026-11-30T22:59:59Z").await;
     answer(&bench, "december", "2026-11-30T23:00:00Z").await;
     assign(&bench, "one", "2026-11-20T12:00:00Z").await;
-    let note = correct(&bench.store, &account, november_period(), issuer()).await.unwrap().unwrap();
+    let note = correct(&bench.store, &account, november_period(), issuer())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         shown(&note),
-        [("answers", Some("one"), "1.00"), ("answers", Some("two"), "10.00")]
+        [
+            ("answers", Some("one"), "1.00"),
+            ("answers", Some("two"), "10.00")
+        ]
     );
     assert_eq!(note.plans, document.plans);
-    let again = correct(&bench.store, &account, november_period(), issuer()).await.unwrap();
-    assert_eq!(again, None, "it is corrected");
-    let december = draft(&bench.store, &account, "2026-12".parse().unwrap(), at("2027-01-05T00:00:00Z"))
+    let again = correct(&bench.store, &account, november_period(), issuer())
         .await
         .unwrap();
-    assert_eq!(december.period_start, document.period_end, "no hour is lost or billed twice");
+    assert_eq!(again, None, "it is corrected");
+    let december = draft(
+        &bench.store,
+        &account,
+        "2026-12".parse().unwrap(),
+        at("2027-01-05T00:00:00Z"),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        december.period_start, document.period_end,
+        "no hour is lost or billed twice"
+    );
     assert_eq!(counted_of(&december.lines[0].line), count(1));
     assert_eq!(verify_tenant(&bench.store, &account, now()).await.unwrap(), []);
-    credit_invoice(&bench.store, &account, &stored, issuer()).await.unwrap();
+    credit_invoice(&bench.store, &account, &stored, issuer())
+        .await
+        .unwrap();
     assert_eq!(verify_tenant(&bench.store, &account, now()).await.unwrap(), []);
     assert_eq!(verify_chain(&bench.store).await.unwrap(), (3, Vec::new()));
 }
@@ -167,7 +228,11 @@ pub(super) async fn assignments_are_kept_and_the_same_plan_again_is_none(bench: 
         .iter()
         .map(|part| part.known.version.name.clone())
         .collect();
-    assert_eq!(names, ["one", "two"], "what was taken back on its day never counted");
+    assert_eq!(
+        names,
+        ["one", "two"],
+        "what was taken back on its day never counted"
+    );
     let all = bench.store.all_assignments().await.unwrap();
     assert_eq!(all[&account.ledger], kept);
 }
@@ -175,7 +240,10 @@ pub(super) async fn assignments_are_kept_and_the_same_plan_again_is_none(bench: 
 pub(super) async fn a_plan_of_another_currency_begins_only_with_a_month(bench: Bench) {
     let account = changed(&bench).await;
     put(&bench, &plan_of("dollars", 1, "UTC", "USD", "1.00")).await;
-    let (from, to) = (Currency::from_code("CNY").unwrap(), Currency::from_code("USD").unwrap());
+    let (from, to) = (
+        Currency::from_code("CNY").unwrap(),
+        Currency::from_code("USD").unwrap(),
+    );
     assert_eq!(
         assign(&bench, "dollars", "2026-11-20T12:00:00Z").await,
         Registration::OtherCurrency {
@@ -184,10 +252,19 @@ pub(super) async fn a_plan_of_another_currency_begins_only_with_a_month(bench: B
             date: jiff::civil::date(2026, 11, 21)
         }
     );
-    assert_eq!(acme(&bench).await.details.rate_plan, "two", "nothing was recorded");
-    assert_eq!(assign(&bench, "dollars", "2026-11-30T12:00:00Z").await, Registration::Done);
+    assert_eq!(
+        acme(&bench).await.details.rate_plan,
+        "two",
+        "nothing was recorded"
+    );
+    assert_eq!(
+        assign(&bench, "dollars", "2026-11-30T12:00:00Z").await,
+        Registration::Done
+    );
     let of = async |period: &str| {
-        let document = draft(&bench.store, &account, period.parse().unwrap(), now()).await.unwrap();
+        let document = draft(&bench.store, &account, period.parse().unwrap(), now())
+            .await
+            .unwrap();
         (document.currency, document.period_start.to_string())
     };
     assert_eq!(of("2026-11").await, ("CNY".into(), "2026-10-31T16:00:00Z".into()));
@@ -205,11 +282,18 @@ pub(super) async fn a_month_that_was_billed_early_keeps_its_bounds_and_the_next_
     assign(&bench, "one", "2026-10-01T00:00:00Z").await;
     let account = acme(&bench).await;
     let early = at("2026-11-20T00:00:00Z");
-    let (bill, _) = issue(&bench.store, &account, november_period(), early).await.unwrap();
+    let (bill, _) = issue(&bench.store, &account, november_period(), early)
+        .await
+        .unwrap();
     assign(&bench, "two", "2026-11-21T00:00:00Z").await;
-    let december = draft(&bench.store, &account, "2026-12".parse().unwrap(), now()).await.unwrap();
+    let december = draft(&bench.store, &account, "2026-12".parse().unwrap(), now())
+        .await
+        .unwrap();
     assert_eq!(bill.period_end, at("2026-11-30T16:00:00Z"));
-    assert_eq!((december.period_start, december.plans[0].name.as_str()), (bill.period_end, "two"));
+    assert_eq!(
+        (december.period_start, december.plans[0].name.as_str()),
+        (bill.period_end, "two")
+    );
     assert_eq!(verify_tenant(&bench.store, &account, now()).await.unwrap(), []);
 }
 
@@ -223,9 +307,15 @@ pub(super) async fn a_forecast_goes_on_by_the_plan_that_is_to_come(bench: Bench)
         .unwrap()
         .unwrap();
     let total: f64 = forecast.total.parse().unwrap();
-    let expected = forecast.quantities["interactions"].to_string().parse::<f64>().unwrap();
+    let expected = forecast.quantities["interactions"]
+        .to_string()
+        .parse::<f64>()
+        .unwrap();
     assert!(expected > 100.0, "the month goes on: {expected}");
-    assert!((total - (7.0 + 300.0 + 10.0 * (expected - 8.0 - 2.0))).abs() < 1.0, "{forecast:?}");
+    assert!(
+        (total - (7.0 + 300.0 + 10.0 * (expected - 8.0 - 2.0))).abs() < 1.0,
+        "{forecast:?}"
+    );
 }
 
 /// Accounts whose bills are issued in one transaction.
@@ -238,7 +328,12 @@ pub(super) async fn an_exclusion_that_was_accepted_is_on_the_bill_whenever_it_ca
         let tenant = format!("tenant-{tenant}");
         let early = at("2026-10-05T00:00:00Z");
         bench.store.register(&details(&tenant), early).await.unwrap();
-        take(&bench.store, &tenant, vec![minute("a", "2026-11-11T00:00:00Z", 10, 0)]).await;
+        take(
+            &bench.store,
+            &tenant,
+            vec![minute("a", "2026-11-11T00:00:00Z", 10, 0)],
+        )
+        .await;
         let account = bench.store.account_of_uid(&uid(&tenant)).await.unwrap().unwrap();
         accounts.push(account);
     }
@@ -248,7 +343,12 @@ pub(super) async fn an_exclusion_that_was_accepted_is_on_the_bill_whenever_it_ca
     assert_eq!(usize::try_from(report.issued).unwrap(), TOGETHER, "{report:?}");
     let accepted = excluding.await.unwrap();
     for (account, accepted) in accounts.iter().zip(accepted) {
-        let bill = bench.store.invoice_of_period(account.ledger, "2026-11").await.unwrap().unwrap();
+        let bill = bench
+            .store
+            .invoice_of_period(account.ledger, "2026-11")
+            .await
+            .unwrap()
+            .unwrap();
         let service = crate::bill::read(&bill).unwrap().service.unwrap();
         assert_eq!(
             service.exclusions.len(),

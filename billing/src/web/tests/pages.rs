@@ -180,8 +180,9 @@ async fn a_bill_over_a_change_of_plan_shows_each_part_with_its_plan_and_dates_in
         .unwrap();
     let number = bill.number.unwrap();
     let cookie = bench.session().await;
+    // When the thirteenth begins in Berlin, it has begun in Shanghai.
     let parts = [
-        "standard (1), 2026-11-01 – 2026-11-12, Asia/Shanghai",
+        "standard (1), 2026-11-01 – 2026-11-13, Asia/Shanghai",
         "premium (7), 2026-11-13 – 2026-11-30",
     ];
     for (language, label) in [("en", "Rate plan: "), ("zh-CN", "资费方案: ")] {
@@ -190,7 +191,11 @@ async fn a_bill_over_a_change_of_plan_shows_each_part_with_its_plan_and_dates_in
         let (status, _, page) = bench.get(&path, &[("cookie", &cookie)]).await;
         assert_eq!(status, StatusCode::OK);
         for part in parts {
-            assert_eq!(page.matches(part).count(), 2, "{part} above and at its line: {page}");
+            assert_eq!(
+                page.matches(part).count(),
+                2,
+                "{part} above and at its line: {page}"
+            );
             assert!(page.contains(&format!("{label}{part}")), "{language}: {page}");
         }
     }

@@ -100,7 +100,10 @@ async fn assign(bench: &Bench, tenant: &str, number: usize, from: Date, plan: &V
         digest: Digest::of(spec.as_bytes()),
         spec,
     };
-    assert_eq!(bench.store.put_plan(&version, before).await.unwrap(), PutPlan::Stored);
+    assert_eq!(
+        bench.store.put_plan(&version, before).await.unwrap(),
+        PutPlan::Stored
+    );
     let details = AccountDetails {
         rate_plan: name,
         ..details(tenant)
