@@ -7,10 +7,10 @@ use springtide_runtime::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::bill::budget::{BUDGET, Budget, amount_of};
-use crate::bill::{BillError, bill, zone_of};
+use crate::bill::schedule::schedule_of;
+use crate::bill::{BillError, bill};
 use crate::metrics::Metrics;
 use crate::rating::number::Exact;
-use crate::rating::period::Period;
 use crate::store::{Store, with_causes};
 
 const INTERVAL: Duration = Duration::from_mins(1);
@@ -49,8 +49,7 @@ async fn look(store: &Store, clock: &dyn Clock, metrics: &Metrics) -> Result<(),
         };
         let tenant = account.details.party.tenant.to_string();
         let looked = async {
-            let zone = zone_of(store, &account).await?;
-            let period = Period::containing(clock.now(), &zone)?;
+            let period = schedule_of(store, &account).await?.containing(clock.now())?;
             bill(store, &account, period, clock.now()).await
         };
         match looked.await {

@@ -202,6 +202,71 @@ async fn a_client_computes_its_bill_again_to_the_cent_from_the_plan_and_usage_it
     );
 }
 
+/// Of another zone, from 16 November there.
+async fn change_plan(store: &Store) {
+    let spec: Value = serde_json::from_str(
+        &SPEC
+            .replace("Asia/Shanghai", "Europe/Berlin")
+            .replace("0.103", "0.2"),
+    )
+    .unwrap();
+    let spec = canonical_json(&spec);
+    let plan = PlanVersion {
+        name: "premium".into(),
+        uid: "u2".into(),
+        generation: 1,
+        digest: Digest::of(spec.as_bytes()),
+        spec,
+    };
+    let then = at("2026-11-15T12:00:00Z");
+    store.put_plan(&plan, then).await.unwrap();
+    let mut details = store.account_of_uid("uid-acme").await.unwrap().unwrap().details;
+    details.rate_plan = "premium".into();
+    store.register(&details, then).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_bill_over_a_change_of_plan_comes_out_again_from_the_plans_of_its_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, url) = filled(folder.path()).await;
+    change_plan(&store).await;
+    let account = store.account_of_uid("uid-acme").await.unwrap().unwrap();
+    let plan = export(&url, folder.path(), "plan", "draft.json");
+    let drafted = std::fs::read_to_string(plan).unwrap();
+    let (document, _) = issue(
+        &store,
+        &account,
+        "2026-11".parse().unwrap(),
+        at("2026-12-01T03:00:00Z"),
+    )
+    .await
+    .unwrap();
+    assert_eq!(document.period_end, at("2026-11-30T23:00:00Z"), "of Berlin");
+    let plan = export(&url, folder.path(), "plan", "plan.json");
+    assert_eq!(std::fs::read_to_string(&plan).unwrap(), drafted);
+    let usage = export(&url, folder.path(), "csv", "usage.csv");
+    let (plan, usage) = (plan.display().to_string(), usage.display().to_string());
+    let rate = [
+        "rate", "--plan", &plan, "--usage", &usage, "--format", "json", "--period",
+    ];
+    let again = run(None, &[&rate[..], &["2026-11"]].concat());
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(again["total"].as_str().unwrap(), document.total);
+    assert_eq!(amounts(&again), amounts(&document.to_json()));
+    let focus = std::fs::read_to_string(export(&url, folder.path(), "focus", "focus.csv")).unwrap();
+    for sku in ["standard/answers", "premium/answers"] {
+        assert!(focus.contains(sku), "{sku}: {focus}");
+    }
+    // The plans say which month they are of.
+    let mut other = Command::new(env!("CARGO_BIN_EXE_springtide-billing"));
+    let output = other.args(rate).arg("2026-12").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("another month than 2026-12"),
+        "{said}"
+    );
+}
+
 #[tokio::test]
 async fn a_bill_goes_into_a_file_as_pdf_and_as_focus() {
     let folder = tempfile::tempdir().unwrap();

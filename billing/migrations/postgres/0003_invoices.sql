@@ -91,7 +91,7 @@ DO $$
 DECLARE
     name TEXT;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['invoice_review', 'invoice_state', 'tax_registration', 'journal_posting', 'journal_entry'] LOOP
+    FOREACH name IN ARRAY ARRAY['invoice_plan', 'invoice_review', 'invoice_state', 'tax_registration', 'journal_posting', 'journal_entry'] LOOP
         EXECUTE format('CREATE TRIGGER %I BEFORE UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION refuse_change_of_record()',
             name || '_never_changes', name);
         EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %I FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_record()',

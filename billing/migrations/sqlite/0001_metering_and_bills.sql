@@ -17,7 +17,6 @@ CREATE TABLE account (
     tenant TEXT NOT NULL,
     display_name TEXT NOT NULL,
     time_zone TEXT NOT NULL,
-    rate_plan TEXT NOT NULL,
     legal_name TEXT NOT NULL,
     tax_id TEXT NOT NULL,
     billing_email TEXT NOT NULL,
@@ -29,6 +28,18 @@ CREATE TABLE account (
 ) STRICT;
 CREATE INDEX account_by_tenant ON account (tenant);
 CREATE INDEX account_by_token ON account (portal_token_digest);
+
+-- By which plan an account is billed from which local date on, as "2026-11-16", in the plan's zone: what a later record says
+-- of a date, and of those after it, takes the place of what an earlier one said (see bill/schedule.rs).
+CREATE TABLE plan_assignment (
+    ledger_id INTEGER NOT NULL REFERENCES ledger (id),
+    ordinal INTEGER NOT NULL,
+    plan TEXT NOT NULL,
+    from_date TEXT NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    recorded_by TEXT NOT NULL,
+    PRIMARY KEY (ledger_id, ordinal)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE rate_plan (
     name TEXT NOT NULL,
@@ -168,16 +179,24 @@ CREATE TABLE invoice (
     kind TEXT NOT NULL,
     ordinal INTEGER NOT NULL,
     statement INTEGER NOT NULL,
-    plan_name TEXT NOT NULL,
-    plan_uid TEXT NOT NULL,
-    plan_generation INTEGER NOT NULL,
+    period_start INTEGER NOT NULL,
+    period_end INTEGER NOT NULL,
     document TEXT NOT NULL,
     digest TEXT NOT NULL,
     issued_at INTEGER NOT NULL,
     PRIMARY KEY (entity, sequence),
     UNIQUE (ledger_id, period, kind, ordinal)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX invoice_by_plan ON invoice (plan_name, plan_uid, plan_generation);
+
+-- The versions of plans by which a bill was made: they never change.
+CREATE TABLE invoice_plan (
+    number TEXT NOT NULL REFERENCES invoice (number),
+    name TEXT NOT NULL,
+    uid TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    PRIMARY KEY (number, name, uid, generation)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX invoice_plan_by_version ON invoice_plan (name, uid, generation);
 
 CREATE TRIGGER invoice_never_changes BEFORE UPDATE ON invoice
 BEGIN SELECT RAISE(ABORT, 'an issued invoice never changes'); END;

@@ -69,6 +69,10 @@ CREATE TRIGGER journal_entry_before_posting BEFORE INSERT ON journal_entry
 WHEN EXISTS (SELECT 1 FROM journal_posting WHERE number = NEW.number AND posting = NEW.posting)
 BEGIN SELECT RAISE(ABORT, 'nothing is added to a posting'); END;
 
+CREATE TRIGGER invoice_plan_never_changes BEFORE UPDATE ON invoice_plan
+BEGIN SELECT RAISE(ABORT, 'rows of invoice_plan never change'); END;
+CREATE TRIGGER invoice_plan_never_deleted BEFORE DELETE ON invoice_plan
+BEGIN SELECT RAISE(ABORT, 'rows of invoice_plan never change'); END;
 CREATE TRIGGER invoice_review_never_changes BEFORE UPDATE ON invoice_review
 BEGIN SELECT RAISE(ABORT, 'rows of invoice_review never change'); END;
 CREATE TRIGGER invoice_review_never_deleted BEFORE DELETE ON invoice_review

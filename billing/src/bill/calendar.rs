@@ -4,14 +4,13 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
-use super::contract::contract_within;
+use super::BillError;
 use super::document::{Document, State};
-use super::{BillError, KnownPlan};
+use super::plans::plans_of_bill;
 use crate::rating::number::Exact;
 use crate::rating::period::{Bounds, first_instant_of};
-use crate::rating::plan::RatePlan;
 use crate::rating::rate::{BadTime, Exclusion, ServiceOutcome};
-use crate::store::{Account, Store, StoreError};
+use crate::store::{Account, Store};
 
 /// A month's service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,20 +46,9 @@ pub async fn service_month(
     let Some(outcome) = &document.service else {
         return Ok(None);
     };
-    let named = &document.plan;
-    let version = store
-        .plan_version(&named.name, &named.uid, named.generation)
-        .await?;
-    let version = version.ok_or_else(|| StoreError::unreadable("plan"))?;
-    let known = RatePlan::parse(&version.spec).map(|plan| KnownPlan { version, plan });
-    let KnownPlan { plan, .. } = known.map_err(|source| BillError::Plan {
-        plan: named.name.clone(),
-        source,
-    })?;
-    let month = Bounds {
-        start: document.period_start,
-        end: document.period_end,
-    };
+    let number = document.number.as_deref().unwrap_or("of the draft");
+    let plans = plans_of_bill(store, document, number).await?;
+    let (plan, month) = (&plans.last().plan, plans.bounds);
     let availability = plan.service_level.availability.as_ref();
     let slice = availability.and_then(|availability| SignedDuration::try_from(availability.slice).ok());
     let until = if document.state == State::Issued {
@@ -68,8 +56,7 @@ pub async fn service_month(
     } else {
         now.min(month.end)
     };
-    let contract = contract_within(account, &plan.zone, month);
-    let days = contract.map(|contract| {
+    let days = plans.contract(account).map(|contract| {
         service_days(
             outcome,
             slice.unwrap_or_default(),
@@ -95,10 +82,10 @@ pub fn service_days(
     until: Timestamp,
     zone: &TimeZone,
 ) -> Vec<ServiceDay> {
-    let bad = outcome
-        .slices
-        .as_ref()
-        .map(|slices| slices.bad.as_slice())
+    let slices = outcome.slices.as_ref();
+    let bad = slices.map(|slices| slices.bad.as_slice()).unwrap_or_default();
+    let left_out = slices
+        .map(|slices| slices.times_left_out.as_slice())
         .unwrap_or_default();
     let mut days = Vec::new();
     let mut date = zone.to_datetime(month.start).date();
@@ -128,8 +115,8 @@ pub fn service_days(
         .ok()
         .filter(|to| *to <= until.min(month.end))
     {
-        let counts =
-            contract.start <= from && to <= contract.end && !is_excluded(&outcome.exclusions, from, to);
+        let is_left_out = left_out.iter().any(|time| time.from <= from && from < time.to);
+        let counts = contract.start <= from && to <= contract.end && !is_left_out;
         let position = days.partition_point(|day| day.date <= zone.to_datetime(from).date());
         if let Some(day) = position
             .checked_sub(1)
@@ -152,16 +139,6 @@ fn bounds_of(date: Date, zone: &TimeZone) -> Option<(Timestamp, Timestamp)> {
 fn touching(exclusions: &[Exclusion], start: Timestamp, end: Timestamp) -> Vec<Exclusion> {
     let touches = |exclusion: &&Exclusion| exclusion.from < end && start < exclusion.to;
     exclusions.iter().filter(touches).cloned().collect()
-}
-
-/// Every minute of the slice lies in an exclusion.
-fn is_excluded(exclusions: &[Exclusion], from: Timestamp, to: Timestamp) -> bool {
-    let mut minutes = (from.as_second()..to.as_second()).step_by(60);
-    !exclusions.is_empty()
-        && minutes.all(|second| {
-            let mut all = exclusions.iter();
-            all.any(|exclusion| exclusion.from.as_second() <= second && second < exclusion.to.as_second())
-        })
 }
 
 #[cfg(test)]
@@ -210,5 +187,29 @@ mod tests {
             (288, 0),
             "days to come are empty"
         );
+    }
+    #[test]
+    fn a_day_without_data_counts_for_nothing_where_the_plan_leaves_such_times_out() {
+        let zone = crate::rating::period::zone_named("Asia/Shanghai").unwrap();
+        let month = "2026-10"
+            .parse::<crate::rating::period::Period>()
+            .unwrap()
+            .bounds(&zone)
+            .unwrap();
+        let (from, to) = (
+            "2026-10-01T16:00:00Z".parse().unwrap(),
+            "2026-10-02T16:00:00Z".parse().unwrap(),
+        );
+        let outcome = ServiceOutcome {
+            slices: Some(crate::rating::rate::Slices {
+                times_left_out: vec![crate::rating::rate::TimeLeftOut { from, to }],
+                ..Default::default()
+            }),
+            ..ServiceOutcome::default()
+        };
+        let slice = SignedDuration::from_mins(5);
+        let days = service_days(&outcome, slice, month, month, month.end, &zone);
+        let counted: Vec<_> = days.iter().take(3).map(|day| day.counted).collect();
+        assert_eq!(counted, [288, 0, 288]);
     }
 }

@@ -10,10 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::document::Document;
-use super::facts::facts_of;
-use super::issue::{Issuer, Order, PlanInPeriod, drifted, issue_all, issue_one};
+use super::issue::{Issuer, Order, drifted, issue_all, issue_one};
+use super::plans::{PlanPart, PlansInPeriod};
 use super::review::{Finding, digest_of, findings};
-use super::{Basis, BillError, plan_of, read};
+use super::schedule::{schedule_of, schedules};
+use super::{BillError, draft_by, read};
+use crate::metering::decide::LedgerId;
 use crate::rating::period::{Bounds, Period};
 use crate::store::{Account, IssueOutcome, Review, Store, with_causes};
 
@@ -112,10 +114,29 @@ impl CloseReport {
     }
 }
 
-/// An account with its plan.
+/// An account with its plans.
 struct Due<'a> {
     account: &'a Account,
-    plan: &'a PlanInPeriod,
+    plans: &'a PlansInPeriod,
+}
+
+/// The plans of a period of each account; accounts with the same ones share them, and are read together.
+#[derive(Default)]
+struct SharedPlans {
+    all: BTreeMap<SharedBy, PlansInPeriod>,
+    of: BTreeMap<LedgerId, Result<SharedBy, BillError>>,
+}
+
+/// Names of plans, with the time that each prices.
+type SharedBy = Vec<(String, Timestamp, Timestamp)>;
+
+impl SharedPlans {
+    fn of(&self, account: &Account) -> Option<Result<&PlansInPeriod, &BillError>> {
+        match self.of.get(&account.ledger)? {
+            Ok(shared_by) => self.all.get(shared_by).map(Ok),
+            Err(error) => Some(Err(error)),
+        }
+    }
 }
 
 /// Closes a period. An error is about the whole run; what is about one tenant is in the report.
@@ -141,12 +162,12 @@ async fn close_alone(store: &Store, order: CloseOrder<'_>) -> Result<CloseReport
             report.issued_before += 1;
             continue;
         }
-        match plans.get(&account.details.rate_plan) {
-            Some(Ok(plan)) if is_due(store, account, &plan.bounds).await? => {
+        match plans.of(account) {
+            Some(Ok(plans)) if is_due(store, account, &plans.bounds).await? => {
                 if order.issue {
-                    order.grace.check(order.period, &plan.bounds, order.issuer.now)?;
+                    order.grace.check(order.period, &plans.bounds, order.issuer.now)?;
                 }
-                due.push(Due { account, plan });
+                due.push(Due { account, plans });
             }
             Some(Err(reason)) => report.refuse(account, reason),
             Some(Ok(_)) | None => {}
@@ -165,24 +186,26 @@ async fn close_alone(store: &Store, order: CloseOrder<'_>) -> Result<CloseReport
     Ok(report)
 }
 
-async fn plans_of(
-    store: &Store,
-    accounts: &[Account],
-    period: Period,
-) -> Result<BTreeMap<String, Result<PlanInPeriod, BillError>>, BillError> {
-    let mut plans = BTreeMap::new();
-    for account in accounts {
-        let name = &account.details.rate_plan;
-        if plans.contains_key(name) {
-            continue;
-        }
-        let plan = match plan_of(store, account).await {
-            Err(BillError::Store(error)) => return Err(error.into()),
-            known => known.and_then(|known| PlanInPeriod::new(known, period)),
-        };
-        plans.insert(name.clone(), plan);
+async fn plans_of(store: &Store, accounts: &[Account], period: Period) -> Result<SharedPlans, BillError> {
+    let mut shared = SharedPlans::default();
+    for (ledger, schedule) in schedules(store, accounts, period).await? {
+        let parts = schedule.and_then(|schedule| schedule.parts(period));
+        let shared_by = parts.map(|parts| {
+            let named = |part: &PlanPart| {
+                let Bounds { start, end } = part.bounds;
+                (part.known.version.name.clone(), start, end)
+            };
+            let shared_by: SharedBy = parts.iter().map(named).collect();
+            if !shared.all.contains_key(&shared_by)
+                && let Some(plans) = PlansInPeriod::of(parts)
+            {
+                shared.all.insert(shared_by.clone(), plans);
+            }
+            shared_by
+        });
+        shared.of.insert(ledger, shared_by);
     }
-    Ok(plans)
+    Ok(shared)
 }
 
 /// The account has something to do with the period: it was open within it, or has usage.
@@ -217,7 +240,7 @@ async fn issue_batch(
         .iter()
         .map(|due| Order {
             account: due.account,
-            plan: due.plan,
+            plans: due.plans,
             review: None,
         })
         .collect();
@@ -278,18 +301,7 @@ async fn review_of(
 ) -> Result<(Review, Document, Vec<Finding>), BillError> {
     let CloseOrder { period, issuer, .. } = order;
     let ledger = due.account.ledger;
-    let facts = facts_of(store, ledger, &due.plan.known.plan, &due.plan.bounds).await?;
-    let document = Basis {
-        account: due.account,
-        known: &due.plan.known,
-        period,
-        bounds: due.plan.bounds,
-        usage: store.summed_usage(ledger, &due.plan.slots, i64::MAX).await?,
-        facts: &facts,
-        statement: 0,
-        now: issuer.now,
-    }
-    .document()?;
+    let document = draft_by(store, due.account, due.plans, period, issuer.now).await?;
     let month_before = store
         .invoice_of_period(ledger, &period.previous()?.to_string())
         .await?;
@@ -322,7 +334,7 @@ pub async fn approve(
             period,
         });
     };
-    let bounds = period.bounds(&plan_of(store, account).await?.plan.zone)?;
+    let bounds = schedule_of(store, account).await?.bounds(period)?;
     grace.check(period, &bounds, issuer.now)?;
     issue_one(store, account, period, issuer, Some(&review)).await
 }

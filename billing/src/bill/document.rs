@@ -1,16 +1,16 @@
 //! A bill as people and machines read it: JSON. Its digest is the SHA-256 of its canonical JSON without the digest.
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::plans::{PlanPart, PlansInPeriod};
 use crate::digest::{Digest, canonical_json};
 use crate::locale::Locale;
 use crate::rating::currency::Currency;
 use crate::rating::explain::{Explanation, Style, explain, service_sentence};
 use crate::rating::number::Exact;
 use crate::rating::period::{Bounds, Period, zone_data_version, zone_named};
-use crate::rating::plan::RatePlan;
 use crate::rating::rate::{Line, Rated, ServiceOutcome};
 use crate::store::{AccountDetails, KIND_REGULAR};
 
@@ -58,12 +58,12 @@ pub struct Document {
     pub period_start: Timestamp,
     /// First instant after it.
     pub period_end: Timestamp,
-    /// Zone of the plan.
+    /// Zone of the plan; of several, of the last.
     pub time_zone: String,
     /// Version of the time-zone data by which the period's bounds were computed.
     pub time_zone_data: String,
-    /// The plan's version.
-    pub plan: PlanReference,
+    /// The plan; several where it was changed within the period, in the order of time.
+    pub plans: Vec<PlanReference>,
     /// ISO code.
     pub currency: String,
     /// Language of the explanations.
@@ -91,8 +91,9 @@ pub struct Document {
     pub digest: Option<String>,
 }
 
-/// Which version of a plan.
+/// Which version of a plan, and what of the period it prices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PlanReference {
     /// Name of the RatePlan object.
     pub name: String,
@@ -102,6 +103,29 @@ pub struct PlanReference {
     pub generation: i64,
     /// Of its canonical JSON.
     pub digest: String,
+    /// Its zone.
+    pub time_zone: String,
+    /// First instant that it prices.
+    pub from: Timestamp,
+    /// First instant after it.
+    pub to: Timestamp,
+}
+
+impl PlanReference {
+    /// What it prices.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            start: self.from,
+            end: self.to,
+        }
+    }
+
+    /// First and last local date that it prices.
+    pub fn dates(&self) -> Option<(Date, Date)> {
+        let zone = zone_named(&self.time_zone)?;
+        let last = self.to.checked_sub(SignedDuration::from_nanos(1)).ok()?;
+        Some((zone.to_datetime(self.from).date(), zone.to_datetime(last).date()))
+    }
 }
 
 /// A line with its explanation in the bill's language.
@@ -130,21 +154,22 @@ impl Document {
     /// A draft.
     pub fn draft(
         details: &AccountDetails,
-        plan_reference: PlanReference,
-        plan: &RatePlan,
+        plans: &PlansInPeriod,
         period: Period,
-        bounds: Bounds,
         rated: Rated,
         statement: i64,
     ) -> Self {
+        let plan = &plans.last().plan;
         let currency = plan.currency;
         let locale = details.locale;
-        let style = Style {
-            currency,
-            zone: plan.zone.clone(),
-            locale,
-        };
+        let references: Vec<_> = plans.parts().map(PlanPart::reference).collect();
         let explained = |line: Line| {
+            let zone = plan_behind(&references, &line).and_then(|plan| zone_named(&plan.time_zone));
+            let style = Style {
+                currency,
+                zone: zone.unwrap_or_else(|| plan.zone.clone()),
+                locale,
+            };
             let explanation = explain(&line, &style).sentence(locale);
             DocumentLine {
                 line,
@@ -173,15 +198,15 @@ impl Document {
             tax_id: details.tax_id.clone(),
             billing_email: details.billing_email.clone(),
             period: period.to_string(),
-            period_start: bounds.start,
-            period_end: bounds.end,
+            period_start: plans.bounds.start,
+            period_end: plans.bounds.end,
             time_zone: plan.zone_name.clone(),
             time_zone_data: zone_data_version().to_owned(),
-            plan: plan_reference,
             currency: currency.code().to_owned(),
             locale: locale.tag().to_owned(),
             notes: notes.collect(),
             lines: lines.into_iter().map(explained).collect(),
+            plans: references,
             total: currency.amount(total).padded(currency.decimals()),
             service,
             statement,
@@ -242,9 +267,21 @@ impl Document {
     pub fn explain(&self, line: &Line, locale: Locale) -> Option<Explanation> {
         let style = Style {
             currency: Currency::from_code(&self.currency)?,
-            zone: zone_named(&self.time_zone)?,
+            zone: zone_named(&self.plan_behind(line)?.time_zone)?,
             locale,
         };
         Some(explain(line, &style))
     }
+
+    /// By which plan a line is priced.
+    pub fn plan_behind(&self, line: &Line) -> Option<&PlanReference> {
+        plan_behind(&self.plans, line)
+    }
+}
+
+/// Of a line that is of no part the last: it prices the whole period, or what is computed over the whole bill.
+fn plan_behind<'a>(plans: &'a [PlanReference], line: &Line) -> Option<&'a PlanReference> {
+    let start = line.part.as_ref().map(|part| part.start);
+    let has_it = |plan: &&PlanReference| start.is_some_and(|start| plan.bounds().contain(start));
+    plans.iter().find(has_it).or(plans.last())
 }

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
-use super::contract::contract_within;
-use super::{BillError, plan_of};
+use super::BillError;
+use super::schedule::schedule_of;
 use crate::rating::number::{Exact, Overflow};
 use crate::rating::period::{BUCKET_SECONDS, Bounds, Period};
-use crate::rating::rate::{self, Part, RatingError, Usage};
+use crate::rating::rate::{self, RatingError, Usage};
 use crate::store::{Account, Store};
 
 /// Weeks that are looked back at, at most.
@@ -185,9 +185,9 @@ pub async fn forecast(
     period: Period,
     now: Timestamp,
 ) -> Result<Option<Forecast>, BillError> {
-    let known = plan_of(store, account).await?;
-    let plan = &known.plan;
-    let month = period.bounds(&plan.zone)?;
+    let schedule = schedule_of(store, account).await?;
+    let plans = schedule.plans(period)?;
+    let (month, currency) = (plans.bounds, plans.last().plan.currency);
     if !month.contain(now) {
         return Ok(None);
     }
@@ -210,7 +210,8 @@ pub async fn forecast(
         item: "forecast".into(),
         source,
     };
-    let Some(Expected { usage: rest, basis }) = expected(&usage, month, &plan.zone, now).map_err(overflow)?
+    let Some(Expected { usage: rest, basis }) =
+        expected(&usage, month, &schedule.zone_at(now), now).map_err(overflow)?
     else {
         return Ok(None);
     };
@@ -220,11 +221,7 @@ pub async fn forecast(
     usage.extend(rest.iter().cloned());
     let rated = rate::rate(&rate::Account {
         period: month,
-        parts: vec![Part {
-            plan,
-            bounds: month,
-            contract: contract_within(account, &plan.zone, month),
-        }],
+        parts: plans.parts().map(|part| part.rated(account)).collect(),
         usage: &usage,
         module_changes: &[],
         service: None,
@@ -236,8 +233,8 @@ pub async fn forecast(
         *sum = sum.plus(*quantity).map_err(overflow)?;
     }
     Ok(Some(Forecast {
-        total: plan.currency.amount(rated.total).padded(plan.currency.decimals()),
-        currency: plan.currency.code(),
+        total: currency.amount(rated.total).padded(currency.decimals()),
+        currency: currency.code(),
         basis,
         quantities,
         usage: rest,

@@ -4,12 +4,12 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
 use super::document::Document;
-use super::facts::facts_of;
 use super::money::issue_entries;
+use super::plans::PlansInPeriod;
 use super::review;
-use super::slots::Slots;
-use super::{Basis, BillError, KnownPlan, plan_of, read};
-use crate::rating::period::{Bounds, Period};
+use super::schedule::schedule_of;
+use super::{Basis, BillError, read};
+use crate::rating::period::Period;
 use crate::store::{
     Account, ENTITY, IssueBatch, IssueOutcome, KIND_REGULAR, Place, Ready, Review, Sealed, Store, Wanted,
 };
@@ -19,33 +19,13 @@ const ATTEMPTS: usize = 3;
 /// Who issues where nobody is named.
 pub const PROGRAM: &str = "springtide-billing";
 
-/// A plan with what it makes of a period.
-#[derive(Clone, Debug)]
-pub struct PlanInPeriod {
-    /// The plan.
-    pub known: KnownPlan,
-    /// The period's instants in its zone.
-    pub bounds: Bounds,
-    /// Which of its quarters of an hour are priced alike.
-    pub slots: Slots,
-}
-
-impl PlanInPeriod {
-    /// Works it out.
-    pub fn new(known: KnownPlan, period: Period) -> Result<Self, BillError> {
-        let bounds = period.bounds(&known.plan.zone)?;
-        let slots = Slots::of(bounds, &[(&known.plan, bounds)]);
-        Ok(Self { known, bounds, slots })
-    }
-}
-
 /// A bill that is to be issued.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
     /// To whom.
     pub account: &'a Account,
-    /// By which plan.
-    pub plan: &'a PlanInPeriod,
+    /// By which plans.
+    pub plans: &'a PlansInPeriod,
     /// What was approved, if it was.
     pub review: Option<&'a Review>,
 }
@@ -91,10 +71,10 @@ pub async fn issue_one(
         {
             return Ok((read(&invoice)?, false));
         }
-        let plan = PlanInPeriod::new(plan_of(store, account).await?, period)?;
+        let plans = schedule_of(store, account).await?.plans(period)?;
         let order = Order {
             account,
-            plan: &plan,
+            plans: &plans,
             review,
         };
         let outcome = issue_all(store, period, &[order], issuer).await?.pop();
@@ -130,15 +110,9 @@ pub async fn issue_all(
         .iter()
         .map(|order| Wanted {
             ledger: order.account.ledger,
-            plan: &order.plan.known.version,
-            slots: &order.plan.slots,
+            plans: order.plans,
         })
         .collect();
-    // Before the transaction: minutes that come meanwhile are as late as those that come after it.
-    let mut facts = Vec::with_capacity(orders.len());
-    for Order { account, plan, .. } in orders {
-        facts.push(facts_of(store, account.ledger, &plan.known.plan, &plan.bounds).await?);
-    }
     let text = period.to_string();
     let batch = IssueBatch {
         kind: KIND_REGULAR,
@@ -150,16 +124,15 @@ pub async fn issue_all(
     };
     let outcomes = store
         .issue(batch, |position, gathered| {
-            let (Some(order), Some(facts)) = (orders.get(position), facts.get(position)) else {
+            let Some(order) = orders.get(position) else {
                 return Ok(None);
             };
             let document = Basis {
                 account: order.account,
-                known: &order.plan.known,
+                plans: order.plans,
                 period,
-                bounds: order.plan.bounds,
                 usage: gathered.usage,
-                facts,
+                facts: gathered.facts,
                 statement: gathered.statement,
                 now: issuer.now,
             }
@@ -167,7 +140,7 @@ pub async fn issue_all(
             if let Some(reviewed) = order.review {
                 review::compare(reviewed, &document)?;
             }
-            ready(document, order.account, &order.plan.known, issuer.now, Vec::new()).map(Some)
+            ready(document, order.account, order.plans, issuer.now, Vec::new()).map(Some)
         })
         .await?;
     Ok(outcomes)
@@ -177,14 +150,14 @@ pub async fn issue_all(
 pub(super) fn ready(
     document: Document,
     account: &Account,
-    known: &KnownPlan,
+    plans: &PlansInPeriod,
     now: Timestamp,
     credits: Vec<String>,
 ) -> Result<Ready, BillError> {
     let entries = issue_entries(&document)?;
     let is_owed = !document.total.starts_with('-');
     let due_on = if is_owed {
-        due_date(&known.plan.zone, now, account.details.payment_days)
+        due_date(&plans.last().plan.zone, now, account.details.payment_days)
     } else {
         None
     };

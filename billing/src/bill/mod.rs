@@ -12,12 +12,13 @@ pub mod close;
 mod contract;
 pub mod correction;
 pub mod document;
-mod facts;
 pub mod forecast;
 pub mod issue;
 pub mod money;
 pub mod notes;
+pub mod plans;
 pub mod review;
+pub mod schedule;
 pub mod slots;
 pub mod state;
 pub mod summary;
@@ -25,17 +26,15 @@ pub mod verify;
 pub mod words;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
-use crate::rating::period::{Bounds, Period, PeriodError, zone_named};
-use crate::rating::plan::{PlanError, RatePlan};
-use crate::rating::rate::{self, Part, RatingError, Usage};
-use crate::store::{Account, PlanVersion, Store, StoreError, StoredInvoice};
-use contract::contract_within;
-use document::{Document, PlanReference};
-use facts::{Facts, facts_of};
+use crate::rating::period::{Period, PeriodError};
+use crate::rating::plan::PlanError;
+use crate::rating::rate::{self, RatingError, Usage};
+use crate::store::{Account, Facts, Store, StoreError, StoredInvoice};
+use document::Document;
 pub use issue::issue;
-use slots::Slots;
+use plans::PlansInPeriod;
+use schedule::schedule_of;
 
 /// Why there is no bill.
 #[derive(Debug, thiserror::Error)]
@@ -176,40 +175,6 @@ pub enum BillError {
     Store(#[from] StoreError),
 }
 
-/// A plan with the version it came from.
-#[derive(Clone, Debug)]
-pub struct KnownPlan {
-    /// Where it came from.
-    pub version: PlanVersion,
-    /// Ready to rate with.
-    pub plan: RatePlan,
-}
-
-/// The plan by which an account is billed now.
-pub async fn plan_of(store: &Store, account: &Account) -> Result<KnownPlan, BillError> {
-    let name = &account.details.rate_plan;
-    let Some(version) = store.newest_plan(name).await? else {
-        return Err(BillError::NoPlan {
-            plan: name.clone(),
-            tenant: account.details.party.tenant.to_string(),
-        });
-    };
-    let plan = RatePlan::parse(&version.spec).map_err(|source| BillError::Plan {
-        plan: name.clone(),
-        source,
-    })?;
-    Ok(KnownPlan { version, plan })
-}
-
-/// The zone whose months are an account's periods: its plan's; while there is no plan, its own.
-pub async fn zone_of(store: &Store, account: &Account) -> Result<TimeZone, BillError> {
-    match plan_of(store, account).await {
-        Ok(known) => Ok(known.plan.zone),
-        Err(BillError::NoPlan { .. }) => Ok(zone_named(&account.details.time_zone).unwrap_or(TimeZone::UTC)),
-        Err(error) => Err(error),
-    }
-}
-
 /// The period's bill: the issued one, or a draft.
 pub async fn bill(
     store: &Store,
@@ -233,22 +198,31 @@ pub async fn draft(
     period: Period,
     now: Timestamp,
 ) -> Result<Document, BillError> {
-    let known = plan_of(store, account).await?;
-    let bounds = period.bounds(&known.plan.zone)?;
-    let slots = Slots::of(bounds, &[(&known.plan, bounds)]);
-    let usage = store.summed_usage(account.ledger, &slots, i64::MAX).await?;
-    let facts = facts_of(store, account.ledger, &known.plan, &bounds).await?;
+    let plans = schedule_of(store, account).await?.plans(period)?;
+    draft_by(store, account, &plans, period, now).await
+}
+
+async fn draft_by(
+    store: &Store,
+    account: &Account,
+    plans: &PlansInPeriod,
+    period: Period,
+    now: Timestamp,
+) -> Result<Document, BillError> {
+    let usage = store.summed_usage(account.ledger, &plans.slots, i64::MAX).await?;
+    let facts = store
+        .facts(account.ledger, plans.bounds, plans.has_modules())
+        .await?;
     let statement = store
         .open_ledger(account.ledger)
         .await?
         .map_or(1, |ledger| ledger.statement);
     Basis {
         account,
-        known: &known,
+        plans,
         period,
-        bounds,
         usage,
-        facts: &facts,
+        facts,
         statement,
         now,
     }
@@ -268,11 +242,10 @@ pub fn read(invoice: &StoredInvoice) -> Result<Document, BillError> {
 
 struct Basis<'a> {
     account: &'a Account,
-    known: &'a KnownPlan,
+    plans: &'a PlansInPeriod,
     period: Period,
-    bounds: Bounds,
     usage: Vec<Usage>,
-    facts: &'a Facts,
+    facts: Facts,
     statement: i64,
     now: Timestamp,
 }
@@ -281,48 +254,21 @@ impl Basis<'_> {
     fn document(self) -> Result<Document, BillError> {
         let Self {
             account,
-            known: KnownPlan { version, plan },
+            plans,
             period,
-            bounds,
             usage,
             facts,
             statement,
             now,
         } = self;
-        let part = Part {
-            plan,
-            bounds,
-            contract: contract_within(account, &plan.zone, bounds),
-        };
         let rated = rate::rate(&rate::Account {
-            period: bounds,
-            parts: vec![part],
+            period: plans.bounds,
+            parts: plans.parts().map(|part| part.rated(account)).collect(),
             usage: &usage,
             module_changes: &facts.module_changes,
             service: facts.service.as_ref(),
-            as_of: now.min(bounds.end),
+            as_of: now.min(plans.bounds.end),
         })?;
-        let PlanVersion {
-            name,
-            uid,
-            generation,
-            digest,
-            spec: _,
-        } = version;
-        let reference = PlanReference {
-            name: name.clone(),
-            uid: uid.clone(),
-            generation: *generation,
-            digest: digest.to_string(),
-        };
-        Ok(Document::draft(
-            &account.details,
-            reference,
-            plan,
-            period,
-            bounds,
-            rated,
-            statement,
-        ))
+        Ok(Document::draft(&account.details, plans, period, rated, statement))
     }
 }

@@ -4,14 +4,13 @@ use jiff::Timestamp;
 
 use super::correction::{correction, credit};
 use super::document::Document;
-use super::facts::facts_of;
-use super::issue::{Issuer, PlanInPeriod, drifted, ready};
+use super::issue::{Issuer, drifted, ready};
 use super::money::payment_entries;
+use super::plans::{PlansInPeriod, check_zone_data, plans_of_bill};
 use super::state::{Act, InvoiceState, after};
-use super::{Basis, BillError, KnownPlan, read};
+use super::{Basis, BillError, read};
 use crate::locale::Locale;
 use crate::rating::period::{Period, zone_data_version};
-use crate::rating::plan::RatePlan;
 use crate::store::{
     Account, Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, NextState,
     Ready, Store, StoredInvoice, Wanted,
@@ -32,18 +31,16 @@ pub async fn correct(
         });
     };
     let bill = read(&invoice)?;
-    let plan = PlanInPeriod::new(plan_of_bill(store, &bill, &invoice.number).await?, period)?;
-    check_zone_data(&bill, &plan, &invoice.number)?;
-    let facts = facts_of(store, account.ledger, &plan.known.plan, &plan.bounds).await?;
+    let plans = plans_of_bill(store, &bill, &invoice.number).await?;
+    check_zone_data(&bill, &plans, &invoice.number)?;
     let make = |gathered: Gathered| {
         let billed = standing_bills(&gathered)?;
         let rerated = Basis {
             account,
-            known: &plan.known,
+            plans: &plans,
             period,
-            bounds: plan.bounds,
             usage: gathered.usage,
-            facts: &facts,
+            facts: gathered.facts,
             statement: gathered.statement,
             now: issuer.now,
         }
@@ -52,9 +49,9 @@ pub async fn correct(
             return Ok(None);
         };
         note.notes.extend(note_on_zone_data(&bill));
-        ready(note, account, &plan.known, issuer.now, Vec::new()).map(Some)
+        ready(note, account, &plans, issuer.now, Vec::new()).map(Some)
     };
-    issue_note(store, account, &plan, KIND_CORRECTION, &text, issuer, make).await
+    issue_note(store, account, &plans, KIND_CORRECTION, &text, issuer, make).await
 }
 
 /// Takes back a bill with the notes on it.
@@ -71,17 +68,16 @@ pub async fn credit_invoice(
             corrects: bill.corrects.unwrap_or_default(),
         });
     }
-    let period: Period = invoice.period.parse()?;
-    let plan = PlanInPeriod::new(plan_of_bill(store, &bill, &invoice.number).await?, period)?;
+    let plans = plans_of_bill(store, &bill, &invoice.number).await?;
     let make = |gathered: Gathered| {
         let billed = standing_bills(&gathered)?;
         let numbers = gathered.earlier.iter().map(|bill| bill.number.clone()).collect();
         let Some(note) = credit(&billed, issuer.note, gathered.statement)? else {
             return Ok(None);
         };
-        ready(note, account, &plan.known, issuer.now, numbers).map(Some)
+        ready(note, account, &plans, issuer.now, numbers).map(Some)
     };
-    let issued = issue_note(store, account, &plan, KIND_CREDIT, &invoice.period, issuer, make).await?;
+    let issued = issue_note(store, account, &plans, KIND_CREDIT, &invoice.period, issuer, make).await?;
     issued.ok_or_else(|| BillError::Credited {
         number: invoice.number.clone(),
     })
@@ -90,7 +86,7 @@ pub async fn credit_invoice(
 async fn issue_note(
     store: &Store,
     account: &Account,
-    plan: &PlanInPeriod,
+    plans: &PlansInPeriod,
     kind: &'static str,
     period: &str,
     issuer: Issuer<'_>,
@@ -98,8 +94,7 @@ async fn issue_note(
 ) -> Result<Option<Document>, BillError> {
     let wanted = [Wanted {
         ledger: account.ledger,
-        plan: &plan.known.version,
-        slots: &plan.slots,
+        plans,
     }];
     let batch = IssueBatch {
         kind,
@@ -115,7 +110,7 @@ async fn issue_note(
         Some(IssueOutcome::Failed(error)) => Err(error),
         Some(IssueOutcome::Drifted(findings)) => Err(drifted(account, findings)),
         Some(IssueOutcome::PlanMoved) => Err(BillError::PlanMoves {
-            plan: plan.known.version.name.clone(),
+            plan: plans.last().version.name.clone(),
         }),
         Some(IssueOutcome::Present(_) | IssueOutcome::Nothing) | None => Ok(None),
     }
@@ -132,37 +127,6 @@ fn standing_bills(gathered: &Gathered) -> Result<Vec<Document>, BillError> {
         return Err(BillError::Credited { number });
     }
     earlier.iter().map(read).collect()
-}
-
-/// The plan by which a bill was made, from the version that is stored.
-async fn plan_of_bill(store: &Store, bill: &Document, number: &str) -> Result<KnownPlan, BillError> {
-    let reference = &bill.plan;
-    let version = store
-        .plan_version(&reference.name, &reference.uid, reference.generation)
-        .await?
-        .filter(|version| version.digest.to_string() == reference.digest)
-        .ok_or_else(|| BillError::PlanGone {
-            plan: reference.name.clone(),
-            number: number.to_owned(),
-        })?;
-    let plan = RatePlan::parse(&version.spec).map_err(|source| BillError::Plan {
-        plan: reference.name.clone(),
-        source,
-    })?;
-    Ok(KnownPlan { version, plan })
-}
-
-/// Other rules of a zone may make another month of it.
-fn check_zone_data(bill: &Document, plan: &PlanInPeriod, number: &str) -> Result<(), BillError> {
-    if (bill.period_start, bill.period_end) == (plan.bounds.start, plan.bounds.end) {
-        return Ok(());
-    }
-    Err(BillError::ZoneData {
-        number: number.to_owned(),
-        zone: bill.time_zone.clone(),
-        theirs: bill.time_zone_data.clone(),
-        ours: zone_data_version(),
-    })
 }
 
 fn note_on_zone_data(bill: &Document) -> Option<String> {

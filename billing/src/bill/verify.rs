@@ -8,14 +8,15 @@ use serde::Serialize;
 
 use super::document::Document;
 use super::money::{Entry, issue_entries, payment_entries, sum_of_lines, written};
+use super::schedule::schedule_of;
 use super::slots::Slots;
 use super::state::InvoiceState;
-use super::{BillError, read, zone_of};
+use super::{BillError, read};
 use crate::digest::Digest;
 use crate::metering::examine::FUTURE_TOLERANCE;
 use crate::rating::number::Exact;
 use crate::rating::period::{Bounds, Period};
-use crate::rating::rate::{PartOfMonth, Rule};
+use crate::rating::rate::Rule;
 use crate::store::{Account, KIND_CREDIT, Posting, Store, StoredInvoice};
 
 /// Bills of the chain that are read at a time.
@@ -132,10 +133,10 @@ pub async fn verify_tenant(
         }
     }
     findings.number = None;
-    let zone = zone_of(store, account).await?;
-    let current = Period::containing(now, &zone)?;
+    let schedule = schedule_of(store, account).await?;
+    let current = schedule.containing(now)?;
     for period in [current.previous()?, current] {
-        periods.entry(period).or_insert(period.bounds(&zone)?);
+        periods.entry(period).or_insert(schedule.bounds(period)?);
     }
     // Of older periods events may be gone; their buckets and bills are kept. An event is recorded at most an hour before it
     // happens.
@@ -206,6 +207,13 @@ fn check_document(account: &Account, invoice: &StoredInvoice, document: &Documen
     let number = document.number.clone().unwrap_or_default();
     findings.same("number", row(&invoice.number), said(number));
     findings.same("period", row(&invoice.period), said(document.period.clone()));
+    let span = |start: Timestamp, end: Timestamp| format!("{start}..{end}");
+    let Bounds { start, end } = invoice.bounds;
+    findings.same(
+        "bounds of the period",
+        row(&span(start, end)),
+        said(span(document.period_start, document.period_end)),
+    );
     findings.same("kind", row(&invoice.kind), said(document.kind.clone()));
     findings.same(
         "statement",
@@ -296,7 +304,6 @@ async fn check_lines(
             .is_some_and(|correction| correction.corrected.is_none())
     };
     let lines: Vec<_> = document.lines.iter().filter(|entry| !gone(entry)).collect();
-    let parts: Vec<_> = lines.iter().map(|entry| entry.line.part.as_ref()).collect();
     let mut seen = BTreeSet::new();
     for entry in &lines {
         let Rule::Charge {
@@ -308,7 +315,10 @@ async fn check_lines(
         else {
             continue;
         };
-        let bounds = bounds_of_part(document, entry.line.part.as_ref(), &parts);
+        let Some(plan) = document.plan_behind(&entry.line) else {
+            continue;
+        };
+        let bounds = plan.bounds();
         // Tiers of one charge counted the same.
         if !seen.insert((entry.line.name.clone(), bounds.start)) {
             continue;
@@ -331,23 +341,6 @@ async fn check_lines(
         );
     }
     Ok(())
-}
-
-/// What a part prices: parts adjoin, and together they are the period; what a line says of its part is only what the
-/// contract covers of it.
-fn bounds_of_part(document: &Document, part: Option<&PartOfMonth>, all: &[Option<&PartOfMonth>]) -> Bounds {
-    let mut starts: Vec<_> = all.iter().flatten().map(|part| part.start).collect();
-    starts.sort();
-    starts.dedup();
-    let start = part.map(|part| part.start);
-    let next = start.and_then(|start| starts.iter().find(|other| **other > start));
-    Bounds {
-        start: match start {
-            Some(start) if starts.first() != Some(&start) => start,
-            _ => document.period_start,
-        },
-        end: next.copied().unwrap_or(document.period_end),
-    }
 }
 
 /// What does not agree in the chain as a whole: numbers without a gap, digests, and each bill chained to the one before.

@@ -1,5 +1,6 @@
 //! Words of a bill that the portal and the PDF have in common.
 
+use super::document::{Document, PlanReference};
 use crate::locale::Locale;
 use crate::rating::rate::{BadCause, CreditCause, Line, Rule};
 
@@ -34,6 +35,26 @@ pub fn line_title(line: &Line, locale: Locale) -> String {
         Locale::En => english.to_owned(),
         Locale::ZhCn => chinese.to_owned(),
     }
+}
+
+/// "standard-2026 (3)"; of several with the dates that it prices, and its zone where that is not the bill's.
+pub fn plan_in_words(document: &Document, plan: &PlanReference) -> String {
+    let version = format!("{} ({})", plan.name, plan.generation);
+    let (false, Some((first, last))) = (document.plans.len() == 1, plan.dates()) else {
+        return version;
+    };
+    let zone = if plan.time_zone == document.time_zone {
+        String::new()
+    } else {
+        format!(", {}", plan.time_zone)
+    };
+    format!("{version}, {first} – {last}{zone}")
+}
+
+/// By which plan a line is priced, if it is one of several.
+pub fn plan_of_line(document: &Document, line: &Line) -> Option<String> {
+    let plan = document.plan_behind(line)?;
+    (document.plans.len() > 1 && line.part.is_some()).then(|| plan_in_words(document, plan))
 }
 
 /// Why a time counts as bad.

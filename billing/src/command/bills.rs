@@ -14,7 +14,8 @@ use super::close::GraceArgs;
 use super::select::TenantArgs;
 use crate::bill::close::is_due;
 use crate::bill::document::{Document, DocumentLine, State};
-use crate::bill::{BillError, bill, issue, zone_of};
+use crate::bill::schedule::schedule_of;
+use crate::bill::{BillError, bill, issue};
 use crate::locale::Locale;
 use crate::pdf::invoice_pdf;
 use crate::rating::period::Period;
@@ -116,7 +117,7 @@ impl InvoiceArgs {
         if issued.is_some() || !self.issue {
             return bill(store, account, period, now).await;
         }
-        let bounds = period.bounds(&zone_of(store, account).await?)?;
+        let bounds = schedule_of(store, account).await?.bounds(period)?;
         self.grace.grace().check(period, &bounds, now)?;
         Ok(issue(store, account, period, now).await?.0)
     }
@@ -158,7 +159,7 @@ impl InvoicesArgs {
         account: &Account,
         now: Timestamp,
     ) -> Result<Option<Document>, BillError> {
-        let bounds = self.period.bounds(&zone_of(store, account).await?)?;
+        let bounds = schedule_of(store, account).await?.bounds(self.period)?;
         if is_due(store, account, &bounds).await? {
             return bill(store, account, self.period, now).await.map(Some);
         }

@@ -13,7 +13,7 @@ use super::select::TenantArgs;
 use crate::bill::bill;
 use crate::export::focus::focus_csv;
 use crate::export::usage::usage_csv;
-use crate::export::{billed_usage, plan_manifest, plan_of_period};
+use crate::export::{billed_usage, plan_manifests, plans_of_period};
 use crate::rating::period::Period;
 use crate::store::{KeptQuery, Store};
 
@@ -26,7 +26,7 @@ enum ExportFormat {
     Csv,
     /// The bill, or its draft, as FOCUS 1.2
     Focus,
-    /// The plan by which the period is billed, as a manifest that `rate` reads
+    /// The plan by which the period is billed, as a manifest that `rate` reads; where it was changed, a list of all of them
     Plan,
 }
 
@@ -92,10 +92,10 @@ impl ExportArgs {
             }
             ExportFormat::Plan => {
                 let account = tenant.account(store).await?;
-                let version = plan_of_period(store, &account, period)
+                let plans = plans_of_period(store, &account, period)
                     .await
                     .map_err(|error| plain(&error))?;
-                write(format!("{:#}\n", plan_manifest(&version)?).as_bytes())
+                write(format!("{:#}\n", plan_manifests(&plans, period)?).as_bytes())
             }
         }
     }
@@ -103,7 +103,7 @@ impl ExportArgs {
 
 async fn interactions(tenant: &TenantArgs, period: Period, store: &Store) -> anyhow::Result<()> {
     let gathered = tenant.gathered(store).await?;
-    let bounds = period.bounds(&gathered.zone)?;
+    let bounds = gathered.bounds(period)?;
     let mut lines = store.export(gathered.ledger, &gathered.tenant, &bounds);
     let mut out = Lines::new();
     while let Some(event) = lines.try_next().await? {

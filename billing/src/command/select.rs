@@ -4,8 +4,9 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use jiff::tz::TimeZone;
 
-use crate::bill::zone_of;
+use crate::bill::schedule::{Schedule, schedule_of};
 use crate::metering::decide::LedgerId;
+use crate::rating::period::{Bounds, Period, PeriodError};
 use crate::store::{Account, Store};
 
 /// A tenant, by name or by UID.
@@ -23,7 +24,18 @@ pub(super) struct TenantArgs {
 pub(super) struct Gathered {
     pub(super) ledger: LedgerId,
     pub(super) tenant: String,
-    pub(super) zone: TimeZone,
+    /// `None` without an account: in months of UTC.
+    schedule: Option<Schedule>,
+}
+
+impl Gathered {
+    /// A month's instants.
+    pub(super) fn bounds(&self, period: Period) -> Result<Bounds, PeriodError> {
+        match &self.schedule {
+            Some(schedule) => schedule.bounds(period),
+            None => period.bounds(&TimeZone::UTC),
+        }
+    }
 }
 
 impl TenantArgs {
@@ -38,13 +50,13 @@ impl TenantArgs {
     /// Where its usage gathers; also before it is registered, then in months of UTC.
     pub(super) async fn gathered(&self, store: &Store) -> anyhow::Result<Gathered> {
         if let Some(account) = self.find_account(store).await? {
-            let zone = zone_of(store, &account)
+            let schedule = schedule_of(store, &account)
                 .await
-                .context("the tenant's zone is not known")?;
+                .context("the tenant's plans cannot be read")?;
             return Ok(Gathered {
                 ledger: account.ledger,
                 tenant: account.details.party.tenant.to_string(),
-                zone,
+                schedule: Some(schedule),
             });
         }
         let Some(tenant) = &self.tenant else {
@@ -58,7 +70,7 @@ impl TenantArgs {
             [(ledger, _)] => Ok(Gathered {
                 ledger: *ledger,
                 tenant: tenant.clone(),
-                zone: TimeZone::UTC,
+                schedule: None,
             }),
             several => {
                 let uids: Vec<_> = several.iter().map(|(_, uid)| uid.as_str()).collect();

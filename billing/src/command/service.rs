@@ -76,7 +76,7 @@ struct ListedExclusion {
 impl MinutesArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
         let gathered = self.tenant.gathered(store).await?;
-        let bounds = self.period.bounds(&gathered.zone)?;
+        let bounds = gathered.bounds(self.period)?;
         let mut out = Lines::new();
         if !out.write_text("minute,good,bad,fast,slow".to_owned())? {
             return Ok(());

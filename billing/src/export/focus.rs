@@ -75,6 +75,9 @@ fn cell(column: &str, document: &Document, line: &Line, explanation: &str) -> St
             .map_or_else(|| "1".to_owned(), |quantity| quantity.to_string())
     };
     let part = line.part.as_ref();
+    let plan = document.plan_behind(line);
+    let generation = plan.map_or(0, |plan| plan.generation);
+    let plan = plan.map(|plan| plan.name.as_str()).unwrap_or_default();
     match column {
         // No commitment is paid ahead, and discounts are rows of their own: all costs of a row are what it bills.
         "BilledCost" | "EffectiveCost" | "ContractedCost" | "ListCost" => line.amount.clone(),
@@ -103,11 +106,9 @@ fn cell(column: &str, document: &Document, line: &Line, explanation: &str) -> St
         "ServiceCategory" => "AI and Machine Learning".to_owned(),
         "ServiceSubcategory" => "Bots".to_owned(),
         "ServiceName" => "Customer service".to_owned(),
-        "SkuId" if priced(&line.rule) => harmless(&format!("{}/{}", document.plan.name, line.name)),
+        "SkuId" if priced(&line.rule) => harmless(&format!("{plan}/{}", line.name)),
         "SkuPriceId" if priced(&line.rule) => harmless(&format!(
-            "{}/{}/{}/{}",
-            document.plan.name,
-            document.plan.generation,
+            "{plan}/{generation}/{}/{}",
             line_title(line, Locale::En),
             line.tier().map_or(0, |tier| tier.tier)
         )),

@@ -7,9 +7,16 @@ pub mod usage;
 
 use serde_json::{Value, json};
 
-use crate::bill::{BillError, plan_of, read};
+use crate::bill::plans::{PlanPart, PlansInPeriod, plans_of_bill};
+use crate::bill::schedule::schedule_of;
+use crate::bill::{BillError, read};
 use crate::rating::period::Period;
-use crate::store::{Account, PlanVersion, StatementUsage, Store, StoreError};
+use crate::store::{Account, StatementUsage, Store, StoreError};
+
+/// Annotation of a plan's manifest: the first instant that it prices.
+pub const PRICES_FROM: &str = "springtide.dev/prices-from";
+/// Annotation of a plan's manifest: the first instant that it no longer prices.
+pub const PRICES_TO: &str = "springtide.dev/prices-to";
 
 /// Usage as a period's bill counts it: what landed up to its statement once it is issued, and all that is there before.
 pub async fn billed_usage(
@@ -17,8 +24,7 @@ pub async fn billed_usage(
     account: &Account,
     period: Period,
 ) -> Result<Vec<StatementUsage>, BillError> {
-    let plan = plan_of(store, account).await?;
-    let bounds = period.bounds(&plan.plan.zone)?;
+    let bounds = schedule_of(store, account).await?.bounds(period)?;
     let usage = store.usage(account.ledger, &bounds).await?;
     let invoice = store
         .invoice_of_period(account.ledger, &period.to_string())
@@ -30,30 +36,49 @@ pub async fn billed_usage(
         .collect())
 }
 
-/// The version of the plan by which a period is billed: that of its bill, or the one that stands now.
-pub async fn plan_of_period(
+/// The plans by which a period is billed: those of its bill, or those that stand now.
+pub async fn plans_of_period(
     store: &Store,
     account: &Account,
     period: Period,
-) -> Result<PlanVersion, BillError> {
-    let Some(invoice) = store
+) -> Result<PlansInPeriod, BillError> {
+    let invoice = store
         .invoice_of_period(account.ledger, &period.to_string())
-        .await?
-    else {
-        return Ok(plan_of(store, account).await?.version);
-    };
-    let plan = read(&invoice)?.plan;
-    let version = store.plan_version(&plan.name, &plan.uid, plan.generation).await?;
-    version.ok_or_else(|| StoreError::unreadable("plan").into())
+        .await?;
+    match invoice {
+        Some(invoice) => plans_of_bill(store, &read(&invoice)?, &invoice.number).await,
+        None => schedule_of(store, account).await?.plans(period),
+    }
 }
 
-/// A version of a plan as a manifest.
-pub fn plan_manifest(version: &PlanVersion) -> Result<Value, StoreError> {
+/// The plans of a period as manifests: one that prices a whole month of its zone as it is, and else a list with annotations
+/// that say from when to when each one does.
+pub fn plan_manifests(plans: &PlansInPeriod, period: Period) -> Result<Value, StoreError> {
+    let parts: Vec<_> = plans.parts().collect();
+    if let [only] = parts.as_slice()
+        && period.bounds(&only.known.plan.zone) == Ok(plans.bounds)
+    {
+        return manifest(only, false);
+    }
+    let manifests = parts.into_iter().map(|part| manifest(part, true));
+    Ok(json!({
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": manifests.collect::<Result<Vec<_>, _>>()?,
+    }))
+}
+
+fn manifest(part: &PlanPart, with_times: bool) -> Result<Value, StoreError> {
+    let version = &part.known.version;
     let spec: Value = serde_json::from_str(&version.spec).map_err(|_| StoreError::unreadable("plan"))?;
+    let mut metadata = json!({"name": version.name});
+    if with_times {
+        metadata["annotations"] = json!({PRICES_FROM: part.bounds.start, PRICES_TO: part.bounds.end});
+    }
     Ok(json!({
         "apiVersion": "springtide.dev/v1alpha1",
         "kind": "RatePlan",
-        "metadata": {"name": version.name},
+        "metadata": metadata,
         "spec": spec,
     }))
 }

@@ -46,10 +46,9 @@ impl Tenancy for TenancyService {
             .register(&details, self.clock.now())
             .await
             .map_err(ApiError::from)?;
-        if registration == Registration::OtherName {
-            let message = "tenant_uid is registered under another name; a new tenant has a new UID";
+        if let Some((field, message)) = refusal(registration) {
             return Err(ApiError::new(Reason::FailedPrecondition, message)
-                .with_field("tenant_uid")
+                .with_field(field)
                 .into());
         }
         let plan = self
@@ -101,6 +100,26 @@ impl Tenancy for TenancyService {
                 );
                 Err(ApiError::new(Reason::PlanChanged, message).into())
             }
+        }
+    }
+}
+
+/// What is wrong with a registration, and in which field.
+fn refusal(registration: Registration) -> Option<(&'static str, String)> {
+    match registration {
+        Registration::Done => None,
+        Registration::OtherName => {
+            let message = "tenant_uid is registered under another name; a new tenant has a new UID";
+            Some(("tenant_uid", message.to_owned()))
+        }
+        Registration::OtherCurrency { from, to, date } => {
+            let message = format!(
+                "rate_plan has the currency {} and would begin on {date}, in a month that begins in {}; a bill has one \
+                 currency: change the plan on the last day of a month, so that it begins with the next",
+                to.code(),
+                from.code()
+            );
+            Some(("rate_plan", message))
         }
     }
 }

@@ -413,3 +413,49 @@ async fn each_minute_hears_what_became_of_it_and_only_gateways_of_its_tenant_rep
         assert_eq!(reason(refused), Reason::PermissionDenied);
     }
 }
+
+#[tokio::test]
+async fn a_tenant_goes_to_another_plan_but_to_no_other_currency_within_a_month() {
+    let bench = bench().await;
+    let dollars = PutRatePlanRequest {
+        name: "dollars".into(),
+        ..plan(&SPEC.replace("CNY", "USD"))
+    };
+    let premium = PutRatePlanRequest {
+        name: "premium".into(),
+        ..plan(SPEC)
+    };
+    for plan in [plan(SPEC), dollars, premium] {
+        bench.tenancy.put_rate_plan(operator(plan)).await.unwrap();
+    }
+    let register = async |plan: &str| {
+        let mut request = registration("acme");
+        request.rate_plan = plan.into();
+        bench.tenancy.register_tenant(operator(request)).await
+    };
+    register("standard").await.unwrap();
+    register("premium").await.unwrap();
+    let refused = ApiError::from_status(&register("dollars").await.unwrap_err());
+    assert_eq!(
+        (refused.reason, refused.field.as_deref()),
+        (Reason::FailedPrecondition, Some("rate_plan"))
+    );
+    assert!(
+        refused.message.contains("USD") && refused.message.contains("CNY"),
+        "{}",
+        refused.message
+    );
+    let account = bench
+        .tenancy
+        .store
+        .account_of_uid("uid-acme")
+        .await
+        .unwrap()
+        .unwrap();
+    let kept = bench.tenancy.store.assignments(account.ledger).await.unwrap();
+    let kept: Vec<_> = kept
+        .iter()
+        .map(|one| (one.plan.as_str(), one.recorded_by.as_str()))
+        .collect();
+    assert_eq!(kept, [("standard", "operator"), ("premium", "operator")]);
+}

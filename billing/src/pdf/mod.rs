@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::bill::document::{Document, DocumentLine, State};
-use crate::bill::words::{ISSUER, cause_in_words, line_title};
+use crate::bill::words::{ISSUER, cause_in_words, line_title, plan_in_words, plan_of_line};
 use crate::locale::Locale;
 use crate::rating::explain::service_sentence;
 use crate::rating::period::zone_named;
@@ -147,12 +147,13 @@ impl Page<'_> {
                 words.due,
                 document.due_on.map(|due| due.to_string()).unwrap_or_default(),
             ),
-            (
-                words.plan,
-                format!("{} ({})", document.plan.name, document.plan.generation),
-            ),
             (words.times, document.time_zone.clone()),
         ];
+        let plans = document
+            .plans
+            .iter()
+            .map(|plan| (words.plan, plan_in_words(document, plan)));
+        let right: Vec<_> = right.into_iter().chain(plans).collect();
         let (top, half) = (sheet.y(), FULL / 2.0);
         column(sheet, &left, MARGIN, half - 20.0);
         let bottom = sheet.y();
@@ -197,9 +198,15 @@ impl Page<'_> {
         let title = format!("{}{tier}", line_title(line, self.locale));
         // A line is not torn from its words.
         sheet.skip(8.0);
-        sheet.keep(sheet.height(&explanation, NOTE, FULL - 110.0) + 24.0);
+        let plan = plan_of_line(self.document, line);
+        let words = plan.iter().chain([&explanation]);
+        let height: f32 = words.map(|text| sheet.height(text, NOTE, FULL - 110.0)).sum();
+        sheet.keep(height + 24.0);
         sheet.aligned_right(&self.document.amount_for_people(&line.amount), BODY, RIGHT);
         sheet.paragraph(&title, BODY, MARGIN, FULL - 110.0);
+        if let Some(plan) = plan {
+            sheet.paragraph(&plan, NOTE, MARGIN, FULL - 110.0);
+        }
         sheet.paragraph(&explanation, NOTE, MARGIN, FULL - 110.0);
         if line.informational {
             sheet.paragraph(self.words.informational, NOTE, MARGIN, FULL - 110.0);

@@ -1,8 +1,11 @@
 //! A bill for tests: of all kinds of lines, with a service section.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-use crate::bill::document::{Document, PlanReference};
+use crate::bill::document::Document;
+use crate::bill::plans::{KnownPlan, PlanPart, PlansInPeriod};
 use crate::digest::Digest;
 use crate::locale::Locale;
 use crate::metering::report::Party;
@@ -10,7 +13,7 @@ use crate::rating::number::Exact;
 use crate::rating::period::Period;
 use crate::rating::plan::RatePlan;
 use crate::rating::rate::{Account, Exclusion, MinuteCounts, Service, Usage, rate};
-use crate::store::AccountDetails;
+use crate::store::{AccountDetails, PlanVersion};
 
 /// An issued bill with a Chinese legal name, all kinds of lines, and a service section.
 pub(crate) fn document() -> Document {
@@ -68,14 +71,17 @@ fn rated(spec: &serde_json::Value) -> Document {
     })
     .unwrap();
     let details = details();
-    let reference = PlanReference {
+    let version = PlanVersion {
         name: "standard-2026".into(),
         uid: "u".into(),
         generation: 3,
-        digest: "d".into(),
+        spec: spec.to_string(),
+        digest: Digest::of(b"d"),
     };
+    let known = Arc::new(KnownPlan { version, plan });
+    let plans = PlansInPeriod::of(vec![PlanPart { known, bounds }]).unwrap();
     let at = "2026-11-01T02:00:00Z".parse().unwrap();
-    let mut document = Document::draft(&details, reference, &plan, period, bounds, rated, 1).issued(
+    let mut document = Document::draft(&details, &plans, period, rated, 1).issued(
         "SPT-2026-000042".into(),
         at,
         Some(jiff::civil::date(2026, 12, 1)),

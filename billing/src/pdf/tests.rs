@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::sample::document;
 use super::*;
+use crate::rating::rate::PartOfMonth;
 
 fn text_of(pdf: &[u8]) -> String {
     let mut child = Command::new("pdftotext")
@@ -89,4 +90,35 @@ fn a_draft_says_that_it_is_none_to_pay_and_a_long_bill_goes_on_over_pages() {
         pages > 2 && text.contains(&format!("Page {pages} of {pages}")),
         "{pages} pages: {text}"
     );
+}
+
+#[test]
+fn a_bill_over_a_change_of_plan_says_which_plan_priced_what_and_when_in_both_languages() {
+    let mut document = document();
+    let middle = "2026-10-15T16:00:00Z".parse().unwrap();
+    let mut second = document.plans[0].clone();
+    (second.name, second.from) = ("premium-2026".into(), middle);
+    document.plans[0].to = middle;
+    let (start, end) = (document.period_start, document.period_end);
+    for (line, (start, end)) in document.lines.iter_mut().zip([(start, middle), (middle, end)]) {
+        let seconds = end.as_second() - start.as_second();
+        let of_seconds = 31 * 86_400;
+        line.line.part = Some(PartOfMonth {
+            start,
+            end,
+            seconds,
+            of_seconds,
+        });
+    }
+    document.plans.push(second);
+    for (locale, label) in [(Locale::En, "Rate plan"), (Locale::ZhCn, "资费方案")] {
+        let text = text_of(&invoice_pdf(&document, locale).unwrap());
+        assert!(text.contains(label), "{text}");
+        for part in [
+            "standard-2026 (3), 2026-10-01 – 2026-10-15",
+            "premium-2026 (3), 2026-10-16 – 2026-10-31",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
 }

@@ -7,9 +7,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 /// Length of a usage bucket in seconds: a quarter of an hour, which every zone's local hours are made of.
 pub const BUCKET_SECONDS: i64 = 900;
@@ -84,8 +84,9 @@ impl Period {
         Date::new(self.year, self.month, 1).map_err(|_| PeriodError::OutOfRange(self.to_string()))
     }
 
-    /// A date that begins with a gap begins at the gap's end; one whose midnight occurs twice begins at the first.
-    fn first_instant(self, zone: &TimeZone) -> Result<Timestamp, PeriodError> {
+    /// Its first instant in `zone`. A date that begins with a gap begins at the gap's end; one whose midnight occurs twice
+    /// begins at the first.
+    pub fn first_instant(self, zone: &TimeZone) -> Result<Timestamp, PeriodError> {
         first_instant_of(self.first_date()?, zone).ok_or_else(|| PeriodError::OutOfRange(self.to_string()))
     }
 
@@ -108,6 +109,14 @@ impl Bounds {
     /// The instant lies in the period.
     pub fn contain(&self, instant: Timestamp) -> bool {
         self.start <= instant && instant < self.end
+    }
+
+    /// The instant half way through, to the second.
+    pub fn middle(&self) -> Timestamp {
+        let seconds = (self.end.as_second() - self.start.as_second()) / 2;
+        self.start
+            .checked_add(SignedDuration::from_secs(seconds))
+            .unwrap_or(self.start)
     }
 }
 

@@ -16,6 +16,8 @@ use tokio_util::task::TaskTracker;
 use super::burn::{Burn, LOOK_BACK, Objective, SILENT, burns, is_silent};
 use super::metrics::{MOST_TENANTS, ServiceMetrics};
 use super::webhook::{TIMEOUT, Webhooks};
+use crate::bill::BillError;
+use crate::bill::schedule::schedule_of;
 use crate::rating::period::Bounds;
 use crate::store::{Account, Attempt, Store, StoreError, WatchLock, with_causes};
 
@@ -114,9 +116,12 @@ impl Watch {
         end: Timestamp,
         now: Timestamp,
         is_shown: bool,
-    ) -> Result<(), StoreError> {
-        let plan = self.store.newest_plan(&account.details.rate_plan).await?;
-        let Some(objective) = plan.and_then(|plan| Objective::of_plan(&plan.spec)) else {
+    ) -> Result<(), BillError> {
+        let objective = match schedule_of(&self.store, account).await?.plan_at(now) {
+            Ok(known) => Objective::of_plan(&known.version.spec),
+            Err(_) => None,
+        };
+        let Some(objective) = objective else {
             return Ok(());
         };
         let start = end.saturating_sub(LOOK_BACK).unwrap_or(Timestamp::MIN);

@@ -1,13 +1,24 @@
 //! Accounts: who is billed, by which plan. One for each UID of a Tenant object.
+//!
+//! Putting an account with another plan than before records an assignment of it (see [`super::assignments`]).
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
+use super::assignments::{INSERT as ASSIGN, OPERATOR};
 use super::ingest::{instant_of, nanosecond_of};
 use super::{Store, StoreError, in_transaction, on_readers};
+use crate::bill::schedule::{first_date_of_change, others_of_month};
 use crate::digest::Digest;
 use crate::locale::Locale;
 use crate::metering::decide::LedgerId;
 use crate::metering::report::Party;
+use crate::rating::currency::Currency;
+use crate::rating::period::zone_named;
+use crate::rating::plan::RatePlan;
 
 /// What is known of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +29,7 @@ pub struct AccountDetails {
     pub display_name: String,
     /// IANA zone of the tenant; bills go by the plan's.
     pub time_zone: String,
-    /// Name of its plan.
+    /// Name of the plan that was assigned last, which may be in force only from tomorrow on.
     pub rate_plan: String,
     /// On the bill.
     pub legal_name: String,
@@ -54,6 +65,15 @@ pub enum Registration {
     Done,
     /// The UID belongs to another name.
     OtherName,
+    /// The plan has another currency than another plan of the month in which it would begin.
+    OtherCurrency {
+        /// Of that plan.
+        from: Currency,
+        /// Of the new one.
+        to: Currency,
+        /// First date of the new one.
+        date: Date,
+    },
 }
 
 type Row = (
@@ -76,7 +96,8 @@ type Row = (
 macro_rules! select_account {
     ($rest:literal) => {
         concat!(
-            "SELECT ledger_id, tenant_uid, tenant, display_name, time_zone, rate_plan, legal_name, tax_id, billing_email, \
+            "SELECT ledger_id, tenant_uid, tenant, display_name, time_zone, (SELECT a.plan FROM plan_assignment a \
+             WHERE a.ledger_id = account.ledger_id ORDER BY a.ordinal DESC LIMIT 1), legal_name, tax_id, billing_email, \
              payment_days, portal_token_digest, locale, registered_at, closed_at FROM account ",
             $rest
         )
@@ -91,6 +112,10 @@ impl Store {
         now: Timestamp,
     ) -> Result<Registration, StoreError> {
         let (uid, tenant) = (details.party.tenant_uid.as_str(), details.party.tenant.as_str());
+        let from = match self.change_of_plan(details, now).await? {
+            Ok(from) => from,
+            Err(refused) => return Ok(refused),
+        };
         let now = nanosecond_of(now)?;
         in_transaction!(self, transaction => {
             let name: Option<(String,)> = sqlx::query_as("SELECT tenant FROM account WHERE tenant_uid = $1")
@@ -108,7 +133,6 @@ impl Store {
                 .bind(tenant)
                 .bind(&details.display_name)
                 .bind(&details.time_zone)
-                .bind(&details.rate_plan)
                 .bind(&details.legal_name)
                 .bind(&details.tax_id)
                 .bind(&details.billing_email)
@@ -118,8 +142,67 @@ impl Store {
                 .bind(now)
                 .execute(&mut *transaction)
                 .await?;
+            if let Some(from) = from {
+                sqlx::query(ASSIGN)
+                    .bind(ledger)
+                    .bind(&details.rate_plan)
+                    .bind(from.to_string())
+                    .bind(now)
+                    .bind(OPERATOR)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
             transaction.commit().await?;
             Ok(Registration::Done)
+        })
+    }
+
+    /// From which date on a plan counts that is another than the one assigned last.
+    async fn change_of_plan(
+        &self,
+        details: &AccountDetails,
+        now: Timestamp,
+    ) -> Result<Result<Option<Date>, Registration>, StoreError> {
+        let account = self.account_of_uid(details.party.tenant_uid.as_str()).await?;
+        let recorded = match &account {
+            Some(account) => self.assignments(account.ledger).await?,
+            None => Vec::new(),
+        };
+        if recorded.last().is_some_and(|last| last.plan == details.rate_plan) {
+            return Ok(Ok(None));
+        }
+        let mut plans = BTreeMap::new();
+        for name in recorded
+            .iter()
+            .map(|assignment| &assignment.plan)
+            .chain([&details.rate_plan])
+        {
+            if !plans.contains_key(name)
+                && let Some(version) = self.newest_plan(name).await?
+            {
+                let plan = RatePlan::parse(&version.spec).map_err(|_| StoreError::unreadable("plan"))?;
+                plans.insert(name.clone(), plan);
+            }
+        }
+        let plan = plans.get(&details.rate_plan);
+        let own_zone = || zone_named(&details.time_zone).unwrap_or(TimeZone::UTC);
+        let zone = plan.map_or_else(own_zone, |plan| plan.zone.clone());
+        let from = first_date_of_change(&recorded, |name| plans.contains_key(name), &zone, now);
+        let mut of_month = others_of_month(&recorded, from)
+            .into_iter()
+            .filter_map(|name| plans.get(name));
+        let other = plan.and_then(|plan| {
+            of_month
+                .find(|other| other.currency != plan.currency)
+                .zip(Some(plan))
+        });
+        Ok(match other {
+            Some((other, plan)) => Err(Registration::OtherCurrency {
+                from: other.currency,
+                to: plan.currency,
+                date: from,
+            }),
+            None => Ok(Some(from)),
         })
     }
 
@@ -179,13 +262,12 @@ impl Store {
     }
 }
 
-const UPSERT: &str = "INSERT INTO account (ledger_id, tenant_uid, tenant, display_name, time_zone, rate_plan, legal_name, tax_id,
+const UPSERT: &str = "INSERT INTO account (ledger_id, tenant_uid, tenant, display_name, time_zone, legal_name, tax_id,
         billing_email, payment_days, portal_token_digest, locale, registered_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
     ON CONFLICT (ledger_id) DO UPDATE SET display_name = excluded.display_name, time_zone = excluded.time_zone,
-        rate_plan = excluded.rate_plan, legal_name = excluded.legal_name, tax_id = excluded.tax_id,
-        billing_email = excluded.billing_email, payment_days = excluded.payment_days,
-        portal_token_digest = excluded.portal_token_digest, locale = excluded.locale";
+        legal_name = excluded.legal_name, tax_id = excluded.tax_id, billing_email = excluded.billing_email,
+        payment_days = excluded.payment_days, portal_token_digest = excluded.portal_token_digest, locale = excluded.locale";
 
 fn account_of(row: Row) -> Result<Account, StoreError> {
     let (

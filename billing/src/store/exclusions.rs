@@ -55,7 +55,10 @@ const INSERT: &str =
     VALUES ($1, $2, $3, $4, $5, $6) RETURNING id";
 const REVOKE: &str = "UPDATE service_exclusion SET revoked_at = $2, revoked_by = $3 WHERE id = $1";
 const FIND: &str = "SELECT from_time, to_time FROM service_exclusion WHERE ledger_id = $1 AND id = $2 AND revoked_at IS NULL";
-const INVOICES: &str = "SELECT number, document FROM invoice WHERE ledger_id = $1 ORDER BY sequence";
+/// The first bill whose period a span touches.
+const ISSUED: &str =
+    "SELECT number FROM invoice WHERE ledger_id = $1 AND period_start < $3 AND period_end > $2
+    ORDER BY sequence LIMIT 1";
 
 impl Store {
     /// Records an exclusion, unless it touches a period whose bill was issued.
@@ -75,8 +78,9 @@ impl Store {
         let hold = self.hold_ledger();
         in_transaction!(self, transaction => {
             sqlx::query(hold).bind(ledger).execute(&mut *transaction).await?;
-            let invoices = sqlx::query_as(INVOICES).bind(ledger).fetch_all(&mut *transaction).await?;
-            if let Some(number) = issued_within(&invoices, from, to)? {
+            let issued: Option<(String,)> = sqlx::query_as(ISSUED)
+                .bind(ledger).bind(from).bind(to).fetch_optional(&mut *transaction).await?;
+            if let Some((number,)) = issued {
                 return Ok(ExclusionOutcome::Issued(number));
             }
             let (id,): (i64,) = sqlx::query_as(INSERT)
@@ -102,8 +106,9 @@ impl Store {
             let found: Option<(i64, i64)> =
                 sqlx::query_as(FIND).bind(ledger).bind(id).fetch_optional(&mut *transaction).await?;
             let Some((from, to)) = found else { return Ok(ExclusionOutcome::NotFound) };
-            let invoices = sqlx::query_as(INVOICES).bind(ledger).fetch_all(&mut *transaction).await?;
-            if let Some(number) = issued_within(&invoices, from, to)? {
+            let issued: Option<(String,)> = sqlx::query_as(ISSUED)
+                .bind(ledger).bind(from).bind(to).fetch_optional(&mut *transaction).await?;
+            if let Some((number,)) = issued {
                 return Ok(ExclusionOutcome::Issued(number));
             }
             sqlx::query(REVOKE).bind(id).bind(now).bind(approver).execute(&mut *transaction).await?;
@@ -142,26 +147,6 @@ impl Store {
             "SELECT id FROM ledger WHERE id = $1 FOR UPDATE",
         )
     }
-}
-
-/// The number of the first bill whose period the span touches.
-fn issued_within(invoices: &[(String, String)], from: i64, to: i64) -> Result<Option<String>, StoreError> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Billed {
-        period_start: Timestamp,
-        period_end: Timestamp,
-    }
-    for (number, document) in invoices {
-        let Billed {
-            period_start,
-            period_end,
-        } = serde_json::from_str(document).map_err(|_| StoreError::unreadable("bill"))?;
-        if from < nanosecond_of(period_end)? && nanosecond_of(period_start)? < to {
-            return Ok(Some(number.clone()));
-        }
-    }
-    Ok(None)
 }
 
 fn exclusion_of(row: Row) -> Result<RecordedExclusion, StoreError> {

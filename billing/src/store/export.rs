@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use springtide_proto::event::INTERACTION_SOURCE;
 
+use super::facts::OfLedgers;
 use super::ingest::{instant_of, nanosecond_of};
 use super::{Store, StoreError, on_readers};
 use crate::metering::decide::LedgerId;
@@ -46,39 +47,39 @@ const SELECT: &str = concat!(
     " ORDER BY e.event_time, e.key"
 );
 
-const SELECT_MODULES: &str = concat!(
-    "SELECT e.payload FROM (SELECT * FROM event WHERE meter = 'modules' UNION ALL SELECT * FROM module_event) e
-     JOIN event_key k ON k.key = e.key WHERE e.ledger_id = $1 AND e.event_time < $2 AND ",
-    billable_sql!(),
-    " ORDER BY e.event_time, e.key"
-);
+macro_rules! select_modules {
+    ($of_ledgers:literal) => {
+        concat!(
+            "SELECT e.ledger_id, e.payload
+             FROM (SELECT * FROM event WHERE meter = 'modules' UNION ALL SELECT * FROM module_event) e
+             JOIN event_key k ON k.key = e.key WHERE e.ledger_id ",
+            $of_ledgers,
+            " AND e.event_time < $2 AND ",
+            billable_sql!(),
+            " ORDER BY e.event_time, e.key"
+        )
+    };
+}
+
+/// $2 an instant: what was before.
+pub(super) const SELECT_MODULES: OfLedgers = OfLedgers {
+    sqlite: select_modules!("IN (SELECT value FROM json_each($1))"),
+    postgres: select_modules!("= ANY($1)"),
+};
+
+/// When a module was taken or dropped: an event of the meter `modules` with the dimension `module`, whose quantity is 0 where
+/// it was dropped.
+pub(super) fn module_change_of(payload: &[u8]) -> Result<Option<ModuleChange>, StoreError> {
+    let (_, event) = stored_event(payload).map_err(|_| StoreError::unreadable("event"))?;
+    let module = event.dimensions.get("module").cloned();
+    Ok(module.map(|module| ModuleChange {
+        at: event.time,
+        module,
+        active: !event.quantity.is_zero(),
+    }))
+}
 
 impl Store {
-    /// When modules were taken or dropped, before `end`, in the order of time: events of the meter `modules` with the dimension
-    /// `module`, whose quantity is 0 where it was dropped.
-    pub async fn module_changes(
-        &self,
-        ledger: LedgerId,
-        end: Timestamp,
-    ) -> Result<Vec<ModuleChange>, StoreError> {
-        let end = nanosecond_of(end)?;
-        let rows: Vec<(Vec<u8>,)> = on_readers!(self, pool => {
-            sqlx::query_as(SELECT_MODULES).bind(ledger).bind(end).fetch_all(pool).await
-        })?;
-        let mut changes = Vec::new();
-        for (payload,) in rows {
-            let (_, event) = stored_event(&payload).map_err(|_| StoreError::unreadable("event"))?;
-            if let Some(module) = event.dimensions.get("module") {
-                changes.push(ModuleChange {
-                    at: event.time,
-                    module: module.clone(),
-                    active: !event.quantity.is_zero(),
-                });
-            }
-        }
-        Ok(changes)
-    }
-
     /// The billed interactions of a ledger in a period; `tenant` is the name they are written with.
     pub fn export(
         &self,

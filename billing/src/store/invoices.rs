@@ -5,10 +5,11 @@
 use jiff::Timestamp;
 
 use super::ingest::instant_of;
-use super::{PlanVersion, Store, StoreError, on_readers};
+use super::{Facts, Store, StoreError, on_readers};
 use crate::bill::money::Entry;
-use crate::bill::slots::Slots;
+use crate::bill::plans::PlansInPeriod;
 use crate::metering::decide::LedgerId;
+use crate::rating::period::Bounds;
 use crate::rating::rate::Usage;
 
 /// The legal entity that issues; one for now.
@@ -25,10 +26,8 @@ pub const KIND_CREDIT: &str = "credit";
 pub struct Wanted<'a> {
     /// To whom.
     pub ledger: LedgerId,
-    /// By which plan; it must still be that version.
-    pub plan: &'a PlanVersion,
-    /// How its usage is added up.
-    pub slots: &'a Slots,
+    /// By which plans and for which time; those that name the same are read together.
+    pub plans: &'a PlansInPeriod,
 }
 
 /// What is to be issued in one transaction.
@@ -55,6 +54,8 @@ pub struct Gathered {
     pub statement: i64,
     /// All usage of the period that landed up to that statement.
     pub usage: Vec<Usage>,
+    /// How the service was, and which modules were taken; what is recorded later is not on the bill, and is refused.
+    pub facts: Facts,
     /// The period's bill and the notes on it so far, in the order of their issue.
     pub earlier: Vec<StoredInvoice>,
 }
@@ -102,6 +103,8 @@ pub struct StoredInvoice {
     pub ledger: LedgerId,
     /// As "2026-11".
     pub period: String,
+    /// The period's instants.
+    pub bounds: Bounds,
     /// "regular", "correction" or "credit".
     pub kind: String,
     /// 0 for the regular one; notes count from 1.
@@ -133,12 +136,26 @@ pub enum IssueOutcome<E> {
     Failed(E),
 }
 
-pub(super) type Row = (i64, String, i64, String, String, i64, i64, String, String, i64);
+pub(super) type Row = (
+    i64,
+    String,
+    i64,
+    String,
+    i64,
+    i64,
+    String,
+    i64,
+    i64,
+    String,
+    String,
+    i64,
+);
 
 macro_rules! select_invoice {
     ($rest:literal) => {
         concat!(
-            "SELECT sequence, number, ledger_id, period, kind, ordinal, statement, document, digest, issued_at FROM invoice ",
+            "SELECT sequence, number, ledger_id, period, period_start, period_end, kind, ordinal, statement, document, digest, \
+             issued_at FROM invoice ",
             $rest
         )
     };
@@ -204,6 +221,26 @@ impl Store {
         Ok(rows.into_iter().map(|(ledger,)| ledger).collect())
     }
 
+    /// The periods whose regular bill was issued, with their bounds.
+    pub async fn billed_bounds(&self, ledger: LedgerId) -> Result<Vec<(String, Bounds)>, StoreError> {
+        let text =
+            "SELECT period, period_start, period_end FROM invoice WHERE ledger_id = $1 AND kind = 'regular'";
+        let rows: Vec<(String, i64, i64)> =
+            on_readers!(self, pool => sqlx::query_as(text).bind(ledger).fetch_all(pool).await)?;
+        let bounds = |(period, start, end)| Ok((period, bounds_of(start, end)?));
+        rows.into_iter().map(bounds).collect()
+    }
+
+    /// The bounds that a period has on its regular bills.
+    pub async fn bounds_billed_in(&self, period: &str) -> Result<Vec<(LedgerId, Bounds)>, StoreError> {
+        let text =
+            "SELECT ledger_id, period_start, period_end FROM invoice WHERE period = $1 AND kind = 'regular'";
+        let rows: Vec<(LedgerId, i64, i64)> =
+            on_readers!(self, pool => sqlx::query_as(text).bind(period).fetch_all(pool).await)?;
+        let bounds = |(ledger, start, end)| Ok((ledger, bounds_of(start, end)?));
+        rows.into_iter().map(bounds).collect()
+    }
+
     /// How many bills were issued, ever.
     pub async fn number_of_invoices(&self) -> Result<i64, StoreError> {
         self.end_of_chain().await.map(|(last, _)| last)
@@ -216,13 +253,22 @@ impl Store {
     }
 }
 
+fn bounds_of(start: i64, end: i64) -> Result<Bounds, StoreError> {
+    Ok(Bounds {
+        start: instant_of(start)?,
+        end: instant_of(end)?,
+    })
+}
+
 pub(super) fn invoice_of(row: Row) -> Result<StoredInvoice, StoreError> {
-    let (sequence, number, ledger, period, kind, ordinal, statement, document, digest, issued_at) = row;
+    let (sequence, number, ledger, period, start, end, kind, ordinal, statement, document, digest, issued_at) =
+        row;
     Ok(StoredInvoice {
         sequence,
         number,
         ledger,
         period,
+        bounds: bounds_of(start, end)?,
         kind,
         ordinal,
         statement,

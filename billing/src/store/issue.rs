@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
+use super::facts::{facts_over_postgres, facts_over_sqlite};
 use super::ingest::nanosecond_of;
 use super::invoices::{
     Gathered, IssueBatch, IssueOutcome, KIND_REGULAR, Place, Ready, StoredInvoice, Wanted, invoice_of,
@@ -12,14 +15,17 @@ use super::invoices::{
 use super::usage::{
     SUMMED_POSTGRES, SUMMED_SQLITE, SummedRow, UsageByLedger, summed_by_postgres, summed_by_us,
 };
-use super::{PlanVersion, Store, StoreError};
+use super::{Facts, PlanVersion, Store, StoreError};
 use crate::bill::money::Entry;
+use crate::bill::plans::PlansInPeriod;
 use crate::bill::slots::Slots;
 use crate::metering::decide::LedgerId;
+use crate::rating::period::Bounds;
 
-const INSERT: &str = "INSERT INTO invoice (entity, sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid,
-        plan_generation, document, digest, issued_at)
-    VALUES ('SPT', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+const INSERT: &str = "INSERT INTO invoice (entity, sequence, number, ledger_id, period, period_start, period_end, kind, ordinal,
+        statement, document, digest, issued_at)
+    VALUES ('SPT', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+const INSERT_PLAN: &str = "INSERT INTO invoice_plan (number, name, uid, generation) VALUES ($1, $2, $3, $4)";
 const INSERT_STATE: &str = "INSERT INTO invoice_state (number, ordinal, state, actor, note, recorded_at)
     VALUES ($1, (SELECT COALESCE(max(ordinal), 0) + 1 FROM invoice_state WHERE number = $1), $2, $3, $4, $5)";
 const INSERT_ENTRY: &str =
@@ -30,7 +36,7 @@ const INSERT_POSTING: &str =
 /// A bill that is written with others.
 pub(super) struct Written<'a> {
     invoice: StoredInvoice,
-    plan: &'a PlanVersion,
+    plans: &'a PlansInPeriod,
     currency: String,
     entries: Vec<Entry>,
     credits: Vec<String>,
@@ -54,6 +60,12 @@ pub(super) trait BillTransaction {
     async fn hold_plan(&mut self, plan: &PlanVersion) -> Result<bool, StoreError>;
     /// All usage that landed in held ledgers.
     async fn usage(&mut self, ledgers: &[LedgerId], slots: &Slots) -> Result<UsageByLedger, StoreError>;
+    /// What else is known of held ledgers.
+    async fn facts(
+        &mut self,
+        ledgers: &[LedgerId],
+        plans: &PlansInPeriod,
+    ) -> Result<BTreeMap<LedgerId, Facts>, StoreError>;
     /// Last sequence and digest; nobody else issues until the transaction ends.
     async fn hold_chain(&mut self) -> Result<(i64, String), StoreError>;
     /// Writes bills with their first states and their postings, and closes their statements.
@@ -111,7 +123,7 @@ const POSTGRES: Words = Words {
 };
 
 macro_rules! bill_transaction {
-    ($database:ty, $words:expr, $ids:expr, $with_classes:expr, $summed:expr, $write:expr) => {
+    ($database:ty, $words:expr, $ids:expr, $with_classes:expr, $summed:expr, $facts:expr, $write:expr) => {
         impl BillTransaction for sqlx::Transaction<'_, $database> {
             async fn hold_ledgers(&mut self, ledgers: &[LedgerId]) -> Result<Vec<HeldLedger>, StoreError> {
                 let query = sqlx::query_as($words.hold_ledgers).bind($ids(ledgers));
@@ -155,6 +167,14 @@ macro_rules! bill_transaction {
                     .bind(to);
                 let query = $with_classes(query.bind(i64::MAX), slots);
                 $summed(query.fetch_all(&mut **self).await?, slots)
+            }
+
+            async fn facts(
+                &mut self,
+                ledgers: &[LedgerId],
+                plans: &PlansInPeriod,
+            ) -> Result<BTreeMap<LedgerId, Facts>, StoreError> {
+                $facts(&mut **self, ledgers, plans.bounds, plans.has_modules()).await
             }
 
             async fn hold_chain(&mut self) -> Result<(i64, String), StoreError> {
@@ -258,6 +278,7 @@ bill_transaction!(
     json_ids,
     without_classes,
     summed_by_us,
+    facts_over_sqlite,
     write_one_by_one
 );
 bill_transaction!(
@@ -266,6 +287,7 @@ bill_transaction!(
     array_ids,
     with_classes,
     summed_by_postgres,
+    facts_over_postgres,
     write_at_once
 );
 
@@ -277,7 +299,7 @@ async fn write_one_by_one(
 ) -> Result<(), StoreError> {
     for Written {
         invoice,
-        plan,
+        plans,
         currency,
         entries,
         credits,
@@ -290,14 +312,19 @@ async fn write_one_by_one(
             .bind(invoice.ledger);
         let query = query
             .bind(&invoice.period)
-            .bind(&invoice.kind)
-            .bind(invoice.ordinal);
-        let query = query.bind(invoice.statement).bind(&plan.name).bind(&plan.uid);
+            .bind(nanosecond_of(invoice.bounds.start)?)
+            .bind(nanosecond_of(invoice.bounds.end)?);
         let query = query
-            .bind(plan.generation)
-            .bind(&invoice.document)
-            .bind(&invoice.digest);
-        query.bind(issuer.2).execute(&mut **transaction).await?;
+            .bind(&invoice.kind)
+            .bind(invoice.ordinal)
+            .bind(invoice.statement);
+        let query = query.bind(&invoice.document).bind(&invoice.digest).bind(issuer.2);
+        query.execute(&mut **transaction).await?;
+        for plan in plans.versions() {
+            let query = sqlx::query(INSERT_PLAN).bind(number).bind(&plan.name);
+            let query = query.bind(&plan.uid).bind(plan.generation);
+            query.execute(&mut **transaction).await?;
+        }
         transaction.add_state(number, "issued", issuer).await?;
         transaction
             .post(number, "issue", currency, entries, issuer.2)
@@ -316,12 +343,14 @@ async fn write_one_by_one(
 const CLOSE: &str =
     "UPDATE ledger SET open_statement = open_statement + 1 WHERE id = $1 AND open_statement = $2";
 
-const INSERT_ALL: &str = "INSERT INTO invoice (entity, sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid,
-        plan_generation, document, digest, issued_at)
-    SELECT 'SPT', sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid, plan_generation, document, digest, $13
-    FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[],
-        $10::bigint[], $11::text[], $12::text[])
-    AS w (sequence, number, ledger_id, period, kind, ordinal, statement, plan_name, plan_uid, plan_generation, document, digest)";
+const INSERT_ALL: &str = "INSERT INTO invoice (entity, sequence, number, ledger_id, period, period_start, period_end, kind, ordinal,
+        statement, document, digest, issued_at)
+    SELECT 'SPT', sequence, number, ledger_id, period, period_start, period_end, kind, ordinal, statement, document, digest, $12
+    FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[],
+        $9::bigint[], $10::text[], $11::text[])
+    AS w (sequence, number, ledger_id, period, period_start, period_end, kind, ordinal, statement, document, digest)";
+const INSERT_PLANS: &str = "INSERT INTO invoice_plan (number, name, uid, generation)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])";
 const INSERT_FIRST_STATES: &str =
     "INSERT INTO invoice_state (number, ordinal, state, actor, note, recorded_at)
     SELECT number, 1, 'issued', $2, $3, $4 FROM unnest($1::text[]) AS w (number)";
@@ -347,8 +376,6 @@ async fn write_at_once(
             .map(|bill| of(&bill.invoice).clone())
             .collect::<Vec<_>>()
     };
-    let plans =
-        |of: fn(&PlanVersion) -> &String| bills.iter().map(|bill| of(bill.plan).clone()).collect::<Vec<_>>();
     let numbers = texts(|bill| &bill.number);
     let query = sqlx::query(INSERT_ALL)
         .bind(each(|bill| bill.sequence))
@@ -356,18 +383,22 @@ async fn write_at_once(
     let query = query
         .bind(each(|bill| bill.ledger))
         .bind(texts(|bill| &bill.period));
+    let instants = |of: fn(&Bounds) -> Timestamp| {
+        let instant = bills.iter().map(|bill| nanosecond_of(of(&bill.invoice.bounds)));
+        instant.collect::<Result<Vec<_>, _>>()
+    };
+    let query = query
+        .bind(instants(|bounds| bounds.start)?)
+        .bind(instants(|bounds| bounds.end)?);
     let query = query
         .bind(texts(|bill| &bill.kind))
         .bind(each(|bill| bill.ordinal));
     let query = query
         .bind(each(|bill| bill.statement))
-        .bind(plans(|plan| &plan.name));
-    let query = query.bind(plans(|plan| &plan.uid));
-    let query = query.bind(bills.iter().map(|bill| bill.plan.generation).collect::<Vec<_>>());
-    let query = query
-        .bind(texts(|bill| &bill.document))
-        .bind(texts(|bill| &bill.digest));
-    query.bind(at).execute(&mut **transaction).await?;
+        .bind(texts(|bill| &bill.document));
+    let query = query.bind(texts(|bill| &bill.digest)).bind(at);
+    query.execute(&mut **transaction).await?;
+    insert_plans(transaction, bills).await?;
     let query = sqlx::query(INSERT_FIRST_STATES)
         .bind(&numbers)
         .bind(actor)
@@ -408,6 +439,26 @@ async fn write_at_once(
     } else {
         Err(StoreError::unreadable("statement"))
     }
+}
+
+async fn insert_plans(
+    transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
+    bills: &[Written<'_>],
+) -> Result<(), StoreError> {
+    let (mut numbers, mut names, mut uids, mut generations) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for Written { invoice, plans, .. } in bills {
+        for plan in plans.versions() {
+            numbers.push(invoice.number.clone());
+            names.push(plan.name.clone());
+            uids.push(plan.uid.clone());
+            generations.push(plan.generation);
+        }
+    }
+    let query = sqlx::query(INSERT_PLANS).bind(numbers).bind(names);
+    let query = query.bind(uids).bind(generations);
+    query.execute(&mut **transaction).await?;
+    Ok(())
 }
 
 /// A bill without its place, with where it stands in the batch.
@@ -484,7 +535,7 @@ async fn gather<T: BillTransaction, E>(
                 let entry = (position, one.ledger, statement);
                 let same = alike
                     .iter_mut()
-                    .find(|(other, _)| std::ptr::eq(other.slots, one.slots) && other.plan == one.plan);
+                    .find(|(other, _)| std::ptr::eq(other.plans, one.plans));
                 match same {
                     Some((_, entries)) => entries.push(entry),
                     None => alike.push((one, vec![entry])),
@@ -496,7 +547,7 @@ async fn gather<T: BillTransaction, E>(
     }
     let mut gathered = Vec::new();
     for (one, entries) in alike {
-        if !transaction.hold_plan(one.plan).await? {
+        if !hold_plans(transaction, one.plans).await? {
             outcomes.extend(
                 entries
                     .iter()
@@ -505,17 +556,31 @@ async fn gather<T: BillTransaction, E>(
             continue;
         }
         let ledgers: Vec<_> = entries.iter().map(|(_, ledger, _)| *ledger).collect();
-        let mut usage = transaction.usage(&ledgers, one.slots).await?;
+        let mut usage = transaction.usage(&ledgers, &one.plans.slots).await?;
+        let mut facts = transaction.facts(&ledgers, one.plans).await?;
         for (position, ledger, statement) in entries {
             let material = Gathered {
                 statement,
                 usage: usage.remove(&ledger).unwrap_or_default(),
+                facts: facts.remove(&ledger).unwrap_or_default(),
                 earlier: earlier.remove(&ledger).unwrap_or_default(),
             };
             gathered.push((position, material));
         }
     }
     Ok(gathered)
+}
+
+async fn hold_plans<T: BillTransaction>(
+    transaction: &mut T,
+    plans: &PlansInPeriod,
+) -> Result<bool, StoreError> {
+    for version in plans.versions() {
+        if !transaction.hold_plan(version).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Gives bills their places; one issuer at a time.
@@ -546,6 +611,7 @@ async fn chain_and_write<T: BillTransaction>(
             number: sealed.number,
             ledger: one.ledger,
             period: batch.period.to_owned(),
+            bounds: one.plans.bounds,
             kind: batch.kind.to_owned(),
             ordinal,
             statement,
@@ -556,7 +622,7 @@ async fn chain_and_write<T: BillTransaction>(
         positions.push(position);
         written.push(Written {
             invoice,
-            plan: one.plan,
+            plans: one.plans,
             currency: bill.currency,
             entries: bill.entries,
             credits: bill.credits,

@@ -6,10 +6,12 @@
 
 mod accounts;
 mod alerts;
+mod assignments;
 mod audit;
 mod error;
 mod exclusions;
 mod export;
+mod facts;
 mod ingest;
 mod invoices;
 mod issue;
@@ -31,11 +33,13 @@ mod usage;
 
 pub use accounts::{Account, AccountDetails, Registration};
 pub use alerts::{AlertTarget, Attempt, Delivery, DueDelivery, WatchLock};
+pub use assignments::PlanAssignment;
 pub use audit::{MeterFigures, Posting};
 pub use error::StoreError;
 pub(crate) use error::with_causes;
 pub use exclusions::{ExclusionOutcome, NewExclusion, RecordedExclusion};
 pub use export::ExportedEvent;
+pub use facts::Facts;
 pub use invoices::{
     ENTITY, Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, Place, Ready,
     Sealed, StoredInvoice, Wanted,

@@ -49,8 +49,7 @@ impl Store {
         );
         let insert = "INSERT INTO rate_plan (name, uid, generation, spec, digest, recorded_at)
             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
-        let used =
-            "SELECT count(*) FROM invoice WHERE plan_name = $1 AND plan_uid = $2 AND plan_generation = $3";
+        let used = "SELECT count(*) FROM invoice_plan WHERE name = $1 AND uid = $2 AND generation = $3";
         let update =
             "UPDATE rate_plan SET spec = $4, digest = $5 WHERE name = $1 AND uid = $2 AND generation = $3";
         in_transaction!(self, transaction => {

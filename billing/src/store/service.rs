@@ -22,6 +22,10 @@ const UPDATE: &str = "UPDATE service_hour SET minutes = $6
     WHERE ledger_id = $1 AND start_second = $2 AND pool = $3 AND boot_id = $4 AND is_probe = $5";
 
 type Key<'a> = (i64, &'a str, &'a str);
+/// When it begins, whether it is by the operator, its minutes.
+pub(super) type HourRow = (i64, i64, Vec<u8>);
+/// Its beginning, good, bad, fast, slow.
+pub(super) type Minute = (Timestamp, u64, u64, u64, u64);
 
 impl Store {
     /// Takes the minutes of a report that are any; when it returns they are durable. What became of each of those, in order;
@@ -87,35 +91,36 @@ impl Store {
         })
     }
 
-    /// Whether a gateway of the ledger ever reported a minute.
-    pub async fn has_service_minutes(&self, ledger: LedgerId) -> Result<bool, StoreError> {
-        let text = "SELECT 1 FROM service_hour WHERE ledger_id = $1 AND is_probe = 0 LIMIT 1";
-        let row: Option<(i32,)> =
-            on_readers!(self, pool => sqlx::query_as(text).bind(ledger).fetch_optional(pool).await)?;
-        Ok(row.is_some())
-    }
-
     /// Minutes that gateways of a ledger reported within the bounds, in order: (its beginning, good, bad, fast, slow), summed
     /// over pools and gateways.
     pub async fn service_minutes(
         &self,
         ledger: LedgerId,
         bounds: &Bounds,
-    ) -> Result<Vec<(Timestamp, u64, u64, u64, u64)>, StoreError> {
-        let from = bounds.start.as_second().div_euclid(HOUR) * HOUR;
-        let rows: Vec<(i64, i64, Vec<u8>)> = on_readers!(self, pool => {
-            sqlx::query_as(SELECT).bind(ledger).bind(from).bind(bounds.end.as_second()).fetch_all(pool).await
+    ) -> Result<Vec<Minute>, StoreError> {
+        let rows: Vec<HourRow> = on_readers!(self, pool => {
+            sqlx::query_as(SELECT).bind(ledger).bind(first_hour_of(bounds)).bind(bounds.end.as_second()).fetch_all(pool).await
         })?;
-        let hours = rows.into_iter().map(|(start_second, is_probe, bytes)| {
-            Ok(StoredHour {
-                start_second,
-                is_probe: is_probe != 0,
-                hour: hour_of(&bytes)?,
-            })
-        });
-        let hours: Vec<_> = hours.collect::<Result<_, StoreError>>()?;
-        Ok(minutes_within(hours, bounds))
+        minutes_of(rows, bounds)
     }
+}
+
+/// When the hour begins in which the bounds begin.
+pub(super) fn first_hour_of(bounds: &Bounds) -> i64 {
+    bounds.start.as_second().div_euclid(HOUR) * HOUR
+}
+
+/// The minutes within the bounds of a ledger's rows.
+pub(super) fn minutes_of(rows: Vec<HourRow>, bounds: &Bounds) -> Result<Vec<Minute>, StoreError> {
+    let hours = rows.into_iter().map(|(start_second, is_probe, bytes)| {
+        Ok(StoredHour {
+            start_second,
+            is_probe: is_probe != 0,
+            hour: hour_of(&bytes)?,
+        })
+    });
+    let hours: Vec<_> = hours.collect::<Result<_, StoreError>>()?;
+    Ok(minutes_within(hours, bounds))
 }
 
 fn hour_of(bytes: &[u8]) -> Result<Hour, StoreError> {

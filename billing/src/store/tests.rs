@@ -7,6 +7,7 @@ mod closing;
 mod ingest;
 mod kept;
 mod month;
+mod plan_change;
 mod portal;
 mod random_bills;
 mod service;
@@ -79,6 +80,12 @@ on_both_databases! {
     closing::a_period_is_not_closed_before_its_end_and_grace,
     closing::close_runs_at_once_and_again_issue_each_bill_once,
     closing::a_tenant_without_a_plan_holds_up_no_other,
+    plan_change::each_side_of_a_change_is_billed_by_its_plan_corrected_by_it_and_verified,
+    plan_change::assignments_are_kept_and_the_same_plan_again_is_none,
+    plan_change::a_plan_of_another_currency_begins_only_with_a_month,
+    plan_change::a_month_that_was_billed_early_keeps_its_bounds_and_the_next_adjoins_it,
+    plan_change::a_forecast_goes_on_by_the_plan_that_is_to_come,
+    plan_change::an_exclusion_that_was_accepted_is_on_the_bill_whenever_it_came,
     verify::honest_books_agree,
     verify::a_bucket_that_was_changed_is_named_with_both_figures_and_stops_that_tenant_alone,
     verify::a_bill_that_was_changed_or_taken_away_is_named,

@@ -14,7 +14,7 @@ use super::pages::Tab;
 use super::pages::access::{AccessPage, access_page};
 use super::visit::{Page, PortalQuery, Visit};
 use super::{Failure, WebState};
-use crate::bill::zone_of;
+use crate::bill::schedule::schedule_of;
 use crate::digest::Digest;
 use crate::store::{Account, NewToken, Role};
 
@@ -40,9 +40,10 @@ pub async fn access(
 }
 
 async fn access_of(state: &WebState, account: &Account) -> Result<AccessPage, Failure> {
+    let now = state.clock.now();
     Ok(AccessPage {
-        zone: zone_of(&state.store, account).await?,
-        now: state.clock.now(),
+        zone: schedule_of(&state.store, account).await?.zone_at(now),
+        now,
         tokens: state.store.tokens(account.ledger).await?,
         audit: state.store.audit(account.ledger, SHOWN).await?,
         made: None,

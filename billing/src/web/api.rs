@@ -6,7 +6,6 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
-use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use springtide_proto::error::ApiError;
@@ -16,10 +15,11 @@ use super::auth::{Caller, caller_asked_for, not_found};
 use super::bills::{Export, numbered, pdf};
 use super::{Failure, WebState};
 use crate::bill::forecast::Basis;
+use crate::bill::schedule::{Schedule, schedule_of};
 use crate::bill::summary::{by_day, by_meter};
-use crate::bill::{BillError, bill, read, zone_of};
+use crate::bill::{BillError, bill, read};
 use crate::locale::Locale;
-use crate::rating::period::{Bounds, Period};
+use crate::rating::period::{Bounds, Period, PeriodError};
 use crate::store::{Account, Role, StoreError};
 
 /// Lines that may wait for a slow reader.
@@ -32,10 +32,10 @@ pub struct PeriodQuery {
 }
 
 impl PeriodQuery {
-    fn in_zone(&self, state: &WebState, zone: &TimeZone) -> Result<Period, ApiError> {
+    fn of(&self, state: &WebState, schedule: &Schedule) -> Result<Period, ApiError> {
         let period = match self.period.as_deref() {
             Some(text) => text.parse(),
-            None => Period::containing(state.clock.now(), zone),
+            None => schedule.containing(state.clock.now()),
         };
         period.map_err(|error| ApiError::invalid("period", error.to_string()))
     }
@@ -49,11 +49,11 @@ pub async fn usage(
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
     let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
-    let zone = zone_of(&state.store, &account).await?;
-    let period = query.in_zone(&state, &zone)?;
-    let bounds = period
-        .bounds(&zone)
-        .map_err(|error| ApiError::invalid("period", error.to_string()))?;
+    let schedule = schedule_of(&state.store, &account).await?;
+    let period = query.of(&state, &schedule)?;
+    let invalid = |error: PeriodError| ApiError::invalid("period", error.to_string());
+    let bounds = schedule.bounds(period).map_err(invalid)?;
+    let zone = schedule.zone_of(period).map_err(invalid)?;
     let usage = state.store.usage(account.ledger, &bounds).await?;
     let invoice = state
         .store
@@ -156,8 +156,8 @@ pub async fn export(
 ) -> Result<Response, Failure> {
     let caller = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
     let export = Export::named(&name).ok_or_else(not_found)?;
-    let zone = zone_of(&state.store, &caller.account).await?;
-    let period = query.in_zone(&state, &zone)?;
+    let schedule = schedule_of(&state.store, &caller.account).await?;
+    let period = query.of(&state, &schedule)?;
     let (response, action) = export.of(&state, &caller.account, period).await?;
     note(&state, &caller, action, &period.to_string()).await?;
     Ok(response)
@@ -170,9 +170,9 @@ pub async fn forecast(
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
     let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
-    let zone = zone_of(&state.store, &account).await?;
+    let schedule = schedule_of(&state.store, &account).await?;
     let now = state.clock.now();
-    let period = Period::containing(now, &zone).map_err(BillError::Period)?;
+    let period = schedule.containing(now).map_err(BillError::Period)?;
     let forecast = crate::bill::forecast::forecast(&state.store, &account, period, now).await?;
     let forecast = forecast.map(|forecast| {
         let basis = match forecast.basis {
@@ -202,8 +202,8 @@ pub async fn preview(
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
     let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
-    let zone = zone_of(&state.store, &account).await?;
-    let period = query.in_zone(&state, &zone)?;
+    let schedule = schedule_of(&state.store, &account).await?;
+    let period = query.of(&state, &schedule)?;
     Ok(Json(
         bill(&state.store, &account, period, state.clock.now())
             .await?
@@ -219,10 +219,10 @@ pub async fn interactions(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
-    let zone = zone_of(&state.store, &caller.account).await?;
-    let period = query.in_zone(&state, &zone)?;
-    let bounds = period
-        .bounds(&zone)
+    let schedule = schedule_of(&state.store, &caller.account).await?;
+    let period = query.of(&state, &schedule)?;
+    let bounds = schedule
+        .bounds(period)
         .map_err(|error| ApiError::invalid("period", error.to_string()))?;
     note(&state, &caller, "export interactions", &period.to_string()).await?;
     Ok(lines(state, caller.account, bounds))

@@ -15,12 +15,13 @@ use super::visit::{Page, PortalQuery, Visit};
 use super::{Failure, WebState};
 use crate::bill::document::Document;
 use crate::bill::notes::act;
+use crate::bill::schedule::schedule_of;
 use crate::bill::state::Act;
-use crate::bill::{BillError, bill, read, zone_of};
+use crate::bill::{BillError, bill, read};
 use crate::export::focus::focus_csv;
 use crate::export::minutes::minutes_csv;
 use crate::export::usage::usage_csv;
-use crate::export::{billed_usage, plan_manifest, plan_of_period};
+use crate::export::{billed_usage, plan_manifests, plans_of_period};
 use crate::pdf::invoice_pdf;
 use crate::rating::period::Period;
 use crate::store::{Account, Dispute, Role, Store, StoreError};
@@ -130,9 +131,8 @@ impl Export {
                 )
             }
             Self::Minutes => {
-                let bounds = period
-                    .bounds(&zone_of(store, account).await?)
-                    .map_err(BillError::Period)?;
+                let schedule = schedule_of(store, account).await?;
+                let bounds = schedule.bounds(period).map_err(BillError::Period)?;
                 let minutes = store.service_minutes(account.ledger, &bounds).await?;
                 (file(minutes_csv(&minutes), csv, "minutes.csv"), "export minutes")
             }
@@ -141,8 +141,8 @@ impl Export {
                 (file(focus_csv(&[document]), csv, "focus.csv"), "export costs")
             }
             Self::Plan => {
-                let version = plan_of_period(store, account, period).await?;
-                let text = format!("{:#}\n", plan_manifest(&version)?);
+                let plans = plans_of_period(store, account, period).await?;
+                let text = format!("{:#}\n", plan_manifests(&plans, period)?);
                 (
                     file(text.into_bytes(), "application/json", "plan.json"),
                     "export plan",
@@ -169,16 +169,16 @@ pub async fn export(
 ) -> Page {
     let visit = Visit::begin(&state, &headers, &query, ("", Tab::Overview), Role::Viewer).await?;
     let account = &visit.caller.account;
-    let zone = zone_of(&state.store, account)
+    let schedule = schedule_of(&state.store, account)
         .await
         .map_err(|error| visit.failed(error))?;
-    let period = period_of(&state, &query, &zone).map_err(|error| visit.failed(error))?;
+    let period = period_of(&state, &query, &schedule).map_err(|error| visit.failed(error))?;
     if name == "interactions.jsonl" {
         visit
             .note(&state, "export interactions", &period.to_string())
             .await?;
-        let bounds = period
-            .bounds(&zone)
+        let bounds = schedule
+            .bounds(period)
             .map_err(|error| visit.failed(BillError::Period(error)))?;
         let mut response = super::api::lines(state, account.clone(), bounds);
         let name = format!(
@@ -277,9 +277,10 @@ pub async fn disputes(
     let place = ("/portal/disputes", Tab::Disputes);
     let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
     let account = &visit.caller.account;
-    let zone = zone_of(&state.store, account)
+    let schedule = schedule_of(&state.store, account)
         .await
         .map_err(|error| visit.failed(error))?;
+    let zone = schedule.zone_at(state.clock.now());
     let disputes = state
         .store
         .disputes(account.ledger)

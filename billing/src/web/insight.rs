@@ -19,11 +19,11 @@ use crate::bill::budget::{
 };
 use crate::bill::calendar::service_month;
 use crate::bill::forecast::forecast;
+use crate::bill::schedule::schedule_of;
 use crate::bill::summary::by_meter;
-use crate::bill::{BillError, bill, plan_of, zone_of};
+use crate::bill::{BillError, bill};
 use crate::export::billed_usage;
 use crate::rating::number::Exact;
-use crate::rating::period::Period;
 use crate::store::{Account, Role, StoreError};
 
 /// Months that savings are shown of.
@@ -51,9 +51,10 @@ async fn service_of(
     query: &PortalQuery,
 ) -> Result<ServicePage, Failure> {
     let (store, now) = (&state.store, state.clock.now());
-    let zone = zone_of(store, account).await?;
-    let period = period_of(state, query, &zone)?;
-    let is_current = period.bounds(&zone).map_err(BillError::Period)?.contain(now);
+    let schedule = schedule_of(store, account).await?;
+    let period = period_of(state, query, &schedule)?;
+    let is_current = schedule.bounds(period).map_err(BillError::Period)?.contain(now);
+    let zone = schedule.zone_of(period).map_err(BillError::Period)?;
     let document = match bill(store, account, period, now).await {
         Ok(document) => Some(document),
         Err(BillError::NoPlan { .. }) => None,
@@ -95,16 +96,17 @@ pub async fn savings(
 async fn savings_of(state: &WebState, account: &Account) -> Result<SavingsPage, Failure> {
     let (store, now) = (&state.store, state.clock.now());
     let settings = store.settings(account.ledger).await?;
-    let known = match plan_of(store, account).await {
-        Ok(known) => known,
+    let schedule = schedule_of(store, account).await?;
+    let currency = match schedule.plan_at(now) {
+        Ok(known) => known.plan.currency,
         Err(BillError::NoPlan { .. }) => return Ok(SavingsPage::default()),
         Err(error) => return Err(error.into()),
     };
-    let currency = known.plan.currency;
     let price = person_price(&settings, currency.code());
-    let registered =
-        Period::containing(account.registered_at, &known.plan.zone).map_err(BillError::Period)?;
-    let mut period = Period::containing(now, &known.plan.zone).map_err(BillError::Period)?;
+    let registered = schedule
+        .containing(account.registered_at)
+        .map_err(BillError::Period)?;
+    let mut period = schedule.containing(now).map_err(BillError::Period)?;
     let mut months = Vec::new();
     while months.len() < MONTHS && period >= registered {
         let document = bill(store, account, period, now).await?;
@@ -150,17 +152,18 @@ pub async fn budget(
 async fn budget_of(state: &WebState, account: &Account) -> Result<BudgetPage, Failure> {
     let (store, now) = (&state.store, state.clock.now());
     let settings = store.settings(account.ledger).await?;
-    let known = match plan_of(store, account).await {
-        Ok(known) => known,
+    let schedule = schedule_of(store, account).await?;
+    let currency = match schedule.plan_at(now) {
+        Ok(known) => known.plan.currency,
         Err(BillError::NoPlan { .. }) => return Ok(BudgetPage::default()),
         Err(error) => return Err(error.into()),
     };
-    let period = Period::containing(now, &known.plan.zone).map_err(BillError::Period)?;
+    let period = schedule.containing(now).map_err(BillError::Period)?;
     let document = bill(store, account, period, now).await?;
     let expected = forecast(store, account, period, now).await?;
     Ok(BudgetPage {
         period: Some(period),
-        currency: Some(known.plan.currency),
+        currency: Some(currency),
         budget: Budget::of_settings(&settings),
         total: amount_of(&document.total).unwrap_or(Exact::ZERO),
         forecast: expected.and_then(|forecast| amount_of(&forecast.total)),

@@ -4,7 +4,6 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::auth::not_found;
 use super::pages::Tab;
@@ -12,9 +11,11 @@ use super::pages::interactions::{InteractionsPage, interactions_page};
 use super::portal::{invalid, period_of};
 use super::visit::{Page, PortalQuery, Visit};
 use super::{Failure, WebState};
-use crate::bill::{BillError, bill, zone_of};
-use crate::export::plan_of_period;
-use crate::rating::period::{Bounds, Period, zone_named};
+use crate::bill::document::PlanReference;
+use crate::bill::plans::KnownPlan;
+use crate::bill::schedule::schedule_of;
+use crate::bill::{BillError, bill};
+use crate::rating::period::Bounds;
 use crate::rating::plan::RatePlan;
 use crate::rating::rate::{Line, Rule};
 use crate::store::{Account, ExportedEvent, Role, Store, StoreError};
@@ -49,15 +50,18 @@ async fn interactions_of(
     account: &Account,
     query: &PortalQuery,
 ) -> Result<InteractionsPage, Failure> {
-    let zone = zone_of(&state.store, account).await?;
-    let period = period_of(state, query, &zone)?;
-    let bounds = period.bounds(&zone).map_err(BillError::Period)?;
+    let schedule = schedule_of(&state.store, account).await?;
+    let period = period_of(state, query, &schedule)?;
+    let mut bounds = schedule.bounds(period).map_err(BillError::Period)?;
+    let zone = schedule.zone_of(period).map_err(BillError::Period)?;
     let (line, behind) = match query.line {
         None => (None, None),
         Some(position) => {
             let document = bill(&state.store, account, period, state.clock.now()).await?;
             let line = document.lines.get(position).ok_or_else(not_found)?.line.clone();
-            let behind = Behind::of(&state.store, account, period, &line).await?;
+            let reference = document.plan_behind(&line).ok_or_else(not_found)?;
+            bounds = reference.bounds();
+            let behind = Behind::of(&state.store, reference, &line).await?;
             (Some((position, line)), Some(behind))
         }
     };
@@ -89,27 +93,26 @@ async fn interactions_of(
 struct Behind {
     line: Line,
     plan: RatePlan,
-    zone: TimeZone,
 }
 
 impl Behind {
-    async fn of(store: &Store, account: &Account, period: Period, line: &Line) -> Result<Self, Failure> {
-        let version = plan_of_period(store, account, period).await?;
-        let plan = RatePlan::parse(&version.spec);
-        let plan = plan.map_err(|source| BillError::Plan {
-            plan: version.name,
-            source,
-        })?;
-        let zone = zone_named(&plan.zone_name).unwrap_or(TimeZone::UTC);
+    async fn of(store: &Store, reference: &PlanReference, line: &Line) -> Result<Self, Failure> {
+        let PlanReference {
+            name,
+            uid,
+            generation,
+            ..
+        } = reference;
+        let version = store.plan_version(name, uid, *generation).await?;
+        let known = KnownPlan::of(version.ok_or_else(|| StoreError::unreadable("plan"))?)?;
         Ok(Self {
             line: line.clone(),
-            plan,
-            zone,
+            plan: known.plan,
         })
     }
 
     fn admits(&self, event: &ExportedEvent) -> bool {
-        let Self { line, plan, zone } = self;
+        let Self { line, plan } = self;
         match &line.rule {
             Rule::Charge { meter, filter, .. } => event.meter == *meter && filter.admits(&event.dimensions),
             Rule::Surcharge { meter, filter, .. } => {
@@ -119,7 +122,7 @@ impl Behind {
                     .find(|surcharge| surcharge.name == line.name);
                 event.meter == *meter
                     && filter.admits(&event.dimensions)
-                    && surcharge.is_some_and(|surcharge| surcharge.applies(zone.to_datetime(event.time)))
+                    && surcharge.is_some_and(|surcharge| surcharge.applies(plan.zone.to_datetime(event.time)))
             }
             _ => false,
         }

@@ -14,8 +14,9 @@ use super::pages::{Tab, sign_in::sign_in_page};
 use super::visit::{Page, PortalQuery, Visit, failed, respond, view};
 use super::{Failure, WebState};
 use crate::bill::forecast::forecast;
+use crate::bill::schedule::{Schedule, schedule_of};
 use crate::bill::summary::{by_day, by_hour, by_meter};
-use crate::bill::{BillError, bill, read, zone_of};
+use crate::bill::{BillError, bill, read};
 use crate::rating::period::Period;
 use crate::rating::rate::Usage;
 use crate::store::{Account, Role, StatementUsage, StoreError, with_causes};
@@ -98,11 +99,11 @@ pub async fn overview(
 pub(super) fn period_of(
     state: &WebState,
     query: &PortalQuery,
-    zone: &jiff::tz::TimeZone,
+    schedule: &Schedule,
 ) -> Result<Period, Failure> {
     let period = match query.period.as_deref() {
         Some(text) => text.parse(),
-        None => Period::containing(state.clock.now(), zone),
+        None => schedule.containing(state.clock.now()),
     };
     Ok(period.map_err(BillError::Period)?)
 }
@@ -113,9 +114,10 @@ async fn overview_of(
     query: &PortalQuery,
 ) -> Result<OverviewPage, Failure> {
     let (store, now) = (&state.store, state.clock.now());
-    let zone = zone_of(store, &account).await?;
-    let period = period_of(state, query, &zone)?;
-    let bounds = period.bounds(&zone).map_err(BillError::Period)?;
+    let schedule = schedule_of(store, &account).await?;
+    let period = period_of(state, query, &schedule)?;
+    let bounds = schedule.bounds(period).map_err(BillError::Period)?;
+    let zone = schedule.zone_of(period).map_err(BillError::Period)?;
     let usage = store.usage(account.ledger, &bounds).await?;
     let document = match bill(store, &account, period, now).await {
         Ok(document) => Ok(document),

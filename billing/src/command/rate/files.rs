@@ -11,8 +11,10 @@ use springtide_proto::metering::{Dimension, Record, UsageEvent, Witness};
 use springtide_proto::time::timestamp_to_wire;
 
 use super::in_file;
+use crate::export::{PRICES_FROM, PRICES_TO};
 use crate::metering::report::Party;
 use crate::rating::number::Exact;
+use crate::rating::period::Bounds;
 use crate::rating::rate::MinuteCounts;
 
 /// Largest plan file.
@@ -60,8 +62,16 @@ impl UsageRow {
     }
 }
 
-/// The `spec` of the one RatePlan in a YAML or JSON file, which is a manifest or the spec itself.
-pub(super) fn plan_spec(path: &Path) -> anyhow::Result<Value> {
+/// A plan of a file.
+pub(super) struct FilePlan {
+    pub(super) spec: Value,
+    /// What it prices; `None`: the month.
+    pub(super) bounds: Option<Bounds>,
+}
+
+/// The plans in a YAML or JSON file: one RatePlan, which is a manifest or the spec itself; or a list of several, which say
+/// from when to when they price.
+pub(super) fn plans(path: &Path) -> anyhow::Result<Vec<FilePlan>> {
     let length = std::fs::metadata(path)
         .with_context(|| format!("{} cannot be read", path.display()))?
         .len();
@@ -73,16 +83,51 @@ pub(super) fn plan_spec(path: &Path) -> anyhow::Result<Value> {
     let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let documents: Vec<Value> =
         serde_saphyr::from_multiple(&text).with_context(|| format!("{} is not YAML", path.display()))?;
-    let is_other = |document: &Value| document.get("kind").is_some_and(|kind| kind != "RatePlan");
+    let is_other = |document: &Value| {
+        let kind = document.get("kind");
+        kind.is_some_and(|kind| kind != "RatePlan" && kind != "List")
+    };
     let mut plans = documents
         .into_iter()
         .filter(|document| !document.is_null() && !is_other(document));
     let (Some(plan), None) = (plans.next(), plans.next()) else {
         bail!("{} must hold exactly one RatePlan", path.display())
     };
-    if plan.get("kind").is_none() && plan.get("spec").is_none() {
-        return Ok(plan);
+    if let Some(items) = plan.get("items").and_then(Value::as_array) {
+        return items.iter().map(|item| listed_plan(item, path)).collect();
     }
+    let spec = match (plan.get("kind"), plan.get("spec")) {
+        (None, None) => plan,
+        _ => spec_of(&plan, path)?,
+    };
+    Ok(vec![FilePlan { spec, bounds: None }])
+}
+
+fn listed_plan(plan: &Value, path: &Path) -> anyhow::Result<FilePlan> {
+    let annotated = |name: &str| -> anyhow::Result<Timestamp> {
+        let text = plan
+            .pointer("/metadata/annotations")
+            .and_then(|annotations| annotations.get(name)?.as_str())
+            .with_context(|| {
+                format!(
+                    "{}: a RatePlan of a list has no annotation {name}",
+                    path.display()
+                )
+            })?;
+        text.parse()
+            .with_context(|| format!("{}: {name} {text:?} is no instant", path.display()))
+    };
+    let bounds = Bounds {
+        start: annotated(PRICES_FROM)?,
+        end: annotated(PRICES_TO)?,
+    };
+    Ok(FilePlan {
+        spec: spec_of(plan, path)?,
+        bounds: Some(bounds),
+    })
+}
+
+fn spec_of(plan: &Value, path: &Path) -> anyhow::Result<Value> {
     plan.get("spec")
         .cloned()
         .with_context(|| format!("{}: the RatePlan has no spec", path.display()))

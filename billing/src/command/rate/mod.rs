@@ -5,10 +5,12 @@
 mod files;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use springtide_proto::ids::{BootId, PodName, PoolId, TenantId, TenantUid};
@@ -16,7 +18,9 @@ use springtide_runtime::identity::TenantRole;
 
 use super::bills::{ReportFormat, print, text_of};
 use crate::bill::document::{Document, DocumentLine};
-use crate::bill::issue;
+use crate::bill::issue::{Issuer, Order, PROGRAM, issue_all};
+use crate::bill::plans::{KnownPlan, PlanPart, PlansInPeriod};
+use crate::bill::{BillError, read};
 use crate::digest::{Digest, canonical_json};
 use crate::locale::Locale;
 use crate::metering::examine::{Reporter, examine};
@@ -26,7 +30,7 @@ use crate::rating::plan::RatePlan;
 use crate::rating::rate::MinuteCounts;
 use crate::service_level::hour::Counts;
 use crate::service_level::report::{MinutesReport, ReportedMinute};
-use crate::store::{Account, AccountDetails, PlanVersion, Store, with_causes};
+use crate::store::{Account, AccountDetails, IssueOutcome, PlanVersion, Store, with_causes};
 
 /// Name of everything in a store that lives for one command.
 const NAME: &str = "rate";
@@ -37,7 +41,7 @@ const HOUR: i64 = 3_600;
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(super) struct RateArgs {
-    /// RatePlan as YAML or JSON: a manifest, or its spec alone
+    /// RatePlan as YAML or JSON: a manifest, its spec alone, or the list that `export` writes of a month with a change of plan
     #[arg(long, value_name = "FILE")]
     plan: PathBuf,
     /// Usage as CSV, with the header time,meter,quantity and a column for each dimension
@@ -77,9 +81,8 @@ Examples:
 
 impl RateArgs {
     pub(super) async fn run(self) -> anyhow::Result<()> {
-        let spec = files::plan_spec(&self.plan)?;
-        let plan = RatePlan::from_json(&spec).with_context(|| in_file(&self.plan))?;
-        let bounds = self.period.bounds(&plan.zone)?;
+        let plans = self.plans()?;
+        let bounds = plans.bounds;
         let usage = files::usage(&self.usage)?;
         let folder = tempfile::tempdir().context("a temporary folder cannot be made")?;
         let url = format!("sqlite://{}/rate.db", folder.path().display());
@@ -87,16 +90,14 @@ impl RateArgs {
             .await
             .context("a temporary store cannot be made")?;
         store.migrate().await?;
-        let account = self.account(&store, &spec, &plan, bounds.start).await?;
+        let account = self.account(&store, &plans).await?;
         self.ingest(&store, &account, usage).await?;
         if let Some(path) = &self.minutes {
             let report = minutes_report(&account.details.party, files::minutes(path)?)?;
             store.take_minutes(&report).await?;
         }
         let as_of = self.as_of.unwrap_or(bounds.end);
-        let (document, _) = issue(&store, &account, self.period, as_of)
-            .await
-            .map_err(|error| anyhow::anyhow!(with_causes(&error)))?;
+        let document = self.issue(&store, &account, &plans, as_of).await?;
         store.close().await;
         match self.format {
             ReportFormat::Json => print(&format!("{}\n", lines_json(&document))),
@@ -104,27 +105,86 @@ impl RateArgs {
         }
     }
 
-    /// An account whose contract covers the whole period, if nothing else is said.
-    async fn account(
+    /// The plans of the file, each a version of its own.
+    fn plans(&self) -> anyhow::Result<PlansInPeriod> {
+        let mut parts = Vec::new();
+        for (generation, files::FilePlan { spec, bounds }) in (1..).zip(files::plans(&self.plan)?) {
+            let plan = RatePlan::from_json(&spec).with_context(|| in_file(&self.plan))?;
+            let spec = canonical_json(&spec);
+            let version = PlanVersion {
+                name: NAME.to_owned(),
+                uid: NAME.to_owned(),
+                generation,
+                digest: Digest::of(spec.as_bytes()),
+                spec,
+            };
+            let bounds = match bounds {
+                Some(bounds) => bounds,
+                None => self.period.bounds(&plan.zone)?,
+            };
+            parts.push(PlanPart {
+                known: Arc::new(KnownPlan { version, plan }),
+                bounds,
+            });
+        }
+        let mut adjoin = parts.iter().zip(parts.iter().skip(1));
+        ensure!(
+            parts.iter().all(|part| part.bounds.start < part.bounds.end)
+                && adjoin.all(|(one, next)| one.bounds.end == next.bounds.start),
+            "{}: the times of the plans do not adjoin",
+            self.plan.display()
+        );
+        let plans = PlansInPeriod::of(parts).context("there is no plan")?;
+        let middle = self.period.bounds(&plans.last().plan.zone)?.middle();
+        ensure!(
+            plans.bounds.contain(middle),
+            "{}: the plans are of another month than {}",
+            self.plan.display(),
+            self.period
+        );
+        Ok(plans)
+    }
+
+    async fn issue(
         &self,
         store: &Store,
-        spec: &Value,
-        plan: &RatePlan,
-        start: Timestamp,
-    ) -> anyhow::Result<Account> {
-        let instant_in = |date: Date| {
-            first_instant_of(date, &plan.zone).with_context(|| format!("{date} is too far away"))
+        account: &Account,
+        plans: &PlansInPeriod,
+        as_of: Timestamp,
+    ) -> anyhow::Result<Document> {
+        let order = Order {
+            account,
+            plans,
+            review: None,
         };
-        let spec = canonical_json(spec);
-        let plan = PlanVersion {
-            name: NAME.to_owned(),
-            uid: NAME.to_owned(),
-            generation: 1,
-            digest: Digest::of(spec.as_bytes()),
-            spec,
+        let issuer = Issuer {
+            actor: PROGRAM,
+            note: "",
+            now: as_of,
         };
-        let before = start.saturating_sub(SignedDuration::from_hours(48))?;
-        store.put_plan(&plan, before).await?;
+        let said = |error: &BillError| anyhow::anyhow!(with_causes(error));
+        let mut outcomes = issue_all(store, self.period, &[order], issuer)
+            .await
+            .map_err(|error| said(&error))?;
+        match outcomes.pop() {
+            Some(IssueOutcome::Issued(invoice)) => read(&invoice).map_err(|error| said(&error)),
+            Some(IssueOutcome::Failed(error)) => Err(said(&error)),
+            other => bail!("there is no bill: {other:?}"),
+        }
+    }
+
+    /// An account whose contract covers the whole period, if nothing else is said.
+    async fn account(&self, store: &Store, plans: &PlansInPeriod) -> anyhow::Result<Account> {
+        let instant_in = |date: Date, zone: &TimeZone| {
+            first_instant_of(date, zone).with_context(|| format!("{date} is too far away"))
+        };
+        let before = plans
+            .bounds
+            .start
+            .saturating_sub(SignedDuration::from_hours(48))?;
+        for version in plans.versions() {
+            store.put_plan(version, before).await?;
+        }
         let details = AccountDetails {
             party: party()?,
             display_name: String::new(),
@@ -137,10 +197,15 @@ impl RateArgs {
             portal_token: Digest::of(NAME.as_bytes()),
             locale: Locale::nearest(&self.locale),
         };
-        let registered = self.contract_from.map(instant_in).transpose()?;
+        let first = plans.first().plan.zone.clone();
+        let registered = self
+            .contract_from
+            .map(|date| instant_in(date, &first))
+            .transpose()?;
         store.register(&details, registered.unwrap_or(before)).await?;
         if let Some(last) = self.contract_to {
-            store.close_account(NAME, instant_in(last)?).await?;
+            let closed = instant_in(last, &plans.last().plan.zone)?;
+            store.close_account(NAME, closed).await?;
         }
         let account = store.account_of_uid(NAME).await?;
         account.context("the account that was just made is not there")

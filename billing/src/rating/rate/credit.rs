@@ -82,6 +82,18 @@ pub struct Slices {
     pub left_out: u64,
     /// The bad ones, neighbours of one cause together.
     pub bad: Vec<BadTime>,
+    /// When those were that are left out, neighbours together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub times_left_out: Vec<TimeLeftOut>,
+}
+
+/// Neighbouring slices that do not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeLeftOut {
+    /// First instant.
+    pub from: Timestamp,
+    /// First instant after it.
+    pub to: Timestamp,
 }
 
 /// Neighbouring bad slices of one cause.
@@ -219,7 +231,14 @@ impl Slicing<'_> {
             requests = requests.checked_add(both).ok_or(Overflow)?;
         }
         match self.verdict(slice, minutes.is_empty(), bad, requests, excluded)? {
-            Verdict::LeftOut => slices.left_out += 1,
+            Verdict::LeftOut => {
+                slices.left_out += 1;
+                let Bounds { start: from, end: to } = slice;
+                match slices.times_left_out.last_mut() {
+                    Some(last) if last.to == from => last.to = to,
+                    _ => slices.times_left_out.push(TimeLeftOut { from, to }),
+                }
+            }
             Verdict::Good => {
                 slices.good += 1;
                 slices.counted += 1;

@@ -17,7 +17,7 @@ use super::currency::Currency;
 use super::number::{Exact, Overflow};
 use super::period::Bounds;
 use super::plan::RatePlan;
-pub use credit::{BadCause, BadTime, Exclusion, MinuteCounts, Service, ServiceOutcome, Slices};
+pub use credit::{BadCause, BadTime, Exclusion, MinuteCounts, Service, ServiceOutcome, Slices, TimeLeftOut};
 pub use line::{CreditCause, Line, LinePrice, PartOfMonth, Rule, TierPrice};
 
 /// Usage of one meter with equal dimensions in one quarter of an hour. Corrections may make it negative.

@@ -59,7 +59,7 @@ async fn states_of(bench: &Bench, number: &str) -> Vec<InvoiceState> {
     states.into_iter().map(|record| record.state).collect()
 }
 
-async fn closed(store: &Store, issue: bool) -> CloseReport {
+pub(super) async fn closed(store: &Store, issue: bool) -> CloseReport {
     let order = CloseOrder {
         period: november_period(),
         issue,
@@ -92,7 +92,7 @@ pub(super) async fn what_comes_after_a_bill_is_a_note_with_the_difference_by_the
         (line.billed.as_str(), line.corrected.as_deref()),
         ("0.10", Some("0.30"))
     );
-    assert_eq!(note.plan.generation, 1);
+    assert_eq!(note.plans[0].generation, 1);
     assert_eq!(corrected(&bench, &account).await, None, "it is corrected");
 
     // Taken back below what the bill and its note came to.
@@ -247,6 +247,7 @@ pub(super) async fn the_database_itself_refuses_to_change_what_became_of_a_bill(
             .unwrap()
     );
     for (table, column) in [
+        ("invoice_plan", "name"),
         ("invoice_review", "actor"),
         ("invoice_state", "actor"),
         ("tax_registration", "actor"),

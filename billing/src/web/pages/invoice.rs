@@ -7,7 +7,7 @@ use super::super::texts::{Texts, texts};
 use super::disputes::dispute_list;
 use super::{View, downloads, layout};
 use crate::bill::document::{Document, DocumentLine};
-use crate::bill::words::line_title;
+use crate::bill::words::{line_title, plan_in_words, plan_of_line};
 use crate::rating::period::zone_named;
 use crate::rating::rate::{Line, Rule};
 use crate::store::Dispute;
@@ -105,8 +105,12 @@ fn facts(texts: &Texts, document: &Document) -> Markup {
             texts.due,
             document.due_on.map(|date| date.to_string()).unwrap_or_default(),
         ),
-        (texts.plan, document.plan.name.clone()),
     ];
+    let plans = document
+        .plans
+        .iter()
+        .map(|plan| (texts.plan, plan_in_words(document, plan)));
+    let facts: Vec<_> = facts.into_iter().chain(plans).collect();
     html! {
         dl.facts {
             @for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
@@ -142,6 +146,7 @@ fn one_line(
                 h3 { (line_title(line, view.locale)) (tier_of(texts, line)) }
                 span.money { (document.amount_for_people(&line.amount)) }
             }
+            @if let Some(plan) = plan_of_line(document, line) { p.hint.plan { (texts.plan) ": " (plan) } }
             @if let Some(words) = document.explain(line, view.locale) {
                 dl.why {
                     dt { (texts.counted) } dd { (words.quantity) }

@@ -156,3 +156,53 @@ async fn a_month_without_service_minutes_says_so() {
         "{page}"
     );
 }
+
+#[tokio::test]
+async fn a_bill_over_a_change_of_plan_shows_each_part_with_its_plan_and_dates_in_both_languages() {
+    let bench = bench().await;
+    let spec = r#"{"charges":[{"meter":"interactions","model":"PerUnit","name":"<answers>","unitPrice":"0.50"}],"currency":"CNY","timeZone":"Europe/Berlin"}"#;
+    let plan = PlanVersion {
+        name: "premium".into(),
+        uid: "u2".into(),
+        generation: 7,
+        digest: Digest::of(spec.as_bytes()),
+        spec: spec.into(),
+    };
+    bench.store.put_plan(&plan, now()).await.unwrap();
+    let changed = AccountDetails {
+        rate_plan: "premium".into(),
+        ..details("acme")
+    };
+    bench.store.register(&changed, now()).await.unwrap();
+    let account = bench.store.account_of_uid("uid-acme").await.unwrap().unwrap();
+    let (bill, _) = issue(&bench.store, &account, "2026-11".parse().unwrap(), now())
+        .await
+        .unwrap();
+    let number = bill.number.unwrap();
+    let cookie = bench.session().await;
+    // When the thirteenth begins in Berlin, it has begun in Shanghai.
+    let parts = [
+        "standard (1), 2026-11-01 – 2026-11-13, Asia/Shanghai",
+        "premium (7), 2026-11-13 – 2026-11-30",
+    ];
+    for (language, label) in [("en", "Rate plan: "), ("zh-CN", "资费方案: ")] {
+        let cookie = format!("{cookie}; springtide_lang={language}");
+        let path = format!("/portal/invoices/{number}");
+        let (status, _, page) = bench.get(&path, &[("cookie", &cookie)]).await;
+        assert_eq!(status, StatusCode::OK);
+        for part in parts {
+            assert_eq!(
+                page.matches(part).count(),
+                2,
+                "{part} above and at its line: {page}"
+            );
+            assert!(page.contains(&format!("{label}{part}")), "{language}: {page}");
+        }
+    }
+    // Each line leads to what it counted, and no further.
+    for (line, rows) in [(0, 10), (1, 0)] {
+        let path = format!("/portal/interactions?period=2026-11&line={line}");
+        let (_, _, page) = bench.get(&path, &[("cookie", &cookie)]).await;
+        assert_eq!(page.matches("<tr><th scope=\"row\">").count(), rows, "{line}");
+    }
+}

@@ -1,5 +1,5 @@
 //! The invoice part of `bench billing`: a PostgreSQL as durable as in production with thousands of tenants, each with a
-//! bucket in every quarter of an hour of a month; billing's program closes the month, is killed in the middle as a power
+//! bucket in every quarter of an hour of a month and minutes of service of all of it; billing's program closes the month, is killed in the middle as a power
 //! cut would, and is run again.
 
 use std::path::Path;
@@ -65,9 +65,10 @@ pub(super) fn run(options: &InvoiceOptions, _folder: &Path) -> Result<(Vec<Value
         address: server.address().to_owned(),
     };
     output(books.billing(&["migrate"]).stdout(Stdio::piped()))?;
-    alone(&format!("{tenants} tenants of {SLOTS} buckets"), |_| {
-        books.fill(tenants)
-    })?;
+    alone(
+        &format!("{tenants} tenants of {SLOTS} buckets and a month of minutes"),
+        |_| books.fill(tenants),
+    )?;
     let killed_after = books.killed_in_the_middle(tenants)?;
     let before = books.number("SELECT count(*) FROM invoice")?;
     let watch = Stopwatch::start();
@@ -98,7 +99,9 @@ fn bars(run: &Value, tenants: u64) -> Vec<Value> {
             seconds("killed_after_s") + seconds("rest_s"),
             60.0,
             tenants,
-            &format!("{SLOTS} buckets of each; both runs, the first killed in the middle"),
+            &format!(
+                "{SLOTS} buckets and a month of minutes of each; both runs, the first killed in the middle"
+            ),
         ),
         bar(
             "invoices twice, missing, or with other usage than the buckets",
@@ -159,10 +162,15 @@ impl Books {
             "INSERT INTO rate_plan (name, uid, generation, spec, digest, recorded_at)
                 VALUES ('standard', 'p', 1, '{PLAN}', sha256('{PLAN}'::bytea), 0);
             INSERT INTO ledger (tenant_uid, tenant) SELECT 'uid-' || n, 'tenant-' || n FROM generate_series(1, {tenants}) n;
-            INSERT INTO account (ledger_id, tenant_uid, tenant, display_name, time_zone, rate_plan, legal_name, tax_id, billing_email,
+            INSERT INTO account (ledger_id, tenant_uid, tenant, display_name, time_zone, legal_name, tax_id, billing_email,
                     payment_days, portal_token_digest, locale, registered_at)
-                SELECT id, tenant_uid, tenant, tenant, 'Asia/Shanghai', 'standard', tenant, '', '', 30, sha256(tenant::bytea), 'zh-CN',
-                    {begun} * 1000000000 FROM ledger"
+                SELECT id, tenant_uid, tenant, tenant, 'Asia/Shanghai', tenant, '', '', 30, sha256(tenant::bytea), 'zh-CN',
+                    {begun} * 1000000000 FROM ledger;
+            INSERT INTO plan_assignment (ledger_id, ordinal, plan, from_date, recorded_at, recorded_by)
+                SELECT id, 1, 'standard', '2026-08-31', {begun} * 1000000000, 'operator' FROM ledger;
+            INSERT INTO service_hour (ledger_id, start_second, pool, boot_id, is_probe, reporter, minutes)
+                SELECT l.id, {FIRST_SECOND} + 3600 * h, 'web', 'boot', 0, 'gateway-0', decode(repeat('010a000a00', 60), 'hex')
+                FROM generate_series(0, {SLOTS} / 4 - 1) h CROSS JOIN (SELECT id FROM ledger ORDER BY id) l"
         ))?;
         let key = self.query(
             "SELECT conname FROM pg_constraint WHERE conrelid = 'usage_bucket'::regclass AND contype = 'p'",

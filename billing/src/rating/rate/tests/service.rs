@@ -23,6 +23,9 @@ fn a_silent_slice_is_bad_and_one_with_few_requests_is_what_the_plan_says() {
         assert_eq!(credits.len(), usize::from(no_data == "Down"), "{no_data}");
         let slices = rated.service.unwrap().slices.unwrap();
         assert_eq!((slices.good, slices.left_out), (good, left_out), "{no_data}");
+        let times = slices.times_left_out.iter().map(|time| (time.from, time.to));
+        let all = (left_out > 0).then_some((november().start, november().end));
+        assert_eq!(times.collect::<Vec<_>>(), Vec::from_iter(all), "{no_data}");
         let rated = with_service(&plan, &[], &silent);
         assert!(
             kinds(&rated).contains(&("credit", "-300.00")),

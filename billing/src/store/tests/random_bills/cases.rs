@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::civil::{Date, date};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// A plan with what happened in and around November 2026.
+/// Plans with what happened in and around November 2026.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
-    pub(super) plan: Value,
+    /// Each with the first local date for which it was assigned, in that order; the first one since October. Of several for
+    /// one date the last counts. All of one currency, each in a zone of its own.
+    pub(super) plans: Vec<(Date, Value)>,
     pub(super) events: Vec<CaseEvent>,
     /// (minute, good, bad), each minute once.
     pub(super) minutes: Vec<(Timestamp, u64, u64)>,
@@ -36,10 +39,27 @@ const METERS: [&str; 2] = ["interactions", "conversations"];
 const OUTCOMES: [&str; 3] = ["resolved", "handed_off", "abandoned"];
 
 pub(super) fn case() -> impl Strategy<Value = Case> {
-    (plan(), prop::collection::vec(event(), 0..40), minutes()).prop_map(|(plan, events, minutes)| Case {
-        plan,
+    (plans(), prop::collection::vec(event(), 0..40), minutes()).prop_map(|(plans, events, minutes)| Case {
+        plans,
         events,
         minutes,
+    })
+}
+
+/// Half of the cases have no change. Changes also fall on the first of a month, and outside November.
+fn plans() -> impl Strategy<Value = Vec<(Date, Value)>> {
+    let days = prop_oneof![4 => -3_i64..34, 1 => prop::sample::select(vec![0_i64, 1, 30])];
+    let changes = prop::collection::vec((days, plan()), 1..4);
+    let changes = prop_oneof![Just(Vec::new()), changes];
+    (plan(), changes).prop_map(|(first, mut changes)| {
+        changes.sort_by_key(|(day, _)| *day);
+        let currency = first["currency"].clone();
+        let mut plans = vec![(date(2026, 10, 1), first)];
+        for (day, mut plan) in changes {
+            plan["currency"] = currency.clone();
+            plans.push((date(2026, 11, 1).checked_add(day.days()).unwrap(), plan));
+        }
+        plans
     })
 }
 

@@ -1,13 +1,15 @@
-//! Bills of random plans, usage and service: the same on both databases to the last digit, and what a naive computation
+//! Bills of random plans and changes of plan, usage and service: the same on both databases to the last digit, and what a naive computation
 //! from the contract's text says.
 
 mod cases;
 mod naive;
 
-use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use prost::Message as _;
+use serde_json::Value;
 use springtide_proto::ids::{BootId, PodName, PoolId, TenantId};
 use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witness};
 use springtide_proto::time::timestamp_to_wire;
@@ -16,11 +18,13 @@ use springtide_runtime::identity::TenantRole;
 use super::support::*;
 use crate::bill::document::Document;
 use crate::bill::issue;
-use crate::digest::canonical_json;
+use crate::digest::{Digest, canonical_json};
 use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::{Examined, Verdict};
+use crate::rating::period::{first_instant_of, zone_named};
 use crate::service_level::hour::Counts;
 use crate::service_level::report::{MinutesReport, ReportedMinute};
+use crate::store::{AccountDetails, PlanVersion, PutPlan, Registration};
 use cases::{Case, CaseEvent};
 
 /// How many cases are drawn, unless `SPRINGTIDE_RANDOM_BILLS` says another number.
@@ -49,7 +53,9 @@ async fn bills(bench: &Bench, cases: &[Case]) -> Vec<Document> {
             .collect();
         let mut records = Vec::new();
         for (name, case) in names.iter().zip(cases) {
-            bench.register_with_plan(name, &canonical_json(&case.plan)).await;
+            for (number, (from, plan)) in case.plans.iter().enumerate() {
+                assign(bench, name, number, *from, plan).await;
+            }
             for (number, event) in case.events.iter().enumerate() {
                 records.push(report_of(name, number, event));
             }
@@ -76,6 +82,34 @@ async fn bills(bench: &Bench, cases: &[Case]) -> Vec<Document> {
         }
     }
     documents
+}
+
+/// Puts a plan, and assigns it in time to count from a date on.
+async fn assign(bench: &Bench, tenant: &str, number: usize, from: Date, plan: &Value) {
+    if number == 0 {
+        return bench.register_with_plan(tenant, &canonical_json(plan)).await;
+    }
+    let (zone, spec) = (plan["timeZone"].as_str().unwrap(), canonical_json(plan));
+    let name = format!("{tenant}-{number}");
+    let midnight = first_instant_of(from, &zone_named(zone).unwrap()).unwrap();
+    let before = midnight - SignedDuration::from_nanos(1);
+    let version = PlanVersion {
+        name: name.clone(),
+        uid: name.clone(),
+        generation: 1,
+        digest: Digest::of(spec.as_bytes()),
+        spec,
+    };
+    assert_eq!(
+        bench.store.put_plan(&version, before).await.unwrap(),
+        PutPlan::Stored
+    );
+    let details = AccountDetails {
+        rate_plan: name,
+        ..details(tenant)
+    };
+    let registration = bench.store.register(&details, before).await.unwrap();
+    assert_eq!(registration, Registration::Done);
 }
 
 /// When all of it is over.
@@ -136,7 +170,7 @@ fn minutes_of(name: &str, case: &Case) -> MinutesReport {
 fn content(document: &Document) -> String {
     let mut plain = document.to_json();
     for field in ["number", "previousDigest", "digest"] {
-        plain[field] = serde_json::Value::Null;
+        plain[field] = Value::Null;
     }
     canonical_json(&plain)
 }

@@ -5,21 +5,104 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::cases::{Case, CaseEvent};
 
+/// A plan with the time that it prices.
+struct Priced<'a> {
+    plan: &'a Value,
+    zone: TimeZone,
+    start: Timestamp,
+    end: Timestamp,
+}
+
 /// (kind, amount in smallest units), in order; the total.
 pub(super) fn bill(case: &Case) -> (Vec<(String, i128)>, i128) {
-    let plan = &case.plan;
-    let zone = TimeZone::get(plan["timeZone"].as_str().unwrap()).unwrap();
+    let parts = parts(case);
+    let (start, end) = (parts[0].start, parts[parts.len() - 1].end);
+    let mut lines: Vec<(String, i128)> = Vec::new();
+    for part in &parts {
+        let share = Fraction::new(seconds(part.start, part.end), seconds(start, end));
+        lines.extend(fees(case, part, share));
+    }
+    let plan = parts[parts.len() - 1].plan;
+    let exponent = if plan["currency"] == "JPY" { 0 } else { 2 };
+    if let Some(percent) = credit(case, &plan["sla"]["availability"], start, end) {
+        lines.push((
+            "credit".into(),
+            -(money(&lines, exponent) * percent * Fraction::new(1, 100)).rounded(exponent),
+        ));
+    }
+    let mut total: i128 = lines.iter().map(|(_, amount)| amount).sum();
+    if plan["tax"].is_object() {
+        let percent = fraction(&plan["tax"]["percent"]);
+        let inclusive = plan["tax"]["inclusive"] == true;
+        let of = if inclusive {
+            Fraction::new(100, 1) + percent
+        } else {
+            Fraction::new(100, 1)
+        };
+        let tax = (money(&lines, exponent) * percent * of.inverse()).rounded(exponent);
+        total += if inclusive { 0 } else { tax };
+        lines.push(("tax".into(), tax));
+    }
+    (lines, total)
+}
+
+/// November in parts: from its first midnight in the zone of the plan of that date, until December's.
+fn parts(case: &Case) -> Vec<Priced<'_>> {
+    // Of several plans for one date the last.
+    let plans: BTreeMap<Date, &Value> = case.plans.iter().map(|(from, plan)| (*from, plan)).collect();
+    let zone = |plan: &Value| TimeZone::get(plan["timeZone"].as_str().unwrap()).unwrap();
+    let midnight = |date: Date, zone: &TimeZone| date.to_zoned(zone.clone()).unwrap().timestamp();
+    let beginning = |month| {
+        let first = date(2026, month, 1);
+        let (_, plan) = plans.range(..=first).next_back().unwrap();
+        midnight(first, &zone(plan))
+    };
+    let (start, end) = (beginning(11), beginning(12));
+    let mut parts: Vec<Priced<'_>> = Vec::new();
+    for (from, plan) in plans {
+        let zone = zone(plan);
+        let begins = midnight(from, &zone).max(start).min(end);
+        // East of the plan before it a date may begin before that plan's.
+        let begins = parts.last().map_or(start, |before| begins.max(before.start));
+        if let Some(before) = parts.last_mut() {
+            before.end = begins;
+        }
+        parts.push(Priced {
+            plan,
+            zone,
+            start: begins,
+            end,
+        });
+    }
+    parts.retain(|part| part.start < part.end);
+    parts
+}
+
+fn seconds(start: Timestamp, end: Timestamp) -> i128 {
+    i128::from(end.as_second() - start.as_second())
+}
+
+fn money(lines: &[(String, i128)], exponent: u32) -> Fraction {
+    let sum = lines.iter().map(|(_, amount)| amount).sum();
+    Fraction::new(sum, 1) * Fraction::new(1, 10_i128.pow(exponent))
+}
+
+/// What a part costs; `share`: its seconds over those of the month.
+fn fees(case: &Case, part: &Priced<'_>, share: Fraction) -> Vec<(String, i128)> {
+    let Priced { plan, zone, .. } = part;
+    let is_whole = share == Fraction::new(1, 1);
+    let exponent = if plan["currency"] == "JPY" { 0 } else { 2 };
     let within: Vec<&CaseEvent> = case
         .events
         .iter()
-        .filter(|event| is_november(event.time, &zone))
+        .filter(|event| part.start <= event.time && event.time < part.end)
         .collect();
-    let exponent = if plan["currency"] == "JPY" { 0 } else { 2 };
     let mut lines: Vec<(String, i128)> = Vec::new();
     let mut counted = BTreeMap::new();
     for charge in list(plan, "charges") {
@@ -29,7 +112,13 @@ pub(super) fn bill(case: &Case) -> (Vec<(String, i128)>, i128) {
             .filter(|event| is_meant(charge, event))
             .collect();
         let total = sum(&mine);
-        let billable = (total - fraction(&charge["included"])).max(Fraction::ZERO);
+        let included = fraction(&charge["included"]);
+        let included = if is_whole {
+            included
+        } else {
+            Fraction::new((included * share).rounded(0), 1)
+        };
+        let billable = (total - included).max(Fraction::ZERO);
         for amount in prices(charge, billable) {
             lines.push(("charge".into(), amount.rounded(exponent)));
         }
@@ -39,7 +128,7 @@ pub(super) fn bill(case: &Case) -> (Vec<(String, i128)>, i128) {
         let open = |event: &&CaseEvent| {
             list(surcharge, "windows")
                 .iter()
-                .any(|window| is_open(window, plan, event.time, &zone))
+                .any(|window| is_open(window, plan, event.time, zone))
         };
         let mine: Vec<_> = counted[surcharge["charge"].as_str().unwrap()]
             .iter()
@@ -52,51 +141,31 @@ pub(super) fn bill(case: &Case) -> (Vec<(String, i128)>, i128) {
         ));
     }
     for module in list(plan, "modules") {
-        lines.push(("module".into(), fraction(&module["monthlyFee"]).rounded(exponent)));
+        let fee = fraction(&module["monthlyFee"]) * share;
+        lines.push(("module".into(), fee.rounded(exponent)));
     }
-    let unit = Fraction::new(1, 10_i128.pow(exponent));
-    let money =
-        |lines: &[(String, i128)]| Fraction::new(lines.iter().map(|(_, amount)| amount).sum(), 1) * unit;
     let percent = fraction(&plan["discount"]["percent"]);
     if percent != Fraction::ZERO {
         lines.push((
             "discount".into(),
-            -(money(&lines) * percent * Fraction::new(1, 100)).rounded(exponent),
+            -(money(&lines, exponent) * percent * Fraction::new(1, 100)).rounded(exponent),
         ));
     }
     if plan["minimumCommitment"].is_string() {
-        let minimum =
-            fraction(&plan["minimumCommitment"]).rounded(exponent) - money(&lines).rounded(exponent);
+        let minimum = (fraction(&plan["minimumCommitment"]) * share).rounded(exponent);
+        let minimum = minimum - money(&lines, exponent).rounded(exponent);
         if minimum > 0 {
             lines.push(("minimum".into(), minimum));
         }
     }
     if plan["cap"].is_string() {
-        let over = fraction(&plan["cap"]).rounded(exponent) - money(&lines).rounded(exponent);
+        let cap = (fraction(&plan["cap"]) * share).rounded(exponent);
+        let over = cap - money(&lines, exponent).rounded(exponent);
         if over < 0 {
             lines.push(("cap".into(), over));
         }
     }
-    if let Some(percent) = credit(case, &zone) {
-        lines.push((
-            "credit".into(),
-            -(money(&lines) * percent * Fraction::new(1, 100)).rounded(exponent),
-        ));
-    }
-    let mut total: i128 = lines.iter().map(|(_, amount)| amount).sum();
-    if plan["tax"].is_object() {
-        let percent = fraction(&plan["tax"]["percent"]);
-        let inclusive = plan["tax"]["inclusive"] == true;
-        let of = if inclusive {
-            Fraction::new(100, 1) + percent
-        } else {
-            Fraction::new(100, 1)
-        };
-        let tax = (money(&lines) * percent * of.inverse()).rounded(exponent);
-        total += if inclusive { 0 } else { tax };
-        lines.push(("tax".into(), tax));
-    }
-    (lines, total)
+    lines
 }
 
 fn prices(charge: &Value, billable: Fraction) -> Vec<Fraction> {
@@ -141,8 +210,7 @@ fn prices(charge: &Value, billable: Fraction) -> Vec<Fraction> {
 }
 
 /// The percentage that is credited.
-fn credit(case: &Case, zone: &TimeZone) -> Option<Fraction> {
-    let level = &case.plan["sla"]["availability"];
+fn credit(case: &Case, level: &Value, start: Timestamp, end: Timestamp) -> Option<Fraction> {
     if case.minutes.is_empty() || !level.is_object() {
         return None;
     }
@@ -153,7 +221,7 @@ fn credit(case: &Case, zone: &TimeZone) -> Option<Fraction> {
         .parse::<i64>()
         .unwrap()
         * 60;
-    let (start, end) = (november(zone).0.as_second(), november(zone).1.as_second());
+    let (start, end) = (start.as_second(), end.as_second());
     let (mut good, mut counted) = (0, 0);
     for from in (start..)
         .step_by(usize::try_from(length).unwrap())
@@ -188,21 +256,6 @@ fn credit(case: &Case, zone: &TimeZone) -> Option<Fraction> {
         .filter(|row| percent < fraction(&row["below"]));
     let row = rows.min_by(|one, other| fraction(&one["below"]).cmp(&fraction(&other["below"])))?;
     Some(fraction(&row["percent"]).min(fraction(&level["creditCap"])))
-}
-
-fn november(zone: &TimeZone) -> (Timestamp, Timestamp) {
-    let first = |month| {
-        jiff::civil::date(2026, month, 1)
-            .to_zoned(zone.clone())
-            .unwrap()
-            .timestamp()
-    };
-    (first(11), first(12))
-}
-
-fn is_november(time: Timestamp, zone: &TimeZone) -> bool {
-    let date = zone.to_datetime(time).date();
-    (date.year(), date.month()) == (2026, 11)
 }
 
 fn is_meant(charge: &Value, event: &CaseEvent) -> bool {
