@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::service_level::ServiceMetrics;
 use crate::service_level::watch::Watch;
 use crate::service_level::webhook::Webhooks;
-use crate::store::{Store, StoreError, with_causes};
+use crate::store::{Confinement, Store, StoreError, TenantStores, with_causes};
 use crate::watch_budgets::watch_budgets;
 use crate::web;
 
@@ -98,8 +98,9 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         shutdown.clone(),
     ));
     let mut loops = background(&store, &clock, &metrics, service_metrics, &shutdown)?;
+    let stores = tenant_stores(&store).await?;
     let web_state = web::WebState::new(
-        store.clone(),
+        stores.clone(),
         clock.clone(),
         Arc::new(web::SystemSecrets::default()),
         writer.clone(),
@@ -147,6 +148,7 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     while let Some(ended) = loops.join_next().await {
         ended.context("a task in the background failed")?;
     }
+    stores.close().await;
     store.close().await;
     served.context("the gRPC server failed")
 }
@@ -174,6 +176,26 @@ fn background(
     let (store, clock, metrics, shutdown) = parts();
     loops.spawn(audit::run(store, clock, metrics, shutdown));
     Ok(loops)
+}
+
+/// Where tenants read; says what an administrator has to do where the database does not keep them apart.
+async fn tenant_stores(store: &Store) -> anyhow::Result<TenantStores> {
+    let (stores, confinement) = TenantStores::open(store.clone())
+        .await
+        .context("reads of tenants cannot be confined")?;
+    match confinement {
+        Confinement::Unconfined { remedy } => tracing::warn!(
+            remedy,
+            "the database does not keep reads of a tenant to its own rows; its administrator can change that, and then \
+             billing must be started again"
+        ),
+        Confinement::Confined { is_unbound: true, .. } => tracing::warn!(
+            "billing's own role in the database is a superuser or bypasses row level security; reads of tenants are \
+             confined, but give billing a role that owns its database and no more"
+        ),
+        Confinement::Confined { .. } | Confinement::Sqlite => {}
+    }
+    Ok(stores)
 }
 
 fn reflection() -> anyhow::Result<

@@ -26,6 +26,7 @@ mod service;
 mod snapshot;
 mod sqlite;
 mod states;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -49,7 +50,9 @@ pub use plans::{PlanVersion, PutPlan};
 pub use portal::{AuditEntry, Dispute};
 pub use reviews::{IssuerLock, Review};
 pub use snapshot::{Manifest, SnapshotError};
+pub use postgres::Confinement;
 pub use states::{NextState, StateRecord, TaxRegistration};
+pub use tenants::TenantStores;
 pub use tokens::{AccessToken, Holder, NewToken, Role};
 pub use usage::StatementUsage;
 
@@ -73,7 +76,7 @@ macro_rules! on_readers {
                 $body
             }
             $crate::store::Store::Postgres(database) => {
-                let $pool = database.pool();
+                let $pool = database.readers();
                 $body
             }
         }

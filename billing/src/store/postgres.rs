@@ -3,8 +3,10 @@
 mod copy;
 mod ingest;
 mod months;
+mod scope;
 
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -13,6 +15,10 @@ use sqlx::{PgPool, Transaction};
 use super::StoreError;
 use super::ingest::IngestDatabase;
 use super::reporters::SeenReporters;
+use crate::metering::decide::LedgerId;
+pub use scope::Confinement;
+pub(super) use scope::{Readers, TenantReads};
+use scope::{Scope, pool_of};
 
 const CONNECTIONS: u32 = 10;
 /// Connections that take usage; more would only wait for each other.
@@ -33,6 +39,8 @@ const BY_KEYS: [(&str, &str); 5] = [
 pub struct Postgres {
     pool: PgPool,
     ingest: PgPool,
+    readers: Readers,
+    options: PgConnectOptions,
     pub(super) reporters: SeenReporters,
 }
 
@@ -44,9 +52,13 @@ impl Postgres {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
         };
         let options = PgConnectOptions::from_str(url)?;
+        let ingest = pool(INGEST_CONNECTIONS).connect_lazy_with(options.clone().options(BY_KEYS));
+        let pool = pool(CONNECTIONS).connect_with(options.clone()).await?;
         Ok(Self {
-            ingest: pool(INGEST_CONNECTIONS).connect_lazy_with(options.clone().options(BY_KEYS)),
-            pool: pool(CONNECTIONS).connect_with(options).await?,
+            ingest,
+            readers: Readers::Everything(pool.clone()),
+            pool,
+            options,
             reporters: SeenReporters::default(),
         })
     }
@@ -73,12 +85,37 @@ impl Postgres {
                 "portal",
                 include_str!("../../migrations/postgres/0004_portal.sql"),
             ),
+            (
+                5,
+                "tenant reads",
+                include_str!("../../migrations/postgres/0005_tenant_reads.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }
 
     pub(super) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Where it is read.
+    pub(super) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    /// Connections for reads of tenants, on which the program is `role`.
+    pub(super) fn tenant_reads(&self, role: Option<&str>) -> TenantReads {
+        TenantReads {
+            primary: pool_of(&self.options, role),
+        }
+    }
+
+    /// The same, but what is read is one tenant's.
+    pub(super) fn scoped(&self, ledger: LedgerId, reads: Arc<TenantReads>) -> Self {
+        Self {
+            readers: Readers::OfTenant(Arc::new(Scope::new(ledger, reads))),
+            ..self.clone()
+        }
     }
 
     pub(super) async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, sqlx::Error> {

@@ -82,6 +82,11 @@ impl Sqlite {
                 "portal",
                 include_str!("../../migrations/sqlite/0004_portal.sql"),
             ),
+            (
+                5,
+                "tenant reads",
+                include_str!("../../migrations/sqlite/0005_tenant_reads.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.writer).await?)
     }

@@ -10,6 +10,7 @@ mod month;
 mod plan_change;
 mod portal;
 mod random_bills;
+mod scope;
 mod service;
 mod support;
 mod verify;

@@ -22,7 +22,7 @@ use crate::locale::Locale;
 use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::Party;
 use crate::metrics::Metrics;
-use crate::store::{AccountDetails, PlanVersion};
+use crate::store::{AccountDetails, PlanVersion, Store};
 
 /// Each secret is another.
 #[derive(Default)]
@@ -72,7 +72,8 @@ pub(super) async fn bench() -> Bench {
         .unwrap();
     let clock = Arc::new(ManualClock::new(now()));
     let (writer, _) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default());
-    let state = WebState::new(store.clone(), clock, Arc::new(Counted::default()), writer);
+    let (stores, _) = TenantStores::open(store.clone()).await.unwrap();
+    let state = WebState::new(stores, clock, Arc::new(Counted::default()), writer);
     Bench {
         routes: router(state),
         store,
