@@ -22,7 +22,7 @@ use crate::grpc::metering::MeteringService;
 use crate::grpc::tenancy::TenancyService;
 use crate::metering::MAX_MESSAGE;
 use crate::metering::writer::UsageWriter;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ReplicaMetrics};
 use crate::service_level::ServiceMetrics;
 use crate::service_level::watch::Watch;
 use crate::service_level::webhook::Webhooks;
@@ -55,6 +55,10 @@ pub struct ServeArgs {
         value_name = "ADDRESS"
     )]
     pub http_listen: SocketAddr,
+    /// A read replica of a PostgreSQL database, as postgres://USER:PASSWORD@HOST/NAME: what tenants read comes from there
+    /// while it has what they wrote last, and else from the database itself
+    #[arg(long, env = "READ_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub read_database_url: Option<String>,
     /// Certificates.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -73,7 +77,7 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     metrics.register(&mut registry.lock());
     let service_metrics = ServiceMetrics::default();
     service_metrics.register(&mut registry.lock());
-    admin::serve(&args.admin, health.clone(), registry, shutdown.clone())
+    admin::serve(&args.admin, health.clone(), registry.clone(), shutdown.clone())
         .await
         .context("the admin port cannot listen")?;
     let tls = args.tls.load().context("mutual TLS cannot start")?;
@@ -98,7 +102,13 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         shutdown.clone(),
     ));
     let mut loops = background(&store, &clock, &metrics, service_metrics, &shutdown)?;
-    let stores = tenant_stores(&store).await?;
+    let replica = args.read_database_url.as_deref().map(|url| {
+        let metrics = ReplicaMetrics::default();
+        metrics.register(&mut registry.lock());
+        (url, metrics)
+    });
+    let stores = tenant_stores(&store, replica).await?;
+    loops.spawn(stores.clone().watch_replica(shutdown.clone()));
     let web_state = web::WebState::new(
         stores.clone(),
         clock.clone(),
@@ -179,7 +189,10 @@ fn background(
 }
 
 /// Where tenants read; says what an administrator has to do where the database does not keep them apart.
-async fn tenant_stores(store: &Store) -> anyhow::Result<TenantStores> {
+async fn tenant_stores(
+    store: &Store,
+    replica: Option<(&str, ReplicaMetrics)>,
+) -> anyhow::Result<TenantStores> {
     let (stores, confinement) = TenantStores::open(store.clone())
         .await
         .context("reads of tenants cannot be confined")?;
@@ -195,7 +208,12 @@ async fn tenant_stores(store: &Store) -> anyhow::Result<TenantStores> {
         ),
         Confinement::Confined { .. } | Confinement::Sqlite => {}
     }
-    Ok(stores)
+    match replica {
+        Some((url, metrics)) => stores
+            .with_replica(url, metrics)
+            .context("the read replica cannot be used"),
+        None => Ok(stores),
+    }
 }
 
 fn reflection() -> anyhow::Result<

@@ -4,6 +4,7 @@ mod alerts;
 mod bills;
 mod books;
 mod closing;
+mod erasure;
 mod ingest;
 mod kept;
 mod month;
@@ -107,5 +108,8 @@ on_both_databases! {
     portal::a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions_with_it,
     portal::settings_disputes_and_audit_are_a_ledgers_own_and_the_audit_never_changes,
     portal::a_page_of_interactions_is_the_beginning_of_the_export,
+    erasure::an_erased_customer_is_named_nowhere_and_the_books_agree_as_before,
+    erasure::what_was_erased_is_known_when_it_is_reported_again,
+    erasure::what_was_erased_still_leaves_the_bill_when_nobody_got_it,
     books::migrating_twice_changes_nothing_and_an_empty_database_says_so,
 }

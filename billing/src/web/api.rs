@@ -207,9 +207,7 @@ pub async fn preview(
     let schedule = schedule_of(&store, &account).await?;
     let period = query.of(&state, &schedule)?;
     Ok(Json(
-        bill(&store, &account, period, state.clock.now())
-            .await?
-            .to_json(),
+        bill(&store, &account, period, state.clock.now()).await?.to_json(),
     ))
 }
 

@@ -100,7 +100,11 @@ pub(super) async fn caller_of_token(state: &WebState, token: &str) -> Result<Opt
         let caller = state.entrance.caller(account, Holder::of_account());
         return caller.await.map(Some);
     }
-    let found = state.entrance.store().holder_of_token(digest, state.clock.now()).await?;
+    let found = state
+        .entrance
+        .store()
+        .holder_of_token(digest, state.clock.now())
+        .await?;
     caller_of(state, found).await
 }
 

@@ -260,7 +260,8 @@ async fn note_disputed(store: &Store, account: &Account, dispute: &Dispute) -> R
         &stored,
         Act::Dispute,
         &actor,
-        &dispute.reason,
+        // The client's words are kept with the dispute alone: what became of a bill never changes, and they may.
+        "",
         dispute.opened_at,
     )
     .await

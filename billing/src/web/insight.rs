@@ -46,11 +46,7 @@ pub async fn service(
     Ok(visit.page(service_page(&visit.view, &page)))
 }
 
-async fn service_of(
-    state: &WebState,
-    caller: &Caller,
-    query: &PortalQuery,
-) -> Result<ServicePage, Failure> {
+async fn service_of(state: &WebState, caller: &Caller, query: &PortalQuery) -> Result<ServicePage, Failure> {
     let Caller { account, store, .. } = caller;
     let now = state.clock.now();
     let schedule = schedule_of(store, account).await?;

@@ -5,6 +5,7 @@ pub mod api;
 mod auth;
 pub mod bills;
 mod chart;
+pub mod erase;
 pub mod events;
 pub mod insight;
 pub mod interactions;
@@ -74,7 +75,12 @@ pub struct WebState {
 
 impl WebState {
     /// Of these parts.
-    pub fn new(stores: TenantStores, clock: Arc<dyn Clock>, secrets: Arc<dyn Secrets>, writer: UsageWriter) -> Self {
+    pub fn new(
+        stores: TenantStores,
+        clock: Arc<dyn Clock>,
+        secrets: Arc<dyn Secrets>,
+        writer: UsageWriter,
+    ) -> Self {
         Self {
             entrance: auth::Entrance::new(stores),
             clock,
@@ -143,6 +149,7 @@ fn pages() -> Router<WebState> {
         .route("/portal/savings/price", post(insight::set_person_price))
         .route("/portal/budget", get(insight::budget).post(insight::set_budget))
         .route("/portal/access", get(access::access))
+        .route("/portal/access/erase", post(erase::erase))
         .route("/portal/access/tokens", post(access::create_token))
         .route("/portal/access/tokens/{id}/revoke", post(access::revoke_token))
 }

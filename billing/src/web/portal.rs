@@ -8,7 +8,9 @@ use jiff::civil::Date;
 use serde::Deserialize;
 use springtide_proto::error::ApiError;
 
-use super::auth::{Caller, caller_of_session, caller_of_token, close_session, open_session, require_own_form};
+use super::auth::{
+    Caller, caller_of_session, caller_of_token, close_session, open_session, require_own_form,
+};
 use super::pages::overview::{OverviewPage, overview_page};
 use super::pages::{Tab, sign_in::sign_in_page};
 use super::visit::{Page, PortalQuery, Visit, failed, respond, view};
@@ -108,11 +110,7 @@ pub(super) fn period_of(
     Ok(period.map_err(BillError::Period)?)
 }
 
-async fn overview_of(
-    state: &WebState,
-    caller: Caller,
-    query: &PortalQuery,
-) -> Result<OverviewPage, Failure> {
+async fn overview_of(state: &WebState, caller: Caller, query: &PortalQuery) -> Result<OverviewPage, Failure> {
     let Caller { account, store, .. } = caller;
     let (store, now) = (&store, state.clock.now());
     let schedule = schedule_of(store, &account).await?;

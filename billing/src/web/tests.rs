@@ -2,6 +2,7 @@
 
 mod access;
 mod pages;
+mod postgres;
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
@@ -50,6 +51,10 @@ pub(super) async fn bench() -> Bench {
     let store = Store::connect(&format!("sqlite://{}/billing.db", folder.path().display()), true)
         .await
         .unwrap();
+    bench_on(store, folder).await
+}
+
+async fn bench_on(store: Store, folder: tempfile::TempDir) -> Bench {
     store.migrate().await.unwrap();
     let spec = r#"{"charges":[{"meter":"interactions","model":"PerUnit","name":"<answers>","unitPrice":"0.10"}],"currency":"CNY","timeZone":"Asia/Shanghai"}"#;
     let digest = Digest::of(spec.as_bytes());

@@ -5,6 +5,8 @@
 //! still lives, so that a read costs no more round trips than one without a scope.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, TryStreamExt as _};
@@ -12,7 +14,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Either, Execute, Executor, PgConnection, PgPool, SqlStr};
 
-use super::{ACQUIRE_TIMEOUT, Postgres};
+use super::Postgres;
+use super::replica::Replica;
 use crate::metering::decide::LedgerId;
 use crate::store::StoreError;
 
@@ -31,6 +34,9 @@ const TO_GRANT: &str =
 /// (quoted name of the role, row security binds it).
 const IS_BOUND: &str = "SELECT quote_ident(rolname), NOT (rolsuper OR rolbypassrls) AND NOT pg_has_role(rolname, tableowner, 'USAGE')
     FROM pg_roles, pg_tables WHERE rolname = $1 AND schemaname = current_schema() AND tablename = 'ledger'";
+
+const COUNT_WRITE: &str = "INSERT INTO portal_write AS w (ledger_id, writes) VALUES ($1, 1)
+    ON CONFLICT (ledger_id) DO UPDATE SET writes = w.writes + 1 RETURNING writes";
 
 /// Whether the database keeps reads of a tenant to its rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,17 +83,28 @@ impl Postgres {
         if !exists && !tried(&mut transaction, format!("CREATE ROLE {quoted} NOLOGIN")).await? {
             return Ok(unconfined);
         }
-        let (is_member,): (bool,) = sqlx::query_as(IS_MEMBER).bind(&name).fetch_one(&mut *transaction).await?;
+        let (is_member,): (bool,) = sqlx::query_as(IS_MEMBER)
+            .bind(&name)
+            .fetch_one(&mut *transaction)
+            .await?;
         if !is_member && !tried(&mut transaction, format!("GRANT {quoted} TO {owner}")).await? {
             return Ok(unconfined);
         }
-        let tables: Vec<(String,)> = sqlx::query_as(TO_GRANT).bind(&name).fetch_all(&mut *transaction).await?;
-        let tables = tables.into_iter().map(|(table,)| format!("GRANT SELECT ON {table} TO {quoted}"));
+        let tables: Vec<(String,)> = sqlx::query_as(TO_GRANT)
+            .bind(&name)
+            .fetch_all(&mut *transaction)
+            .await?;
+        let tables = tables
+            .into_iter()
+            .map(|(table,)| format!("GRANT SELECT ON {table} TO {quoted}"));
         for text in tables.chain([format!("GRANT USAGE ON SCHEMA {schema} TO {quoted}")]) {
             // The schema may be somebody else's, who then has opened it to all.
             tried(&mut transaction, text).await?;
         }
-        let bound: Option<(String, bool)> = sqlx::query_as(IS_BOUND).bind(&name).fetch_optional(&mut *transaction).await?;
+        let bound: Option<(String, bool)> = sqlx::query_as(IS_BOUND)
+            .bind(&name)
+            .fetch_optional(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         Ok(match bound {
             Some((role, true)) => Confinement::Confined { role, is_unbound },
@@ -112,11 +129,11 @@ async fn tried(transaction: &mut PgConnection, text: String) -> Result<bool, sql
 }
 
 /// Connections on which the program is `role`, if there is one, and writes nothing.
-pub(super) fn pool_of(options: &PgConnectOptions, role: Option<&str>) -> PgPool {
+pub(super) fn pool_of(options: &PgConnectOptions, role: Option<&str>, timeout: Duration) -> PgPool {
     let become_role = role.map(|role| format!("SET ROLE {role}"));
     PgPoolOptions::new()
         .max_connections(CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(timeout)
         // The scope, which each read sets first, shows it too.
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
@@ -134,12 +151,24 @@ pub(super) fn pool_of(options: &PgConnectOptions, role: Option<&str>) -> PgPool 
 /// Where reads of tenants go.
 #[derive(Debug)]
 pub(in crate::store) struct TenantReads {
-    pub(super) primary: PgPool,
+    primary: PgPool,
+    replica: Option<Replica>,
 }
 
 impl TenantReads {
+    pub(super) fn new(primary: PgPool, replica: Option<Replica>) -> Self {
+        Self { primary, replica }
+    }
+
+    pub(in crate::store) fn replica(&self) -> Option<&Replica> {
+        self.replica.as_ref()
+    }
+
     pub(in crate::store) async fn close(&self) {
         self.primary.close().await;
+        if let Some(replica) = &self.replica {
+            replica.pool.close().await;
+        }
     }
 }
 
@@ -147,15 +176,45 @@ impl TenantReads {
 #[derive(Debug)]
 pub(in crate::store) struct Scope {
     ledger: LedgerId,
+    /// How often the tenant has written: what a replica must know of, to be read from.
+    writes: AtomicI64,
     reads: Arc<TenantReads>,
 }
 
 impl Scope {
-    pub(super) fn new(ledger: LedgerId, reads: Arc<TenantReads>) -> Self {
-        Self { ledger, reads }
+    pub(super) fn new(ledger: LedgerId, writes: i64, reads: Arc<TenantReads>) -> Self {
+        Self {
+            ledger,
+            writes: writes.into(),
+            reads,
+        }
+    }
+
+    pub(super) fn has_replica(&self) -> bool {
+        self.reads.replica.is_some()
+    }
+
+    /// Counts a write, where there is a replica that may lack it.
+    pub(super) async fn note_write(&self, transaction: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if !self.has_replica() {
+            return Ok(());
+        }
+        let (writes,): (i64,) = sqlx::query_as(COUNT_WRITE)
+            .bind(self.ledger)
+            .fetch_one(transaction)
+            .await?;
+        self.writes.fetch_max(writes, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
+        if let Some(replica) = &self.reads.replica
+            && let Some(connection) = replica
+                .enter(self.ledger, self.writes.load(Ordering::Relaxed))
+                .await
+        {
+            return Ok(connection);
+        }
         enter(&self.reads.primary, self.ledger).await
     }
 }

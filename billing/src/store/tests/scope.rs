@@ -56,7 +56,10 @@ async fn fill(bench: &Bench) {
     let tables: BTreeSet<_> = columns.iter().map(|(table, ..)| table.clone()).collect();
     let mut admin = bench.admin().await;
     // No trigger and no reference is looked at.
-    sqlx::query("SET session_replication_role = replica").execute(&mut admin).await.unwrap();
+    sqlx::query("SET session_replication_role = replica")
+        .execute(&mut admin)
+        .await
+        .unwrap();
     for table in tables {
         for ledger in [101, 102] {
             let mine = columns.iter().filter(|(name, ..)| *name == table);
@@ -68,7 +71,10 @@ async fn fill(bench: &Bench) {
                 names.join(", "),
                 values.join(", ")
             );
-            sqlx::query(AssertSqlSafe(text)).execute(&mut admin).await.expect(&table);
+            sqlx::query(AssertSqlSafe(text))
+                .execute(&mut admin)
+                .await
+                .expect(&table);
         }
     }
     admin.close().await.unwrap();
@@ -86,7 +92,10 @@ async fn shown(store: &Store, relation: &str) -> Option<BTreeSet<String>> {
 async fn check_that_nothing_of_others_is_seen(bench: &Bench) {
     fill(bench).await;
     let (stores, confinement) = TenantStores::open(bench.store.clone()).await.unwrap();
-    assert!(matches!(confinement, Confinement::Confined { .. }), "{confinement:?}");
+    assert!(
+        matches!(confinement, Confinement::Confined { .. }),
+        "{confinement:?}"
+    );
     let (one, other, nobody) = (
         stores.of(101).await.unwrap(),
         stores.of(102).await.unwrap(),
@@ -101,14 +110,24 @@ async fn check_that_nothing_of_others_is_seen(bench: &Bench) {
             continue;
         };
         let theirs = shown(&other, &relation).await.unwrap();
-        assert!(!mine.is_empty() && !theirs.is_empty(), "{relation}: its own rows are seen");
+        assert!(
+            !mine.is_empty() && !theirs.is_empty(),
+            "{relation}: its own rows are seen"
+        );
         assert!(mine.is_disjoint(&theirs), "{relation}: {mine:?} and {theirs:?}");
         assert_eq!(shown(&nobody, &relation).await.unwrap().len(), 0, "{relation}");
     }
-    assert_eq!(closed, CLOSED, "a table has a policy, or is said here to be closed to tenants");
+    assert_eq!(
+        closed, CLOSED,
+        "a table has a policy, or is said here to be closed to tenants"
+    );
     let open = texts(&bench.store, WITHOUT_ROW_SECURITY).await.unwrap();
     assert!(open.is_empty(), "row level security is on: {open:?}");
-    let wrong = texts(&one, "INSERT INTO portal_setting VALUES (101, 'a', 'b') RETURNING name").await;
+    let wrong = texts(
+        &one,
+        "INSERT INTO portal_setting VALUES (101, 'a', 'b') RETURNING name",
+    )
+    .await;
     assert!(wrong.is_err(), "what reads does not write");
     stores.close().await;
 }
@@ -144,13 +163,28 @@ async fn where_the_role_may_not_be_made_it_is_said_how_and_all_goes_on() {
     let Confinement::Unconfined { remedy } = confinement else {
         panic!("{confinement:?}");
     };
-    let read = stores.of(acme).await.unwrap().account_of_ledger(acme).await.unwrap();
+    let read = stores
+        .of(acme)
+        .await
+        .unwrap()
+        .account_of_ledger(acme)
+        .await
+        .unwrap();
     assert!(read.is_some());
     let mut admin = bench.admin().await;
-    sqlx::raw_sql(AssertSqlSafe(remedy)).execute(&mut admin).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(remedy))
+        .execute(&mut admin)
+        .await
+        .unwrap();
     let (stores, confinement) = TenantStores::open(bench.store.clone()).await.unwrap();
     assert!(
-        matches!(confinement, Confinement::Confined { is_unbound: false, .. }),
+        matches!(
+            confinement,
+            Confinement::Confined {
+                is_unbound: false,
+                ..
+            }
+        ),
         "{confinement:?}"
     );
     let read = stores.of(acme).await.unwrap().accounts().await.unwrap();

@@ -75,9 +75,14 @@ impl Bench {
             texts.push(format!("CREATE ROLE {name}_tenant NOLOGIN"));
             texts.push(format!("GRANT {name}_tenant TO {name}_owner"));
         }
-        let mut connection = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+        let mut connection = PgConnection::connect(&format!("{server}/postgres"))
+            .await
+            .unwrap();
         for text in texts {
-            sqlx::query(AssertSqlSafe(text)).execute(&mut connection).await.unwrap();
+            sqlx::query(AssertSqlSafe(text))
+                .execute(&mut connection)
+                .await
+                .unwrap();
         }
         let (scheme, address) = server.split_once("://").unwrap();
         let address = address.rsplit_once('@').map_or(address, |(_, address)| address);
