@@ -32,6 +32,8 @@ BEGIN
     END LOOP;
 END $$;
 CREATE POLICY of_one_tenant ON ledger FOR SELECT USING (id = (SELECT ledger_in_scope()));
+-- Who issues its bills.
+CREATE POLICY of_one_tenant ON legal_entity FOR SELECT USING (EXISTS (SELECT 1 FROM account a WHERE a.entity = legal_entity.name));
 -- The plans that a tenant has or had.
 CREATE POLICY of_one_tenant ON rate_plan FOR SELECT USING (
     EXISTS (SELECT 1 FROM plan_assignment a WHERE a.plan = rate_plan.name)

@@ -5,6 +5,7 @@ mod alerts;
 mod backup;
 mod bills;
 mod close;
+mod entities;
 mod erase;
 mod export;
 mod rate;
@@ -73,6 +74,9 @@ enum Command {
     Alerts(alerts::AlertsCommand),
     /// Write all that the database holds at one instant into a folder; a server writes on meanwhile
     Backup(backup::BackupArgs),
+    /// Legal entities: who issues bills, each with numbers and a chain of its own, and to which one an account belongs
+    #[command(subcommand)]
+    Entities(entities::EntitiesCommand),
     /// Take out what identifies a customer: all that names one of its conversations. Sums and bills stay. First say without
     /// `--confirm` what there is; what parts still hold of it comes later, so run it again a day after
     Erase(erase::EraseArgs),
@@ -129,6 +133,7 @@ impl Cli {
             Command::Alerts(command) => command.run(&open(&database_url).await?).await,
             Command::Backup(args) => args.run(&open(&database_url).await?).await,
             Command::Restore(args) => args.run(&migrated(&database_url).await?).await,
+            Command::Entities(command) => command.run(&open(&database_url).await?).await,
             Command::Erase(args) => args.run(&open(&database_url).await?).await,
             Command::Exclude(args) => args.run(&open(&database_url).await?).await,
             Command::Exclusions(args) => args.run(&open(&database_url).await?).await,

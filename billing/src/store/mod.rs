@@ -8,6 +8,7 @@ mod accounts;
 mod alerts;
 mod assignments;
 mod audit;
+mod entities;
 mod erasure;
 mod error;
 mod exclusions;
@@ -37,6 +38,7 @@ pub use accounts::{Account, AccountDetails, Registration};
 pub use alerts::{AlertTarget, Attempt, Delivery, DueDelivery, WatchLock};
 pub use assignments::PlanAssignment;
 pub use audit::{MeterFigures, Posting};
+pub use entities::{DEFAULT_ENTITY, LegalEntity, SetEntity};
 pub use erasure::{Erased, Eraser};
 pub use error::StoreError;
 pub(crate) use error::with_causes;
@@ -44,8 +46,8 @@ pub use exclusions::{ExclusionOutcome, NewExclusion, RecordedExclusion};
 pub use export::ExportedEvent;
 pub use facts::Facts;
 pub use invoices::{
-    ENTITY, Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, Place, Ready,
-    Sealed, StoredInvoice, Wanted,
+    Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, Place, Ready, Sealed,
+    StoredInvoice, Wanted,
 };
 pub use kept::{Kept, KeptQuery, Rejected};
 pub use plans::{PlanVersion, PutPlan};

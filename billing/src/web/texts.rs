@@ -55,6 +55,7 @@ texts! {
     issued: "Issued" / "出具日期",
     due: "Due" / "付款期限",
     invoice: "Invoice" / "账单",
+    issuer: "From" / "开具方",
     billed_to: "Billed to" / "付款方",
     tax_id: "Tax number" / "税号",
     plan: "Rate plan" / "资费方案",
