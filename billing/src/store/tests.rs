@@ -113,7 +113,7 @@ on_both_databases! {
     entities::an_account_that_goes_to_another_entity_has_its_next_bill_from_there_and_notes_from_where_the_bill_was,
     entities::a_bill_that_is_said_to_be_another_entitys_is_named,
     entities::a_prefix_is_one_entitys_and_stays_once_a_bill_has_it,
-    entities::concurrent_issuers_of_several_entities_end,
+    entities::concurrent_issuers_of_several_entities_do_not_wait_for_each_other_in_a_circle,
     erasure::an_erased_customer_is_named_nowhere_and_the_books_agree_as_before,
     erasure::what_was_erased_is_known_when_it_is_reported_again,
     erasure::what_was_erased_still_leaves_the_bill_when_nobody_got_it,

@@ -3,11 +3,13 @@
 use super::closing::{change, issuer};
 use super::support::*;
 use crate::bill::document::{Document, DocumentIssuer};
+use crate::bill::issue::{Order, issue_all};
 use crate::bill::notes::{correct, credit_invoice};
+use crate::bill::schedule::schedule_of;
 use crate::bill::verify::{verify_chain, verify_tenant};
 use crate::bill::{issue, read};
 use crate::rating::period::Period;
-use crate::store::{Account, DEFAULT_ENTITY, LegalEntity, SetEntity};
+use crate::store::{Account, IssueOutcome, LegalEntity, SetEntity};
 
 fn shanghai() -> LegalEntity {
     LegalEntity {
@@ -199,28 +201,48 @@ pub(super) async fn a_prefix_is_one_entitys_and_stays_once_a_bill_has_it(bench: 
     assert_eq!(verify_chain(&bench.store).await.unwrap(), (1, Vec::new()));
 }
 
-pub(super) async fn concurrent_issuers_of_several_entities_end(bench: Bench) {
-    with_shanghai(&bench).await;
-    let mut accounts = Vec::new();
-    for number in 0..8 {
-        let entity = if number % 2 == 0 {
-            "shanghai"
-        } else {
-            DEFAULT_ENTITY
-        };
-        accounts.push(account(&bench, &format!("tenant-{number}"), entity).await);
+/// Issues a period's bills of several accounts in one transaction, in their order.
+async fn issue_together(bench: &Bench, accounts: &[&Account], period: Period) {
+    let mut plans = Vec::new();
+    for account in accounts {
+        plans.push(
+            schedule_of(&bench.store, account)
+                .await
+                .unwrap()
+                .plans(period)
+                .unwrap(),
+        );
     }
-    let issued = accounts.iter().flat_map(|account| {
-        ["2026-09", "2026-10"].map(|period| {
-            let store = bench.store.clone();
-            async move {
-                issue(&store, account, period.parse().unwrap(), now())
-                    .await
-                    .unwrap()
-            }
-        })
+    let orders = accounts.iter().zip(&plans).map(|(account, plans)| Order {
+        account,
+        plans,
+        review: None,
     });
-    let issued = futures::future::join_all(issued).await;
-    assert!(issued.iter().all(|(_, is_new)| *is_new));
-    assert_eq!(verify_chain(&bench.store).await.unwrap(), (16, Vec::new()));
+    let orders: Vec<_> = orders.collect();
+    let outcomes = issue_all(&bench.store, period, &orders, issuer()).await.unwrap();
+    for outcome in outcomes {
+        assert!(matches!(outcome, IssueOutcome::Issued(_)), "{outcome:?}");
+    }
+}
+
+pub(super) async fn concurrent_issuers_of_several_entities_do_not_wait_for_each_other_in_a_circle(
+    bench: Bench,
+) {
+    with_shanghai(&bench).await;
+    let (one, two) = (
+        account(&bench, "one", "shanghai").await,
+        bench.account("two").await,
+    );
+    let (three, four) = (
+        account(&bench, "three", "shanghai").await,
+        bench.account("four").await,
+    );
+    for month in 1..=10 {
+        let period: Period = format!("2026-{month:02}").parse().unwrap();
+        futures::join!(
+            issue_together(&bench, &[&one, &two], period),
+            issue_together(&bench, &[&four, &three], period),
+        );
+    }
+    assert_eq!(verify_chain(&bench.store).await.unwrap(), (40, Vec::new()));
 }

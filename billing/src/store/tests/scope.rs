@@ -159,6 +159,10 @@ async fn where_the_role_may_not_be_made_it_is_said_how_and_all_goes_on() {
         return;
     };
     let acme = bench.register("acme").await.ledger;
+    // So many that they go in by COPY, which row level security forbids to whom it binds.
+    let many = (0..1_500).map(|turn| by_worker(&interaction("acme", &format!("t{turn}"))));
+    bench.report(many.collect()).await;
+    assert_eq!(bench.interactions("acme").await, count(1_500));
     let (stores, confinement) = TenantStores::open(bench.store.clone()).await.unwrap();
     let Confinement::Unconfined { remedy } = confinement else {
         panic!("{confinement:?}");
