@@ -64,7 +64,9 @@ async fn fill(bench: &Bench) {
         for ledger in [101, 102] {
             let mine = columns.iter().filter(|(name, ..)| *name == table);
             let (names, values): (Vec<_>, Vec<_>) = mine
-                .map(|(_, column, data_type)| (column.as_str(), value(&table, column, data_type, ledger)))
+                .map(|(_, column, data_type)| {
+                    (column.as_str(), value(&table, column, data_type, ledger))
+                })
                 .unzip();
             let text = format!(
                 "INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE VALUES ({})",
@@ -82,7 +84,12 @@ async fn fill(bench: &Bench) {
 
 /// What an unfiltered query shows; `None` where it is refused.
 async fn shown(store: &Store, relation: &str) -> Option<BTreeSet<String>> {
-    match texts(store, &format!("SELECT to_jsonb(t)::text FROM {relation} t")).await {
+    match texts(
+        store,
+        &format!("SELECT to_jsonb(t)::text FROM {relation} t"),
+    )
+    .await
+    {
         Ok(rows) => Some(rows.into_iter().collect()),
         Err(sqlx::Error::Database(error)) if error.code().unwrap() == "42501" => None,
         Err(error) => panic!("{relation}: {error}"),
@@ -114,8 +121,15 @@ async fn check_that_nothing_of_others_is_seen(bench: &Bench) {
             !mine.is_empty() && !theirs.is_empty(),
             "{relation}: its own rows are seen"
         );
-        assert!(mine.is_disjoint(&theirs), "{relation}: {mine:?} and {theirs:?}");
-        assert_eq!(shown(&nobody, &relation).await.unwrap().len(), 0, "{relation}");
+        assert!(
+            mine.is_disjoint(&theirs),
+            "{relation}: {mine:?} and {theirs:?}"
+        );
+        assert_eq!(
+            shown(&nobody, &relation).await.unwrap().len(),
+            0,
+            "{relation}"
+        );
     }
     assert_eq!(
         closed, CLOSED,
@@ -148,16 +162,36 @@ async fn a_query_that_forgets_whose_rows_it_wants_sees_only_its_tenants_as_a_sup
     check_that_nothing_of_others_is_seen(&bench).await;
     let (_, confinement) = TenantStores::open(bench.store.clone()).await.unwrap();
     assert!(
-        matches!(confinement, Confinement::Confined { is_unbound: true, .. }),
+        matches!(
+            confinement,
+            Confinement::Confined {
+                is_unbound: true,
+                ..
+            }
+        ),
         "it is said that the program's own role is bound by nothing: {confinement:?}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_the_role_may_not_be_made_it_is_said_how_and_all_goes_on() {
-    let Some(bench) = Bench::postgres_of_ordinary_owner(false).await else {
-        return;
-    };
+async fn where_the_role_may_not_be_made_or_taken_it_is_said_how_and_all_goes_on() {
+    for has_role in [false, true] {
+        let Some(bench) = Bench::postgres_of_ordinary_owner(false).await else {
+            return;
+        };
+        if has_role {
+            let (_, database) = bench.url.rsplit_once('/').unwrap();
+            let text = format!("CREATE ROLE {database}_tenant NOLOGIN");
+            sqlx::query(AssertSqlSafe(text))
+                .execute(&mut bench.admin().await)
+                .await
+                .unwrap();
+        }
+        check_that_the_remedy_is_one(&bench).await;
+    }
+}
+
+async fn check_that_the_remedy_is_one(bench: &Bench) {
     let acme = bench.register("acme").await.ledger;
     // So many that they go in by COPY, which row level security forbids to whom it binds.
     let many = (0..1_500).map(|turn| by_worker(&interaction("acme", &format!("t{turn}"))));
