@@ -46,7 +46,7 @@ pub struct Postgres {
     pool: PgPool,
     ingest: PgPool,
     readers: Readers,
-    options: PgConnectOptions,
+    options: Arc<PgConnectOptions>,
     pub(super) reporters: SeenReporters,
 }
 
@@ -64,7 +64,7 @@ impl Postgres {
             ingest,
             readers: Readers::Everything(pool.clone()),
             pool,
-            options,
+            options: Arc::new(options),
             reporters: SeenReporters::default(),
         })
     }
