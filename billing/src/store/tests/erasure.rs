@@ -1,5 +1,6 @@
 //! A customer that is erased: what is gone, and what stays.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -33,7 +34,12 @@ async fn naming(store: &Store) -> usize {
 }
 
 fn rows_naming(folder: &Path) -> usize {
-    let hexadecimal = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hexadecimal = |text: &str| {
+        text.bytes().fold(String::new(), |mut written, byte| {
+            write!(written, "{byte:02x}").unwrap();
+            written
+        })
+    };
     let (text, bytes, other_text, other_bytes) =
         (GONE.to_owned(), hexadecimal(GONE), STAYS, hexadecimal(STAYS));
     let files = fs::read_dir(folder)
