@@ -11,9 +11,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, TryStreamExt as _};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{
-    PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
-};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{AssertSqlSafe, Either, Execute, Executor, PgConnection, PgPool, SqlStr};
 
 use super::Postgres;
@@ -66,9 +64,7 @@ impl Postgres {
             .bind(LOCK)
             .execute(&mut *transaction)
             .await?;
-        let (name,): (String,) = sqlx::query_as(ROLE_NAME)
-            .fetch_one(&mut *transaction)
-            .await?;
+        let (name,): (String,) = sqlx::query_as(ROLE_NAME).fetch_one(&mut *transaction).await?;
         let (quoted, owner, schema, is_unbound): (String, String, String, bool) = sqlx::query_as(
             "SELECT quote_ident($1), quote_ident(current_user), quote_ident(current_schema()), rolsuper OR rolbypassrls
             FROM pg_roles WHERE rolname = current_user",
@@ -76,11 +72,10 @@ impl Postgres {
         .bind(&name)
         .fetch_one(&mut *transaction)
         .await?;
-        let (exists,): (bool,) =
-            sqlx::query_as("SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)")
-                .bind(&name)
-                .fetch_one(&mut *transaction)
-                .await?;
+        let (exists,): (bool,) = sqlx::query_as("SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)")
+            .bind(&name)
+            .fetch_one(&mut *transaction)
+            .await?;
         let (create, grant) = (
             format!("CREATE ROLE {quoted} NOLOGIN"),
             format!("GRANT {quoted} TO {owner}"),
@@ -120,9 +115,7 @@ impl Postgres {
         Ok(match bound {
             Some((role, true)) => Confinement::Confined { role, is_unbound },
             _ => Confinement::Unconfined {
-                remedy: format!(
-                    "ALTER ROLE {quoted} NOSUPERUSER NOBYPASSRLS; REVOKE {owner} FROM {quoted};"
-                ),
+                remedy: format!("ALTER ROLE {quoted} NOSUPERUSER NOBYPASSRLS; REVOKE {owner} FROM {quoted};"),
             },
         })
     }
@@ -132,10 +125,7 @@ impl Postgres {
 async fn tried(transaction: &mut PgConnection, text: String) -> Result<bool, sqlx::Error> {
     use sqlx::Connection as _;
     let mut attempt = transaction.begin().await?;
-    match sqlx::raw_sql(AssertSqlSafe(text))
-        .execute(&mut *attempt)
-        .await
-    {
+    match sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *attempt).await {
         Ok(_) => attempt.commit().await.map(|()| true),
         Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "42501") => {
             attempt.rollback().await.map(|()| false)
@@ -156,18 +146,12 @@ pub(super) fn pool_of(options: &PgConnectOptions, role: Option<&str>, timeout: D
             let text = become_role.clone();
             Box::pin(async move {
                 if let Some(text) = text {
-                    sqlx::raw_sql(AssertSqlSafe(text))
-                        .execute(connection)
-                        .await?;
+                    sqlx::raw_sql(AssertSqlSafe(text)).execute(connection).await?;
                 }
                 Ok(())
             })
         })
-        .connect_lazy_with(
-            options
-                .clone()
-                .options([("default_transaction_read_only", "on")]),
-        )
+        .connect_lazy_with(options.clone().options([("default_transaction_read_only", "on")]))
 }
 
 /// Where reads of tenants go.
@@ -217,10 +201,7 @@ impl Scope {
     }
 
     /// Counts a write, where there is a replica that may lack it.
-    pub(super) async fn note_write(
-        &self,
-        transaction: &mut PgConnection,
-    ) -> Result<(), sqlx::Error> {
+    pub(super) async fn note_write(&self, transaction: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !self.has_replica() {
             return Ok(());
         }
@@ -245,18 +226,12 @@ impl Scope {
 }
 
 /// A connection with the scope; those that turn out to be dead are given up.
-async fn enter(
-    pool: &PgPool,
-    ledger: LedgerId,
-) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
+async fn enter(pool: &PgPool, ledger: LedgerId) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
     let mut left = CONNECTIONS;
     loop {
         let mut connection = pool.acquire().await?;
         let text = format!("SET springtide.ledger = {ledger}");
-        match sqlx::raw_sql(AssertSqlSafe(text))
-            .execute(&mut *connection)
-            .await
-        {
+        match sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *connection).await {
             Ok(_) => return Ok(connection),
             Err(error) if left == 0 => return Err(error),
             Err(_) => {
@@ -278,9 +253,7 @@ pub(in crate::store) enum Readers {
 
 impl Readers {
     /// A connection, for one read or several.
-    pub(in crate::store) async fn acquire(
-        &self,
-    ) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
+    pub(in crate::store) async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
         match self {
             Self::Everything(pool) => pool.acquire().await,
             Self::OfTenant(scope) => scope.acquire().await,
@@ -308,10 +281,7 @@ impl<'p> Executor<'p> for &'p Readers {
         })
     }
 
-    fn fetch_optional<'e, 'q: 'e, E>(
-        self,
-        query: E,
-    ) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
     where
         'p: 'e,
         E: 'q + Execute<'q, sqlx::Postgres>,

@@ -31,23 +31,12 @@ async fn with_shanghai(bench: &Bench) {
 /// An account of that entity, as it is read back.
 async fn account(bench: &Bench, tenant: &str, entity: &str) -> Account {
     let account = bench.account(tenant).await;
-    assert!(
-        bench
-            .store
-            .assign_entity(account.ledger, entity)
-            .await
-            .unwrap()
-    );
+    assert!(bench.store.assign_entity(account.ledger, entity).await.unwrap());
     read_back(bench, tenant).await
 }
 
 async fn read_back(bench: &Bench, tenant: &str) -> Account {
-    bench
-        .store
-        .account_of_uid(&uid(tenant))
-        .await
-        .unwrap()
-        .unwrap()
+    bench.store.account_of_uid(&uid(tenant)).await.unwrap().unwrap()
 }
 
 async fn bill(bench: &Bench, account: &Account, period: &str) -> Document {
@@ -67,10 +56,7 @@ pub(super) async fn each_entity_has_numbers_without_a_gap_and_a_chain_of_its_own
             bills.push(bill(&bench, account, period).await);
         }
     }
-    let numbers: Vec<_> = bills
-        .iter()
-        .map(|bill| bill.number.as_deref().unwrap())
-        .collect();
+    let numbers: Vec<_> = bills.iter().map(|bill| bill.number.as_deref().unwrap()).collect();
     assert_eq!(
         numbers,
         [
@@ -83,12 +69,7 @@ pub(super) async fn each_entity_has_numbers_without_a_gap_and_a_chain_of_its_own
     assert_eq!(bills[0].issuer, DocumentIssuer::from(&shanghai()));
     assert_eq!(bills[1].issuer, DocumentIssuer::default());
     assert_eq!(bills[0].previous_digest.as_deref(), Some(""));
-    let first = bench
-        .store
-        .any_invoice("SH-2026-000001")
-        .await
-        .unwrap()
-        .unwrap();
+    let first = bench.store.any_invoice("SH-2026-000001").await.unwrap().unwrap();
     assert_eq!(
         bills[2].previous_digest.as_ref(),
         Some(&first.digest),
@@ -97,10 +78,7 @@ pub(super) async fn each_entity_has_numbers_without_a_gap_and_a_chain_of_its_own
     assert_eq!(verify_chain(&bench.store).await.unwrap(), (4, Vec::new()));
     assert_eq!(bench.store.number_of_invoices().await.unwrap(), 4);
     for account in [&acme, &other] {
-        assert_eq!(
-            verify_tenant(&bench.store, account, now()).await.unwrap(),
-            []
-        );
+        assert_eq!(verify_tenant(&bench.store, account, now()).await.unwrap(), []);
     }
     let folder = tempfile::tempdir().unwrap();
     bench.store.back_up(folder.path(), now()).await.unwrap();
@@ -110,10 +88,7 @@ pub(super) async fn each_entity_has_numbers_without_a_gap_and_a_chain_of_its_own
         restored.store.entities().await.unwrap(),
         bench.store.entities().await.unwrap()
     );
-    assert_eq!(
-        verify_chain(&restored.store).await.unwrap(),
-        (4, Vec::new())
-    );
+    assert_eq!(verify_chain(&restored.store).await.unwrap(), (4, Vec::new()));
 }
 
 pub(super) async fn an_account_that_goes_to_another_entity_has_its_next_bill_from_there_and_notes_from_where_the_bill_was(
@@ -122,9 +97,7 @@ pub(super) async fn an_account_that_goes_to_another_entity_has_its_next_bill_fro
     with_shanghai(&bench).await;
     let before = bench.account("acme").await;
     assert_eq!(before.entity, LegalEntity::default());
-    bench
-        .report(vec![by_worker(&interaction("acme", "t1"))])
-        .await;
+    bench.report(vec![by_worker(&interaction("acme", "t1"))]).await;
     let first = bill(&bench, &before, "2026-11").await;
     assert_eq!(first.number.as_deref(), Some("SPT-2026-000001"));
     let after = account_given(&bench, &before, "shanghai").await;
@@ -133,54 +106,33 @@ pub(super) async fn an_account_that_goes_to_another_entity_has_its_next_bill_fro
         Some("SH-2026-000001")
     );
 
-    bench
-        .report(vec![by_worker(&interaction("acme", "t2"))])
-        .await;
+    bench.report(vec![by_worker(&interaction("acme", "t2"))]).await;
     let note = correct(&bench.store, &after, november_period(), issuer())
         .await
         .unwrap()
         .unwrap();
     assert_eq!(note.number.as_deref(), Some("SPT-2026-000002"));
     assert_eq!(note.issuer, first.issuer);
-    let stored = bench
-        .store
-        .any_invoice("SPT-2026-000001")
-        .await
-        .unwrap()
-        .unwrap();
+    let stored = bench.store.any_invoice("SPT-2026-000001").await.unwrap().unwrap();
     let note = credit_invoice(&bench.store, &after, &stored, issuer())
         .await
         .unwrap();
     assert_eq!(note.number.as_deref(), Some("SPT-2026-000003"));
     assert_eq!(verify_chain(&bench.store).await.unwrap(), (4, Vec::new()));
-    assert_eq!(
-        verify_tenant(&bench.store, &after, now()).await.unwrap(),
-        []
-    );
+    assert_eq!(verify_tenant(&bench.store, &after, now()).await.unwrap(), []);
 
     let renamed = LegalEntity {
         legal_name: "春潮".into(),
         ..shanghai()
     };
     bench.store.set_entity(&renamed).await.unwrap();
-    let stored = bench
-        .store
-        .any_invoice("SH-2026-000001")
-        .await
-        .unwrap()
-        .unwrap();
+    let stored = bench.store.any_invoice("SH-2026-000001").await.unwrap().unwrap();
     assert_eq!(
         read(&stored).unwrap().issuer,
         DocumentIssuer::from(&shanghai()),
         "what was issued stays"
     );
-    assert!(
-        !bench
-            .store
-            .assign_entity(after.ledger, "nobody")
-            .await
-            .unwrap()
-    );
+    assert!(!bench.store.assign_entity(after.ledger, "nobody").await.unwrap());
     bench.register("acme").await;
     assert_eq!(
         read_back(&bench, "acme").await.entity,
@@ -190,13 +142,7 @@ pub(super) async fn an_account_that_goes_to_another_entity_has_its_next_bill_fro
 }
 
 async fn account_given(bench: &Bench, account: &Account, entity: &str) -> Account {
-    assert!(
-        bench
-            .store
-            .assign_entity(account.ledger, entity)
-            .await
-            .unwrap()
-    );
+    assert!(bench.store.assign_entity(account.ledger, entity).await.unwrap());
     bench
         .store
         .account_of_ledger(account.ledger)
@@ -273,9 +219,7 @@ async fn issue_together(bench: &Bench, accounts: [&Account; 2], period: Period) 
         review: None,
     });
     let orders: Vec<_> = orders.collect();
-    let outcomes = issue_all(&bench.store, period, &orders, issuer())
-        .await
-        .unwrap();
+    let outcomes = issue_all(&bench.store, period, &orders, issuer()).await.unwrap();
     for outcome in outcomes {
         assert!(matches!(outcome, IssueOutcome::Issued(_)), "{outcome:?}");
     }

@@ -64,9 +64,7 @@ async fn fill(bench: &Bench) {
         for ledger in [101, 102] {
             let mine = columns.iter().filter(|(name, ..)| *name == table);
             let (names, values): (Vec<_>, Vec<_>) = mine
-                .map(|(_, column, data_type)| {
-                    (column.as_str(), value(&table, column, data_type, ledger))
-                })
+                .map(|(_, column, data_type)| (column.as_str(), value(&table, column, data_type, ledger)))
                 .unzip();
             let text = format!(
                 "INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE VALUES ({})",
@@ -84,12 +82,7 @@ async fn fill(bench: &Bench) {
 
 /// What an unfiltered query shows; `None` where it is refused.
 async fn shown(store: &Store, relation: &str) -> Option<BTreeSet<String>> {
-    match texts(
-        store,
-        &format!("SELECT to_jsonb(t)::text FROM {relation} t"),
-    )
-    .await
-    {
+    match texts(store, &format!("SELECT to_jsonb(t)::text FROM {relation} t")).await {
         Ok(rows) => Some(rows.into_iter().collect()),
         Err(sqlx::Error::Database(error)) if error.code().unwrap() == "42501" => None,
         Err(error) => panic!("{relation}: {error}"),
@@ -121,15 +114,8 @@ async fn check_that_nothing_of_others_is_seen(bench: &Bench) {
             !mine.is_empty() && !theirs.is_empty(),
             "{relation}: its own rows are seen"
         );
-        assert!(
-            mine.is_disjoint(&theirs),
-            "{relation}: {mine:?} and {theirs:?}"
-        );
-        assert_eq!(
-            shown(&nobody, &relation).await.unwrap().len(),
-            0,
-            "{relation}"
-        );
+        assert!(mine.is_disjoint(&theirs), "{relation}: {mine:?} and {theirs:?}");
+        assert_eq!(shown(&nobody, &relation).await.unwrap().len(), 0, "{relation}");
     }
     assert_eq!(
         closed, CLOSED,
@@ -162,13 +148,7 @@ async fn a_query_that_forgets_whose_rows_it_wants_sees_only_its_tenants_as_a_sup
     check_that_nothing_of_others_is_seen(&bench).await;
     let (_, confinement) = TenantStores::open(bench.store.clone()).await.unwrap();
     assert!(
-        matches!(
-            confinement,
-            Confinement::Confined {
-                is_unbound: true,
-                ..
-            }
-        ),
+        matches!(confinement, Confinement::Confined { is_unbound: true, .. }),
         "it is said that the program's own role is bound by nothing: {confinement:?}"
     );
 }
