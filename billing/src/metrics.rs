@@ -135,3 +135,65 @@ impl Metrics {
         self.invoices.set(number);
     }
 }
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabel {
+    source: &'static str,
+}
+
+/// Handles to the metrics of a read replica.
+#[derive(Clone, Debug, Default)]
+pub struct ReplicaMetrics {
+    reads: Family<SourceLabel, Counter>,
+    usable: Gauge,
+    lag_bytes: Gauge,
+}
+
+impl ReplicaMetrics {
+    /// Registers them; for a server that has a replica.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("springtide_billing");
+        registry.register(
+            "tenant_reads",
+            "Reads of tenants by where they went: replica, or primary while the replica lacks the tenant's last write or cannot be used",
+            self.reads.clone(),
+        );
+        registry.register(
+            "replica_usable",
+            "1 while tenants may read from the replica",
+            self.usable.clone(),
+        );
+        registry.register(
+            "replica_lag_bytes",
+            "Bytes of the write-ahead log that the replica has still to replay",
+            self.lag_bytes.clone(),
+        );
+    }
+
+    /// Notes where a read went.
+    pub fn read(&self, is_from_replica: bool) {
+        let source = if is_from_replica { "replica" } else { "primary" };
+        self.reads.get_or_create(&SourceLabel { source }).inc();
+    }
+
+    /// Reads so far, from the replica and from the primary.
+    pub fn reads(&self) -> (u64, u64) {
+        let of = |source| self.reads.get_or_create(&SourceLabel { source }).get();
+        (of("replica"), of("primary"))
+    }
+
+    /// Notes whether it may be read from.
+    pub fn usable(&self, is_usable: bool) {
+        self.usable.set(i64::from(is_usable));
+    }
+
+    /// Whether it may be read from.
+    pub fn is_usable(&self) -> bool {
+        self.usable.get() == 1
+    }
+
+    /// Notes how far behind it is.
+    pub fn lag(&self, bytes: i64) {
+        self.lag_bytes.set(bytes);
+    }
+}

@@ -22,11 +22,11 @@ use crate::grpc::metering::MeteringService;
 use crate::grpc::tenancy::TenancyService;
 use crate::metering::MAX_MESSAGE;
 use crate::metering::writer::UsageWriter;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ReplicaMetrics};
 use crate::service_level::ServiceMetrics;
 use crate::service_level::watch::Watch;
 use crate::service_level::webhook::Webhooks;
-use crate::store::{Store, StoreError, with_causes};
+use crate::store::{Confinement, Store, StoreError, TenantStores, with_causes};
 use crate::watch_budgets::watch_budgets;
 use crate::web;
 
@@ -55,6 +55,10 @@ pub struct ServeArgs {
         value_name = "ADDRESS"
     )]
     pub http_listen: SocketAddr,
+    /// A read replica of a PostgreSQL database, as postgres://USER:PASSWORD@HOST/NAME: what tenants read comes from there
+    /// while it has what they wrote last, and else from the database itself
+    #[arg(long, env = "READ_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub read_database_url: Option<String>,
     /// Certificates.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -73,7 +77,7 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     metrics.register(&mut registry.lock());
     let service_metrics = ServiceMetrics::default();
     service_metrics.register(&mut registry.lock());
-    admin::serve(&args.admin, health.clone(), registry, shutdown.clone())
+    admin::serve(&args.admin, health.clone(), registry.clone(), shutdown.clone())
         .await
         .context("the admin port cannot listen")?;
     let tls = args.tls.load().context("mutual TLS cannot start")?;
@@ -98,8 +102,15 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         shutdown.clone(),
     ));
     let mut loops = background(&store, &clock, &metrics, service_metrics, &shutdown)?;
+    let replica = args.read_database_url.as_deref().map(|url| {
+        let metrics = ReplicaMetrics::default();
+        metrics.register(&mut registry.lock());
+        (url, metrics)
+    });
+    let stores = tenant_stores(&store, replica).await?;
+    loops.spawn(stores.clone().watch_replica(shutdown.clone()));
     let web_state = web::WebState::new(
-        store.clone(),
+        stores.clone(),
         clock.clone(),
         Arc::new(web::SystemSecrets::default()),
         writer.clone(),
@@ -147,6 +158,7 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     while let Some(ended) = loops.join_next().await {
         ended.context("a task in the background failed")?;
     }
+    stores.close().await;
     store.close().await;
     served.context("the gRPC server failed")
 }
@@ -174,6 +186,34 @@ fn background(
     let (store, clock, metrics, shutdown) = parts();
     loops.spawn(audit::run(store, clock, metrics, shutdown));
     Ok(loops)
+}
+
+/// Where tenants read; says what an administrator has to do where the database does not keep them apart.
+async fn tenant_stores(
+    store: &Store,
+    replica: Option<(&str, ReplicaMetrics)>,
+) -> anyhow::Result<TenantStores> {
+    let (stores, confinement) = TenantStores::open(store.clone())
+        .await
+        .context("reads of tenants cannot be confined")?;
+    match confinement {
+        Confinement::Unconfined { remedy } => tracing::warn!(
+            remedy,
+            "the database does not keep reads of a tenant to its own rows; its administrator can change that, and then \
+             billing must be started again"
+        ),
+        Confinement::Confined { is_unbound: true, .. } => tracing::warn!(
+            "billing's own role in the database is a superuser or bypasses row level security; reads of tenants are \
+             confined, but give billing a role that owns its database and no more"
+        ),
+        Confinement::Confined { .. } | Confinement::Sqlite => {}
+    }
+    match replica {
+        Some((url, metrics)) => stores
+            .with_replica(url, metrics)
+            .context("the read replica cannot be used"),
+        None => Ok(stores),
+    }
 }
 
 fn reflection() -> anyhow::Result<

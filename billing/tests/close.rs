@@ -11,7 +11,7 @@ use springtide_billing::bill::verify::verify_chain;
 use springtide_billing::digest::Digest;
 use springtide_billing::locale::Locale;
 use springtide_billing::metering::report::Party;
-use springtide_billing::store::{AccountDetails, PlanVersion, Store};
+use springtide_billing::store::{AccountDetails, DEFAULT_ENTITY, PlanVersion, Store};
 
 const TENANTS: usize = 200;
 const SPEC: &str = r#"{"charges":[{"meter":"interactions","model":"PerUnit","name":"answers","unitPrice":"0.10"}],"currency":"CNY","timeZone":"Asia/Shanghai"}"#;
@@ -98,7 +98,7 @@ async fn killed_again_and_again(url: &str) {
     let (bills, drift) = verify_chain(&store).await.unwrap();
     assert_eq!((bills, drift), (i64::try_from(TENANTS).unwrap(), Vec::new()));
     let whose: BTreeSet<_> = store
-        .invoices_after(0, i64::MAX)
+        .invoices_after(DEFAULT_ENTITY, 0, i64::MAX)
         .await
         .unwrap()
         .into_iter()

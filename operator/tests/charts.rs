@@ -112,6 +112,7 @@ fn templates_render_as_the_snapshots_show() {
             &[
                 "billing.replicas=2",
                 "billing.database.urlSecret.name=springtide-database",
+                "billing.database.readUrlSecret.name=springtide-replica",
             ],
         ),
         (

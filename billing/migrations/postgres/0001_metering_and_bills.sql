@@ -10,6 +10,16 @@ CREATE TABLE ledger (
 );
 CREATE INDEX ledger_by_tenant ON ledger (tenant);
 
+-- Who issues bills, by law, and what their numbers begin with.
+CREATE TABLE legal_entity (
+    name TEXT PRIMARY KEY,
+    prefix TEXT NOT NULL UNIQUE,
+    legal_name TEXT NOT NULL,
+    tax_id TEXT NOT NULL,
+    address TEXT NOT NULL
+);
+INSERT INTO legal_entity (name, prefix, legal_name, tax_id, address) VALUES ('springtide', 'SPT', 'Springtide', '', '');
+
 CREATE TABLE account (
     ledger_id BIGINT PRIMARY KEY REFERENCES ledger (id),
     tenant_uid TEXT NOT NULL UNIQUE,
@@ -22,6 +32,7 @@ CREATE TABLE account (
     payment_days BIGINT NOT NULL,
     portal_token_digest BYTEA NOT NULL,
     locale TEXT NOT NULL,
+    entity TEXT NOT NULL DEFAULT 'springtide' REFERENCES legal_entity (name),
     registered_at BIGINT NOT NULL,
     closed_at BIGINT
 );
@@ -164,11 +175,11 @@ CREATE TABLE usage_bucket (
 
 -- Last number of a legal entity's bills, and the digest that the next one is chained to.
 CREATE TABLE invoice_chain (
-    entity TEXT PRIMARY KEY,
+    entity TEXT PRIMARY KEY REFERENCES legal_entity (name),
     last_sequence BIGINT NOT NULL,
     last_digest TEXT NOT NULL
 );
-INSERT INTO invoice_chain (entity, last_sequence, last_digest) VALUES ('SPT', 0, '');
+INSERT INTO invoice_chain (entity, last_sequence, last_digest) VALUES ('springtide', 0, '');
 
 -- Issued bills.
 CREATE TABLE invoice (

@@ -52,6 +52,7 @@ mod tests {
             },
             registered_at: registered.parse().unwrap(),
             closed_at: closed.map(|at| at.parse().unwrap()),
+            entity: crate::store::LegalEntity::default(),
         }
     }
 

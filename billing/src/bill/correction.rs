@@ -75,8 +75,13 @@ pub fn correction(rerated: Document, billed: &[Document]) -> Result<Option<Docum
         return Ok(None);
     }
     let corrects = billed.first().and_then(|bill| bill.number.clone());
+    // By whom the bill was issued, whoever issues the next one.
+    let issuer = billed
+        .first()
+        .map_or_else(|| rerated.issuer.clone(), |bill| bill.issuer.clone());
     let note = Document {
         kind: KIND_CORRECTION.to_owned(),
+        issuer,
         corrects,
         lines,
         ..rerated

@@ -12,7 +12,7 @@ use crate::rating::explain::{Explanation, Style, explain, service_sentence};
 use crate::rating::number::Exact;
 use crate::rating::period::{Bounds, Period, zone_data_version, zone_named};
 use crate::rating::rate::{Line, Rated, ServiceOutcome};
-use crate::store::{AccountDetails, KIND_REGULAR};
+use crate::store::{AccountDetails, KIND_REGULAR, LegalEntity};
 
 /// Whether a bill stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,57 @@ pub enum State {
     Draft,
     /// For ever.
     Issued,
+}
+
+/// Who issues a bill, by law.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentIssuer {
+    /// Which legal entity.
+    pub entity: String,
+    /// Its name by law.
+    pub legal_name: String,
+    /// Its tax number; may be empty.
+    pub tax_id: String,
+    /// In one line; may be empty.
+    pub address: String,
+}
+
+impl From<&LegalEntity> for DocumentIssuer {
+    fn from(entity: &LegalEntity) -> Self {
+        let LegalEntity {
+            name,
+            prefix: _,
+            legal_name,
+            tax_id,
+            address,
+        } = entity.clone();
+        Self {
+            entity: name,
+            legal_name,
+            tax_id,
+            address,
+        }
+    }
+}
+
+impl Default for DocumentIssuer {
+    fn default() -> Self {
+        Self::from(&LegalEntity::default())
+    }
+}
+
+impl DocumentIssuer {
+    /// In one line.
+    pub fn for_people(&self) -> String {
+        let parts = [&self.legal_name, &self.tax_id, &self.address];
+        let parts: Vec<_> = parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .map(String::as_str)
+            .collect();
+        parts.join(" · ")
+    }
 }
 
 /// A bill.
@@ -40,6 +91,9 @@ pub struct Document {
     /// Why a credit note was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Who issues it.
+    #[serde(default)]
+    pub issuer: DocumentIssuer,
     /// Who pays.
     pub tenant: String,
     /// Identity of the tenant over time.
@@ -191,6 +245,7 @@ impl Document {
             kind: KIND_REGULAR.to_owned(),
             corrects: None,
             reason: None,
+            issuer: DocumentIssuer::default(),
             tenant: details.party.tenant.to_string(),
             tenant_uid: details.party.tenant_uid.to_string(),
             display_name: details.display_name.clone(),

@@ -11,7 +11,7 @@ use super::schedule::schedule_of;
 use super::{Basis, BillError, read};
 use crate::rating::period::Period;
 use crate::store::{
-    Account, ENTITY, IssueBatch, IssueOutcome, KIND_REGULAR, Place, Ready, Review, Sealed, Store, Wanted,
+    Account, IssueBatch, IssueOutcome, KIND_REGULAR, Place, Ready, Review, Sealed, Store, Wanted,
 };
 
 /// How often an issue starts again because the plan was changed in between.
@@ -163,15 +163,17 @@ pub(super) fn ready(
     };
     let year = TimeZone::UTC.to_datetime(now).year();
     Ok(Ready {
+        entity: document.issuer.entity.clone(),
         currency: document.currency.clone(),
         entries,
         credits,
         seal: Box::new(move |place| {
             let Place {
+                prefix,
                 sequence,
                 previous_digest,
             } = place;
-            let number = format!("{ENTITY}-{year}-{sequence:06}");
+            let number = format!("{prefix}-{year}-{sequence:06}");
             let issued = document.issued(number.clone(), now, due_on, previous_digest);
             let (document, digest) = issued.sealed();
             Sealed {

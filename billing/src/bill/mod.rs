@@ -31,7 +31,7 @@ use crate::rating::period::{Period, PeriodError};
 use crate::rating::plan::PlanError;
 use crate::rating::rate::{self, RatingError, Usage};
 use crate::store::{Account, Facts, Store, StoreError, StoredInvoice};
-use document::Document;
+use document::{Document, DocumentIssuer};
 pub use issue::issue;
 use plans::PlansInPeriod;
 use schedule::schedule_of;
@@ -269,6 +269,9 @@ impl Basis<'_> {
             service: facts.service.as_ref(),
             as_of: now.min(plans.bounds.end),
         })?;
-        Ok(Document::draft(&account.details, plans, period, rated, statement))
+        Ok(Document {
+            issuer: DocumentIssuer::from(&account.entity),
+            ..Document::draft(&account.details, plans, period, rated, statement)
+        })
     }
 }

@@ -17,7 +17,7 @@ use crate::metering::examine::FUTURE_TOLERANCE;
 use crate::rating::number::Exact;
 use crate::rating::period::{Bounds, Period};
 use crate::rating::rate::Rule;
-use crate::store::{Account, KIND_CREDIT, Posting, Store, StoredInvoice};
+use crate::store::{Account, KIND_CREDIT, LegalEntity, Posting, Store, StoredInvoice};
 
 /// Bills of the chain that are read at a time.
 const PAGE: i64 = 500;
@@ -180,11 +180,14 @@ async fn check_link(
 ) -> Result<(), BillError> {
     let digest = Digest::of(invoice.document.as_bytes()).to_string();
     findings.same("digest", ("invoice", digest), ("chain", invoice.digest.clone()));
-    let (last, last_digest) = store.end_of_chain().await?;
+    let (last, last_digest) = store.end_of_chain(&invoice.entity).await?;
     let chained_to = if invoice.sequence == last {
         Some(last_digest)
     } else {
-        let next = store.invoices_after(invoice.sequence, 1).await?.pop();
+        let next = store
+            .invoices_after(&invoice.entity, invoice.sequence, 1)
+            .await?
+            .pop();
         next.and_then(|next| previous_digest_in(&next))
     };
     findings.same(
@@ -213,6 +216,11 @@ fn check_document(account: &Account, invoice: &StoredInvoice, document: &Documen
         "bounds of the period",
         row(&span(start, end)),
         said(span(document.period_start, document.period_end)),
+    );
+    findings.same(
+        "legal entity",
+        row(&invoice.entity),
+        said(document.issuer.entity.clone()),
     );
     findings.same("kind", row(&invoice.kind), said(document.kind.clone()));
     findings.same(
@@ -343,8 +351,19 @@ async fn check_lines(
     Ok(())
 }
 
-/// What does not agree in the chain as a whole: numbers without a gap, digests, and each bill chained to the one before.
+/// What does not agree in the chains as a whole, one of each legal entity: numbers without a gap, digests, and each bill
+/// chained to the one before. With it how many bills there are.
 pub async fn verify_chain(store: &Store) -> Result<(i64, Vec<Drift>), BillError> {
+    let (mut bills, mut found) = (0, Vec::new());
+    for entity in store.entities().await? {
+        let (its, drift) = verify_chain_of(store, &entity).await?;
+        bills += its;
+        found.extend(drift);
+    }
+    Ok((bills, found))
+}
+
+async fn verify_chain_of(store: &Store, entity: &LegalEntity) -> Result<(i64, Vec<Drift>), BillError> {
     let mut findings = Findings {
         tenant: String::new(),
         period: None,
@@ -353,7 +372,7 @@ pub async fn verify_chain(store: &Store) -> Result<(i64, Vec<Drift>), BillError>
     };
     let (mut sequence, mut digest) = (0, String::new());
     loop {
-        let page = store.invoices_after(sequence, PAGE).await?;
+        let page = store.invoices_after(&entity.name, sequence, PAGE).await?;
         if page.is_empty() {
             break;
         }
@@ -365,9 +384,10 @@ pub async fn verify_chain(store: &Store) -> Result<(i64, Vec<Drift>), BillError>
                 ("row", invoice.sequence.to_string()),
                 ("chain", (sequence + 1).to_string()),
             );
-            let ending = format!("-{:06}", invoice.sequence);
-            if !invoice.number.ends_with(&ending) {
-                findings.same("number", ("row", invoice.number.clone()), ("chain", ending));
+            let (beginning, ending) = (format!("{}-", entity.prefix), format!("-{:06}", invoice.sequence));
+            if !invoice.number.starts_with(&beginning) || !invoice.number.ends_with(&ending) {
+                let expected = format!("{beginning}…{ending}");
+                findings.same("number", ("row", invoice.number.clone()), ("chain", expected));
             }
             let text = Digest::of(invoice.document.as_bytes()).to_string();
             findings.same("digest", ("invoice", text), ("chain", invoice.digest.clone()));
@@ -383,7 +403,7 @@ pub async fn verify_chain(store: &Store) -> Result<(i64, Vec<Drift>), BillError>
     }
     findings.number = None;
     findings.period = None;
-    let (last, last_digest) = store.end_of_chain().await?;
+    let (last, last_digest) = store.end_of_chain(&entity.name).await?;
     findings.same(
         "end of the chain",
         ("chain", format!("{last} {last_digest}")),

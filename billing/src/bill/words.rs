@@ -4,9 +4,6 @@ use super::document::{Document, PlanReference};
 use crate::locale::Locale;
 use crate::rating::rate::{BadCause, CreditCause, Line, Rule};
 
-/// Who issues bills, until there are several legal entities.
-pub const ISSUER: &str = "Springtide";
-
 /// What a line is called: as the plan calls it, or by its rule.
 pub fn line_title(line: &Line, locale: Locale) -> String {
     let (english, chinese) = match &line.rule {

@@ -5,6 +5,8 @@ mod alerts;
 mod backup;
 mod bills;
 mod close;
+mod entities;
+mod erase;
 mod export;
 mod rate;
 mod replay;
@@ -72,6 +74,12 @@ enum Command {
     Alerts(alerts::AlertsCommand),
     /// Write all that the database holds at one instant into a folder; a server writes on meanwhile
     Backup(backup::BackupArgs),
+    /// Legal entities: who issues bills, each with numbers and a chain of its own, and to which one an account belongs
+    #[command(subcommand)]
+    Entities(entities::EntitiesCommand),
+    /// Take out what identifies a customer: all that names one of its conversations. Sums and bills stay. First say without
+    /// `--confirm` what there is; what parts still hold of it comes later, so run it again a day after
+    Erase(erase::EraseArgs),
     /// Leave a span of time out of the service level, as for agreed maintenance; not in a period whose bill was issued
     Exclude(service::ExcludeArgs),
     /// List a tenant's exclusions, also revoked ones, as JSON lines
@@ -125,6 +133,8 @@ impl Cli {
             Command::Alerts(command) => command.run(&open(&database_url).await?).await,
             Command::Backup(args) => args.run(&open(&database_url).await?).await,
             Command::Restore(args) => args.run(&migrated(&database_url).await?).await,
+            Command::Entities(command) => command.run(&open(&database_url).await?).await,
+            Command::Erase(args) => args.run(&open(&database_url).await?).await,
             Command::Exclude(args) => args.run(&open(&database_url).await?).await,
             Command::Exclusions(args) => args.run(&open(&database_url).await?).await,
             Command::Minutes(args) => args.run(&open(&database_url).await?).await,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::harmless;
 use crate::bill::document::{Document, DocumentLine};
-use crate::bill::words::{ISSUER, line_title};
+use crate::bill::words::line_title;
 use crate::locale::Locale;
 use crate::rating::rate::{Line, Rule};
 use crate::store::KIND_REGULAR;
@@ -99,7 +99,7 @@ fn cell(column: &str, document: &Document, line: &Line, explanation: &str) -> St
             line.unit_price.map(|price| price.to_string()).unwrap_or_default()
         }
         "InvoiceId" => document.number.clone().unwrap_or_default(),
-        "InvoiceIssuerName" | "ProviderName" | "PublisherName" => ISSUER.to_owned(),
+        "InvoiceIssuerName" | "ProviderName" | "PublisherName" => harmless(&document.issuer.legal_name),
         "PricingCategory" => when_metered("Standard".to_owned()),
         "PricingQuantity" if priced(&line.rule) => quantity(),
         "PricingUnit" if priced(&line.rule) => unit.to_owned(),

@@ -12,6 +12,7 @@ use springtide_proto::error::Reason;
 use springtide_proto::event::INTERACTION_SOURCE;
 use springtide_proto::metering::{Delivery, Witness};
 
+use super::erase::{ERASED, erased};
 use super::report::{BucketKey, Event, EventKey, Provenance, Rejection, Report, Verdict};
 use super::standing::Standing;
 use crate::digest::{Digest, Fingerprint};
@@ -107,6 +108,19 @@ pub struct Rival<'a> {
     pub report: &'a Report,
     /// An interaction's variant; else a conflict.
     pub is_variant: bool,
+    /// The event under that identity was erased: so is what comes after it.
+    pub is_erased: bool,
+}
+
+impl Rival<'_> {
+    /// Identity and bytes as they are kept.
+    pub fn kept(&self) -> (String, Cow<'_, [u8]>) {
+        let Report { event, payload, .. } = self.report;
+        if self.is_erased {
+            return (format!("{}/{ERASED}", event.source), Cow::Owned(erased(payload)));
+        }
+        (format!("{}/{}", event.source, event.id), Cow::Borrowed(payload))
+    }
 }
 
 /// A new event.
@@ -283,6 +297,7 @@ impl<'a> Batch<'a> {
                 ledger: ledger.id,
                 report,
                 is_variant,
+                is_erased: working.event.as_ref().is_some_and(|event| event.is_erased()),
             });
             if !is_variant {
                 return Verdict::Conflict;

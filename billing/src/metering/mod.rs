@@ -6,6 +6,7 @@
 //!   usage that comes before its account is kept, and a name that does not belong to a UID reaches nobody's bill.
 //! - A *standing* ([`standing`]) is what the reports of an event say together: who witnessed it, whether it reached the
 //!   customer, whether it was undone. It alone decides whether the event is *billable*.
+//! - [`erase`] takes out of what is kept whatever tells which customer it was.
 //! - [`examine`] turns a wire record into a report or a rejection; [`decide`] says what a batch of reports changes; the
 //!   store applies it in one transaction; [`writer`] merges concurrent batches into one.
 
@@ -15,6 +16,7 @@ pub const MAX_RECORDS: usize = 10_000;
 pub const MAX_MESSAGE: usize = 64 << 20;
 
 pub mod decide;
+pub mod erase;
 pub mod examine;
 pub mod report;
 pub mod standing;

@@ -7,6 +7,7 @@ use springtide_proto::error::Reason;
 use springtide_proto::ids::{TenantId, TenantUid};
 use springtide_proto::metering::{Delivery, Witness};
 
+use super::erase::ERASED;
 use crate::digest::{Digest, Fingerprint};
 use crate::rating::number::Exact;
 use crate::rating::period::BUCKET_SECONDS;
@@ -182,6 +183,11 @@ pub struct BucketKey {
 }
 
 impl Event {
+    /// What told its customer was taken out of it: its id is not the one that its key was made of.
+    pub fn is_erased(&self) -> bool {
+        self.id == ERASED
+    }
+
     /// Where it is summed.
     pub fn bucket(&self) -> BucketKey {
         let second = self.time.as_second();

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::bill::document::{Document, DocumentLine, State};
-use crate::bill::words::{ISSUER, cause_in_words, line_title, plan_in_words, plan_of_line};
+use crate::bill::words::{cause_in_words, line_title, plan_in_words, plan_of_line};
 use crate::locale::Locale;
 use crate::rating::explain::service_sentence;
 use crate::rating::period::zone_named;
@@ -117,7 +117,8 @@ impl Page<'_> {
 
     fn head(&self, sheet: &mut Sheet) {
         sheet.paragraph(&self.title(), TITLE, MARGIN, FULL);
-        sheet.paragraph(&format!("{}: {ISSUER}", self.words.issuer), NOTE, MARGIN, FULL);
+        let issuer = self.document.issuer.for_people();
+        sheet.paragraph(&format!("{}: {issuer}", self.words.issuer), NOTE, MARGIN, FULL);
         if self.document.state == State::Draft {
             sheet.skip(6.0);
             sheet.paragraph(self.words.draft_note, BODY, MARGIN, FULL);

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::sample::document;
 use super::*;
+use crate::bill::document::DocumentIssuer;
 use crate::rating::rate::PartOfMonth;
 
 fn text_of(pdf: &[u8]) -> String {
@@ -22,10 +23,19 @@ fn text_of(pdf: &[u8]) -> String {
 
 #[test]
 fn all_that_a_bill_must_say_can_be_read_from_its_pdf_in_both_languages() {
-    let document = document();
+    let mut document = document();
+    document.issuer = DocumentIssuer {
+        entity: "shanghai".into(),
+        legal_name: "春潮（上海）科技有限公司".into(),
+        tax_id: "91310115YYYYYYYYYY".into(),
+        address: "上海市浦东新区".into(),
+    };
     for locale in [Locale::ZhCn, Locale::En] {
         let text = text_of(&invoice_pdf(&document, locale).unwrap());
         for needed in [
+            "春潮（上海）科技有限公司",
+            "91310115YYYYYYYYYY",
+            "上海市浦东新区",
             "安可商城有限公司",
             "91310000XXXXXXXXXX",
             "SPT-2026-000042",

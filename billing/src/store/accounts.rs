@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::assignments::{INSERT as ASSIGN, OPERATOR};
+use super::entities::{LegalEntity, entity_column, entity_of};
 use super::ingest::{instant_of, nanosecond_of};
 use super::{Store, StoreError, in_transaction, on_readers};
 use crate::bill::schedule::{first_date_of_change, others_of_month};
@@ -56,6 +57,8 @@ pub struct Account {
     pub registered_at: Timestamp,
     /// When its Tenant object went.
     pub closed_at: Option<Timestamp>,
+    /// Who issues its bills.
+    pub entity: LegalEntity,
 }
 
 /// What became of a registration.
@@ -91,6 +94,7 @@ type Row = (
     String,
     i64,
     Option<i64>,
+    String,
 );
 
 macro_rules! select_account {
@@ -98,7 +102,9 @@ macro_rules! select_account {
         concat!(
             "SELECT ledger_id, tenant_uid, tenant, display_name, time_zone, (SELECT a.plan FROM plan_assignment a \
              WHERE a.ledger_id = account.ledger_id ORDER BY a.ordinal DESC LIMIT 1), legal_name, tax_id, billing_email, \
-             payment_days, portal_token_digest, locale, registered_at, closed_at FROM account ",
+             payment_days, portal_token_digest, locale, registered_at, closed_at, ",
+            entity_column!(),
+            " FROM account ",
             $rest
         )
     };
@@ -285,6 +291,7 @@ fn account_of(row: Row) -> Result<Account, StoreError> {
         locale,
         registered,
         closed,
+        entity,
     ) = row;
     let unreadable = |_| StoreError::unreadable("account");
     let party = Party {
@@ -308,5 +315,6 @@ fn account_of(row: Row) -> Result<Account, StoreError> {
         details,
         registered_at: instant_of(registered)?,
         closed_at: closed.map(instant_of).transpose()?,
+        entity: entity_of(&entity)?,
     })
 }

@@ -5,7 +5,7 @@ use springtide_proto::error::{ApiError, Reason};
 use crate::rating::number::Overflow;
 
 /// Version of the newest migration.
-pub(super) const SCHEMA_VERSION: i64 = 4;
+pub(super) const SCHEMA_VERSION: i64 = 5;
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,14 @@ pub enum StoreError {
     /// Neither SQLite nor PostgreSQL.
     #[error("the database URL must begin with sqlite:// or postgres://")]
     Scheme,
+    /// A file has no replica.
+    #[error(
+        "there is a read replica of PostgreSQL alone; the database is SQLite: leave --read-database-url out"
+    )]
+    ReplicaOfSqlite,
+    /// A replica is PostgreSQL.
+    #[error("--read-database-url must begin with postgres://")]
+    ReplicaScheme,
     /// The file is not there.
     #[error("there is no database file {0}; start the server or run `springtide-billing migrate` first")]
     NoFile(String),

@@ -41,22 +41,20 @@ pub struct ExportedEvent {
 type Row = (i64, i16, String, Vec<u8>);
 
 const SELECT: &str = concat!(
-    "SELECT e.event_time, k.standing, e.meter, e.payload FROM event e JOIN event_key k ON k.key = e.key
-     WHERE e.ledger_id = $1 AND e.event_time >= $2 AND e.event_time < $3 AND ",
+    "SELECT event_time, standing, meter, payload FROM recorded_event
+     WHERE ledger_id = $1 AND event_time >= $2 AND event_time < $3 AND ",
     billable_sql!(),
-    " ORDER BY e.event_time, e.key"
+    " ORDER BY event_time, key"
 );
 
 macro_rules! select_modules {
     ($of_ledgers:literal) => {
         concat!(
-            "SELECT e.ledger_id, e.payload
-             FROM (SELECT * FROM event WHERE meter = 'modules' UNION ALL SELECT * FROM module_event) e
-             JOIN event_key k ON k.key = e.key WHERE e.ledger_id ",
+            "SELECT ledger_id, payload FROM recorded_module WHERE ledger_id ",
             $of_ledgers,
-            " AND e.event_time < $2 AND ",
+            " AND event_time < $2 AND ",
             billable_sql!(),
-            " ORDER BY e.event_time, e.key"
+            " ORDER BY event_time, key"
         )
     };
 }

@@ -142,7 +142,7 @@ impl Store {
                 facts_over_sqlite(&mut connection, &[ledger], bounds, with_modules).await?
             }
             Self::Postgres(database) => {
-                let mut connection = database.pool().acquire().await?;
+                let mut connection = database.readers().acquire().await?;
                 facts_over_postgres(&mut connection, &[ledger], bounds, with_modules).await?
             }
         };

@@ -244,7 +244,7 @@ async fn look_up<T: IngestTransaction>(
     if !places.is_empty() {
         for (key, payload) in transaction.payloads(&places).await? {
             let (party, event) = stored_event(&payload).map_err(|_| StoreError::unreadable("event"))?;
-            if party.event_key(&event.source, &event.id) != key {
+            if !event.is_erased() && party.event_key(&event.source, &event.id) != key {
                 return Err(StoreError::unreadable("identity of an event"));
             }
             if let Some(known) = known.get_mut(&key) {
@@ -260,7 +260,9 @@ async fn look_up<T: IngestTransaction>(
 fn refuse_collisions(candidates: &[Candidate<'_>], known: &KnownEvents) -> Result<(), StoreError> {
     let collides = |report: &Report| {
         let stored = known.get(&report.key).and_then(|known| known.event.as_ref());
-        stored.is_some_and(|event| event.id != report.event.id || event.source != report.event.source)
+        stored.is_some_and(|event| {
+            !event.is_erased() && (event.id != report.event.id || event.source != report.event.source)
+        })
     };
     for candidate in candidates {
         if let Candidate::Report(_, _, report) = candidate

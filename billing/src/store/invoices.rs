@@ -12,8 +12,6 @@ use crate::metering::decide::LedgerId;
 use crate::rating::period::Bounds;
 use crate::rating::rate::Usage;
 
-/// The legal entity that issues; one for now.
-pub const ENTITY: &str = "SPT";
 /// Kind of a month's bill.
 pub const KIND_REGULAR: &str = "regular";
 /// Kind of a note that carries a difference.
@@ -63,6 +61,8 @@ pub struct Gathered {
 /// A bill's place in the chain.
 #[derive(Clone, Debug)]
 pub struct Place {
+    /// What its number begins with.
+    pub prefix: String,
     /// Its number in the sequence.
     pub sequence: i64,
     /// Of the bill before it; empty for the first.
@@ -82,6 +82,8 @@ pub struct Sealed {
 
 /// A bill that only lacks its place.
 pub struct Ready {
+    /// Who issues it.
+    pub entity: String,
     /// ISO code.
     pub currency: String,
     /// What it posts.
@@ -95,6 +97,8 @@ pub struct Ready {
 /// An issued bill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredInvoice {
+    /// Who issued it, and whose chain it is in.
+    pub entity: String,
     /// Its place in the chain.
     pub sequence: i64,
     /// As "SPT-2026-000001".
@@ -149,13 +153,14 @@ pub(super) type Row = (
     String,
     String,
     i64,
+    String,
 );
 
 macro_rules! select_invoice {
     ($rest:literal) => {
         concat!(
             "SELECT sequence, number, ledger_id, period, period_start, period_end, kind, ordinal, statement, document, digest, \
-             issued_at FROM invoice ",
+             issued_at, entity FROM invoice ",
             $rest
         )
     };
@@ -205,11 +210,17 @@ impl Store {
         rows.into_iter().map(invoice_of).collect()
     }
 
-    /// A stretch of the chain: at most `limit` bills with a higher sequence.
-    pub async fn invoices_after(&self, sequence: i64, limit: i64) -> Result<Vec<StoredInvoice>, StoreError> {
-        let text = select_invoice!("WHERE entity = 'SPT' AND sequence > $1 ORDER BY sequence LIMIT $2");
-        let rows: Vec<Row> =
-            on_readers!(self, pool => sqlx::query_as(text).bind(sequence).bind(limit).fetch_all(pool).await)?;
+    /// A stretch of an entity's chain: at most `limit` bills with a higher sequence.
+    pub async fn invoices_after(
+        &self,
+        entity: &str,
+        sequence: i64,
+        limit: i64,
+    ) -> Result<Vec<StoredInvoice>, StoreError> {
+        let text = select_invoice!("WHERE entity = $1 AND sequence > $2 ORDER BY sequence LIMIT $3");
+        let rows: Vec<Row> = on_readers!(self, pool => {
+            sqlx::query_as(text).bind(entity).bind(sequence).bind(limit).fetch_all(pool).await
+        })?;
         rows.into_iter().map(invoice_of).collect()
     }
 
@@ -241,15 +252,17 @@ impl Store {
         rows.into_iter().map(bounds).collect()
     }
 
-    /// How many bills were issued, ever.
+    /// How many bills were issued, ever, by all entities.
     pub async fn number_of_invoices(&self) -> Result<i64, StoreError> {
-        self.end_of_chain().await.map(|(last, _)| last)
+        let text = "SELECT CAST(coalesce(sum(last_sequence), 0) AS BIGINT) FROM invoice_chain";
+        let (bills,): (i64,) = on_readers!(self, pool => sqlx::query_as(text).fetch_one(pool).await)?;
+        Ok(bills)
     }
 
-    /// Last sequence and digest of the chain.
-    pub async fn end_of_chain(&self) -> Result<(i64, String), StoreError> {
-        let text = "SELECT last_sequence, last_digest FROM invoice_chain WHERE entity = 'SPT'";
-        Ok(on_readers!(self, pool => sqlx::query_as(text).fetch_one(pool).await)?)
+    /// Last sequence and digest of an entity's chain.
+    pub async fn end_of_chain(&self, entity: &str) -> Result<(i64, String), StoreError> {
+        let text = "SELECT last_sequence, last_digest FROM invoice_chain WHERE entity = $1";
+        Ok(on_readers!(self, pool => sqlx::query_as(text).bind(entity).fetch_one(pool).await)?)
     }
 }
 
@@ -261,9 +274,23 @@ fn bounds_of(start: i64, end: i64) -> Result<Bounds, StoreError> {
 }
 
 pub(super) fn invoice_of(row: Row) -> Result<StoredInvoice, StoreError> {
-    let (sequence, number, ledger, period, start, end, kind, ordinal, statement, document, digest, issued_at) =
-        row;
+    let (
+        sequence,
+        number,
+        ledger,
+        period,
+        start,
+        end,
+        kind,
+        ordinal,
+        statement,
+        document,
+        digest,
+        issued_at,
+        entity,
+    ) = row;
     Ok(StoredInvoice {
+        entity,
         sequence,
         number,
         ledger,

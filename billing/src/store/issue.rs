@@ -2,7 +2,7 @@
 //!
 //! Only the last part, from the chain's row on, is done by one issuer at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -24,7 +24,7 @@ use crate::rating::period::Bounds;
 
 const INSERT: &str = "INSERT INTO invoice (entity, sequence, number, ledger_id, period, period_start, period_end, kind, ordinal,
         statement, document, digest, issued_at)
-    VALUES ('SPT', $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+    VALUES ($13, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 const INSERT_PLAN: &str = "INSERT INTO invoice_plan (number, name, uid, generation) VALUES ($1, $2, $3, $4)";
 const INSERT_STATE: &str = "INSERT INTO invoice_state (number, ordinal, state, actor, note, recorded_at)
     VALUES ($1, (SELECT COALESCE(max(ordinal), 0) + 1 FROM invoice_state WHERE number = $1), $2, $3, $4, $5)";
@@ -40,6 +40,14 @@ pub(super) struct Written<'a> {
     currency: String,
     entries: Vec<Entry>,
     credits: Vec<String>,
+}
+
+/// The end of an entity's chain.
+pub(super) struct Chain {
+    sequence: i64,
+    digest: String,
+    /// What its numbers begin with.
+    prefix: String,
 }
 
 /// A ledger that is held: its open statement, and drift that was found.
@@ -66,8 +74,8 @@ pub(super) trait BillTransaction {
         ledgers: &[LedgerId],
         plans: &PlansInPeriod,
     ) -> Result<BTreeMap<LedgerId, Facts>, StoreError>;
-    /// Last sequence and digest; nobody else issues until the transaction ends.
-    async fn hold_chain(&mut self) -> Result<(i64, String), StoreError>;
+    /// The end of an entity's chain; nobody else issues for it until the transaction ends.
+    async fn hold_chain(&mut self, entity: &str) -> Result<Chain, StoreError>;
     /// Writes bills with their first states and their postings, and closes their statements.
     async fn write(&mut self, bills: &[Written<'_>], issuer: (&str, &str, i64)) -> Result<(), StoreError>;
     /// Adds a state.
@@ -86,8 +94,8 @@ pub(super) trait BillTransaction {
         entries: &[Entry],
         at: i64,
     ) -> Result<(), StoreError>;
-    /// Moves the chain's end.
-    async fn set_chain(&mut self, sequence: i64, digest: &str) -> Result<(), StoreError>;
+    /// Moves the end of an entity's chain.
+    async fn set_chain(&mut self, entity: &str, chain: &Chain) -> Result<(), StoreError>;
     /// Makes it durable.
     async fn finish(self) -> Result<(), StoreError>;
 }
@@ -109,7 +117,8 @@ const SQLITE: Words = Words {
         "WHERE ledger_id IN (SELECT value FROM json_each($1)) AND period = $2 ORDER BY sequence"
     ),
     hold_plan: "SELECT digest FROM rate_plan WHERE name = $1 AND uid = $2 AND generation = $3",
-    hold_chain: "SELECT last_sequence, last_digest FROM invoice_chain WHERE entity = 'SPT'",
+    hold_chain: "SELECT c.last_sequence, c.last_digest, e.prefix FROM invoice_chain c JOIN legal_entity e ON e.name = c.entity
+        WHERE c.entity = $1",
     usage: SUMMED_SQLITE,
 };
 const POSTGRES: Words = Words {
@@ -118,7 +127,8 @@ const POSTGRES: Words = Words {
         WHERE l.id = ANY($1) ORDER BY l.id FOR UPDATE OF l",
     bills_of: select_invoice!("WHERE ledger_id = ANY($1) AND period = $2 ORDER BY sequence"),
     hold_plan: "SELECT digest FROM rate_plan WHERE name = $1 AND uid = $2 AND generation = $3 FOR SHARE",
-    hold_chain: "SELECT last_sequence, last_digest FROM invoice_chain WHERE entity = 'SPT' FOR UPDATE",
+    hold_chain: "SELECT c.last_sequence, c.last_digest, e.prefix FROM invoice_chain c JOIN legal_entity e ON e.name = c.entity
+        WHERE c.entity = $1 FOR UPDATE OF c",
     usage: SUMMED_POSTGRES,
 };
 
@@ -177,10 +187,14 @@ macro_rules! bill_transaction {
                 $facts(&mut **self, ledgers, plans.bounds, plans.has_modules()).await
             }
 
-            async fn hold_chain(&mut self) -> Result<(i64, String), StoreError> {
-                Ok(sqlx::query_as($words.hold_chain)
-                    .fetch_one(&mut **self)
-                    .await?)
+            async fn hold_chain(&mut self, entity: &str) -> Result<Chain, StoreError> {
+                let query = sqlx::query_as($words.hold_chain).bind(entity);
+                let (sequence, digest, prefix) = query.fetch_one(&mut **self).await?;
+                Ok(Chain {
+                    sequence,
+                    digest,
+                    prefix,
+                })
             }
 
             async fn write(
@@ -232,14 +246,13 @@ macro_rules! bill_transaction {
                 Ok(())
             }
 
-            async fn set_chain(&mut self, sequence: i64, digest: &str) -> Result<(), StoreError> {
-                let text =
-                    "UPDATE invoice_chain SET last_sequence = $1, last_digest = $2 WHERE entity = 'SPT'";
-                let chained = sqlx::query(text)
-                    .bind(sequence)
-                    .bind(digest)
-                    .execute(&mut **self)
-                    .await?;
+            async fn set_chain(&mut self, entity: &str, chain: &Chain) -> Result<(), StoreError> {
+                let text = "UPDATE invoice_chain SET last_sequence = $1, last_digest = $2 WHERE entity = $3";
+                let query = sqlx::query(text)
+                    .bind(chain.sequence)
+                    .bind(&chain.digest)
+                    .bind(entity);
+                let chained = query.execute(&mut **self).await?;
                 if chained.rows_affected() == 1 {
                     Ok(())
                 } else {
@@ -318,7 +331,11 @@ async fn write_one_by_one(
             .bind(&invoice.kind)
             .bind(invoice.ordinal)
             .bind(invoice.statement);
-        let query = query.bind(&invoice.document).bind(&invoice.digest).bind(issuer.2);
+        let query = query
+            .bind(&invoice.document)
+            .bind(&invoice.digest)
+            .bind(issuer.2)
+            .bind(&invoice.entity);
         query.execute(&mut **transaction).await?;
         for plan in plans.versions() {
             let query = sqlx::query(INSERT_PLAN).bind(number).bind(&plan.name);
@@ -345,10 +362,10 @@ const CLOSE: &str =
 
 const INSERT_ALL: &str = "INSERT INTO invoice (entity, sequence, number, ledger_id, period, period_start, period_end, kind, ordinal,
         statement, document, digest, issued_at)
-    SELECT 'SPT', sequence, number, ledger_id, period, period_start, period_end, kind, ordinal, statement, document, digest, $12
+    SELECT entity, sequence, number, ledger_id, period, period_start, period_end, kind, ordinal, statement, document, digest, $12
     FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[],
-        $9::bigint[], $10::text[], $11::text[])
-    AS w (sequence, number, ledger_id, period, period_start, period_end, kind, ordinal, statement, document, digest)";
+        $9::bigint[], $10::text[], $11::text[], $13::text[])
+    AS w (sequence, number, ledger_id, period, period_start, period_end, kind, ordinal, statement, document, digest, entity)";
 const INSERT_PLANS: &str = "INSERT INTO invoice_plan (number, name, uid, generation)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])";
 const INSERT_FIRST_STATES: &str =
@@ -397,6 +414,7 @@ async fn write_at_once(
         .bind(each(|bill| bill.statement))
         .bind(texts(|bill| &bill.document));
     let query = query.bind(texts(|bill| &bill.digest)).bind(at);
+    let query = query.bind(texts(|bill| &bill.entity));
     query.execute(&mut **transaction).await?;
     insert_plans(transaction, bills).await?;
     let query = sqlx::query(INSERT_FIRST_STATES)
@@ -583,14 +601,20 @@ async fn hold_plans<T: BillTransaction>(
     Ok(true)
 }
 
-/// Gives bills their places; one issuer at a time.
+/// Gives bills their places in the chains of their entities; one issuer of each at a time.
 async fn chain_and_write<T: BillTransaction>(
     mut transaction: T,
     batch: IssueBatch<'_>,
     made: Vec<Made<'_>>,
 ) -> Result<Vec<(usize, StoredInvoice)>, StoreError> {
     let at = nanosecond_of(batch.now)?;
-    let (mut sequence, mut previous_digest) = transaction.hold_chain().await?;
+    // In the order of their names, so that no two issuers wait for each other.
+    let entities: BTreeSet<_> = made.iter().map(|made| made.bill.entity.clone()).collect();
+    let mut chains = BTreeMap::new();
+    for entity in entities {
+        let chain = transaction.hold_chain(&entity).await?;
+        chains.insert(entity, chain);
+    }
     let (mut positions, mut written) = (Vec::new(), Vec::new());
     for Made {
         position,
@@ -600,14 +624,19 @@ async fn chain_and_write<T: BillTransaction>(
         bill,
     } in made
     {
-        sequence += 1;
+        let chain = chains
+            .get_mut(&bill.entity)
+            .ok_or(StoreError::unreadable("chain of invoices"))?;
+        chain.sequence += 1;
         let sealed = (bill.seal)(Place {
-            sequence,
-            previous_digest: previous_digest.clone(),
+            prefix: chain.prefix.clone(),
+            sequence: chain.sequence,
+            previous_digest: chain.digest.clone(),
         });
-        previous_digest.clone_from(&sealed.digest);
+        chain.digest.clone_from(&sealed.digest);
         let invoice = StoredInvoice {
-            sequence,
+            entity: bill.entity,
+            sequence: chain.sequence,
             number: sealed.number,
             ledger: one.ledger,
             period: batch.period.to_owned(),
@@ -629,7 +658,9 @@ async fn chain_and_write<T: BillTransaction>(
         });
     }
     transaction.write(&written, (batch.actor, batch.note, at)).await?;
-    transaction.set_chain(sequence, &previous_digest).await?;
+    for (entity, chain) in &chains {
+        transaction.set_chain(entity, chain).await?;
+    }
     transaction.finish().await?;
     let invoices = written.into_iter().map(|bill| bill.invoice);
     Ok(positions.into_iter().zip(invoices).collect())

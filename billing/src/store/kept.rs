@@ -104,14 +104,15 @@ macro_rules! insert_rivals_and_rejections {
     ($transaction:expr, $changes:expr, $now:expr) => {{
         for rival in &$changes.rivals {
             let report = rival.report;
+            let (identity, payload) = rival.kept();
             let text = "INSERT INTO rival (key, hash, ledger_id, identity, payload, is_variant, reporter, recorded_at)
                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
             sqlx::query(text)
                 .bind(&report.key.as_bytes()[..])
                 .bind(&report.hash.as_bytes()[..])
                 .bind(rival.ledger)
-                .bind(format!("{}/{}", report.event.source, report.event.id))
-                .bind(&report.payload)
+                .bind(identity)
+                .bind(&payload[..])
                 .bind(i64::from(rival.is_variant))
                 .bind(&report.provenance.reporter)
                 .bind($now)
@@ -186,7 +187,7 @@ impl Store {
     ) -> Result<Vec<Rejected>, StoreError> {
         let text =
             "SELECT peer, hash, reason, message, payload, witness, delivery, reporter, boot_id FROM rejection
-            WHERE taken_at IS NULL AND ($1 = '' OR peer = $1) AND ($2 = '' OR reason = $2)
+            WHERE taken_at IS NULL AND message <> '(erased)' AND ($1 = '' OR peer = $1) AND ($2 = '' OR reason = $2)
             AND (peer > $3 OR (peer = $3 AND hash > $4) OR (peer = $3 AND hash = $4 AND reason > $5))
             ORDER BY peer, hash, reason LIMIT $6";
         let (peer, hash, last_reason) = after.map_or(("", Vec::new(), ""), |last| {

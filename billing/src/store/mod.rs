@@ -8,6 +8,8 @@ mod accounts;
 mod alerts;
 mod assignments;
 mod audit;
+mod entities;
+mod erasure;
 mod error;
 mod exclusions;
 mod export;
@@ -26,6 +28,7 @@ mod service;
 mod snapshot;
 mod sqlite;
 mod states;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -35,21 +38,25 @@ pub use accounts::{Account, AccountDetails, Registration};
 pub use alerts::{AlertTarget, Attempt, Delivery, DueDelivery, WatchLock};
 pub use assignments::PlanAssignment;
 pub use audit::{MeterFigures, Posting};
+pub use entities::{DEFAULT_ENTITY, LegalEntity, SetEntity};
+pub use erasure::{Erased, Eraser};
 pub use error::StoreError;
 pub(crate) use error::with_causes;
 pub use exclusions::{ExclusionOutcome, NewExclusion, RecordedExclusion};
 pub use export::ExportedEvent;
 pub use facts::Facts;
 pub use invoices::{
-    ENTITY, Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, Place, Ready,
-    Sealed, StoredInvoice, Wanted,
+    Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, Place, Ready, Sealed,
+    StoredInvoice, Wanted,
 };
 pub use kept::{Kept, KeptQuery, Rejected};
 pub use plans::{PlanVersion, PutPlan};
 pub use portal::{AuditEntry, Dispute};
+pub use postgres::Confinement;
 pub use reviews::{IssuerLock, Review};
 pub use snapshot::{Manifest, SnapshotError};
 pub use states::{NextState, StateRecord, TaxRegistration};
+pub use tenants::TenantStores;
 pub use tokens::{AccessToken, Holder, NewToken, Role};
 pub use usage::StatementUsage;
 
@@ -73,7 +80,7 @@ macro_rules! on_readers {
                 $body
             }
             $crate::store::Store::Postgres(database) => {
-                let $pool = database.pool();
+                let $pool = database.readers();
                 $body
             }
         }

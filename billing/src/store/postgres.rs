@@ -3,8 +3,11 @@
 mod copy;
 mod ingest;
 mod months;
+mod replica;
+mod scope;
 
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -13,11 +16,20 @@ use sqlx::{PgPool, Transaction};
 use super::StoreError;
 use super::ingest::IngestDatabase;
 use super::reporters::SeenReporters;
+use crate::metering::decide::LedgerId;
+use crate::metrics::ReplicaMetrics;
+pub(super) use replica::Looks;
+use replica::Replica;
+pub use scope::Confinement;
+pub(super) use scope::{Readers, TenantReads};
+use scope::{Scope, pool_of};
 
 const CONNECTIONS: u32 = 10;
 /// Connections that take usage; more would only wait for each other.
 const INGEST_CONNECTIONS: u32 = 6;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// For a replica: then it is read elsewhere.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
 /// Ingest looks rows up by their keys, thousands at a time. A plan that was made while the tables were small would read all
 /// of them, or take locks in another order than that of the keys.
 const BY_KEYS: [(&str, &str); 5] = [
@@ -33,6 +45,8 @@ const BY_KEYS: [(&str, &str); 5] = [
 pub struct Postgres {
     pool: PgPool,
     ingest: PgPool,
+    readers: Readers,
+    options: Arc<PgConnectOptions>,
     pub(super) reporters: SeenReporters,
 }
 
@@ -44,9 +58,13 @@ impl Postgres {
                 .acquire_timeout(ACQUIRE_TIMEOUT)
         };
         let options = PgConnectOptions::from_str(url)?;
+        let ingest = pool(INGEST_CONNECTIONS).connect_lazy_with(options.clone().options(BY_KEYS));
+        let pool = pool(CONNECTIONS).connect_with(options.clone()).await?;
         Ok(Self {
-            ingest: pool(INGEST_CONNECTIONS).connect_lazy_with(options.clone().options(BY_KEYS)),
-            pool: pool(CONNECTIONS).connect_with(options).await?,
+            ingest,
+            readers: Readers::Everything(pool.clone()),
+            pool,
+            options: Arc::new(options),
             reporters: SeenReporters::default(),
         })
     }
@@ -73,6 +91,11 @@ impl Postgres {
                 "portal",
                 include_str!("../../migrations/postgres/0004_portal.sql"),
             ),
+            (
+                5,
+                "tenant reads",
+                include_str!("../../migrations/postgres/0005_tenant_reads.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }
@@ -81,8 +104,63 @@ impl Postgres {
         &self.pool
     }
 
+    /// Where it is read.
+    pub(super) fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    /// Connections for reads of tenants, on which the program is `role`; to a replica too, if there is one.
+    pub(super) fn tenant_reads(
+        &self,
+        role: Option<&str>,
+        replica: Option<(&str, ReplicaMetrics)>,
+    ) -> Result<TenantReads, StoreError> {
+        let replica = match replica {
+            Some((url, metrics)) => {
+                let options = PgConnectOptions::from_str(url)?;
+                Some(Replica::new(pool_of(&options, role, REPLICA_TIMEOUT), metrics))
+            }
+            None => None,
+        };
+        Ok(TenantReads::new(
+            pool_of(&self.options, role, ACQUIRE_TIMEOUT),
+            replica,
+        ))
+    }
+
+    /// The same, but what is read is one tenant's.
+    pub(super) async fn scoped(&self, ledger: LedgerId, reads: Arc<TenantReads>) -> Result<Self, StoreError> {
+        let writes: Option<(i64,)> = match reads.replica() {
+            Some(_) => {
+                let text = "SELECT writes FROM portal_write WHERE ledger_id = $1";
+                sqlx::query_as(text)
+                    .bind(ledger)
+                    .fetch_optional(&self.pool)
+                    .await?
+            }
+            None => None,
+        };
+        let writes = writes.map_or(0, |(writes,)| writes);
+        Ok(Self {
+            readers: Readers::OfTenant(Arc::new(Scope::new(ledger, writes, reads))),
+            ..self.clone()
+        })
+    }
+
     pub(super) async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, sqlx::Error> {
-        self.pool.begin().await
+        let mut transaction = self.pool.begin().await?;
+        if let Readers::OfTenant(scope) = &self.readers {
+            scope.note_write(&mut transaction).await?;
+        }
+        Ok(transaction)
+    }
+
+    /// Counts a write of the tenant whose store this is, which others did for it.
+    pub(super) async fn note_write(&self) -> Result<(), sqlx::Error> {
+        match &self.readers {
+            Readers::OfTenant(scope) if scope.has_replica() => self.begin().await?.commit().await,
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn close(&self) {

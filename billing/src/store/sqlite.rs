@@ -40,6 +40,8 @@ impl Sqlite {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is deleted or written over is gone from the file.
+            .pragma("secure_delete", "ON")
             .busy_timeout(BUSY_TIMEOUT);
         if !create && !options.get_filename().exists() {
             return Err(StoreError::NoFile(options.get_filename().display().to_string()));
@@ -82,6 +84,11 @@ impl Sqlite {
                 "portal",
                 include_str!("../../migrations/sqlite/0004_portal.sql"),
             ),
+            (
+                5,
+                "tenant reads",
+                include_str!("../../migrations/sqlite/0005_tenant_reads.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.writer).await?)
     }
@@ -93,6 +100,14 @@ impl Sqlite {
     /// Takes the one write lock at once, so that no transaction fails half way for want of it.
     pub(super) async fn begin(&self) -> Result<Transaction<'static, sqlx::Sqlite>, sqlx::Error> {
         self.writer.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// Takes out of the write-ahead log what was there before; what somebody still reads, with the next one.
+    pub(super) async fn forget_erased(&self) -> Result<(), sqlx::Error> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&self.writer)
+            .await
+            .map(drop)
     }
 
     pub(super) async fn close(&self) {

@@ -4,12 +4,15 @@ mod alerts;
 mod bills;
 mod books;
 mod closing;
+mod entities;
+mod erasure;
 mod ingest;
 mod kept;
 mod month;
 mod plan_change;
 mod portal;
 mod random_bills;
+mod scope;
 mod service;
 mod support;
 mod verify;
@@ -106,5 +109,13 @@ on_both_databases! {
     portal::a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions_with_it,
     portal::settings_disputes_and_audit_are_a_ledgers_own_and_the_audit_never_changes,
     portal::a_page_of_interactions_is_the_beginning_of_the_export,
+    entities::each_entity_has_numbers_without_a_gap_and_a_chain_of_its_own,
+    entities::an_account_that_goes_to_another_entity_has_its_next_bill_from_there_and_notes_from_where_the_bill_was,
+    entities::a_bill_that_is_said_to_be_another_entitys_is_named,
+    entities::a_prefix_is_one_entitys_and_stays_once_a_bill_has_it,
+    entities::concurrent_issuers_of_several_entities_do_not_wait_for_each_other_in_a_circle,
+    erasure::an_erased_customer_is_named_nowhere_and_the_books_agree_as_before,
+    erasure::what_was_erased_is_known_when_it_is_reported_again,
+    erasure::what_was_erased_still_leaves_the_bill_when_nobody_got_it,
     books::migrating_twice_changes_nothing_and_an_empty_database_says_so,
 }

@@ -118,7 +118,7 @@ impl Store {
             Self::Postgres(database) => {
                 let query = sqlx::query_as(SUMMED_POSTGRES).bind(vec![ledger]);
                 let query = query.bind(from).bind(to).bind(up_to).bind(slots.classes());
-                summed_by_postgres(query.fetch_all(database.pool()).await?, slots)?
+                summed_by_postgres(query.fetch_all(database.readers()).await?, slots)?
             }
         };
         Ok(usage.remove(&ledger).unwrap_or_default())

@@ -9,14 +9,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use super::auth::not_found;
+use super::auth::{Caller, not_found};
 use super::pages::Tab;
 use super::pages::access::{AccessPage, access_page};
 use super::visit::{Page, PortalQuery, Visit};
 use super::{Failure, WebState};
 use crate::bill::schedule::schedule_of;
 use crate::digest::Digest;
-use crate::store::{Account, NewToken, Role};
+use crate::store::{NewToken, Role};
 
 const PLACE: (&str, Tab) = ("/portal/access", Tab::Access);
 /// How a token begins, so that people and scanners know one.
@@ -33,19 +33,20 @@ pub async fn access(
     headers: HeaderMap,
 ) -> Page {
     let visit = Visit::begin(&state, &headers, &query, PLACE, Role::Admin).await?;
-    let page = access_of(&state, &visit.caller.account)
+    let page = access_of(&state, &visit.caller)
         .await
         .map_err(|error| visit.failed(error))?;
     Ok(visit.page(access_page(&visit.view, &page)))
 }
 
-async fn access_of(state: &WebState, account: &Account) -> Result<AccessPage, Failure> {
+async fn access_of(state: &WebState, caller: &Caller) -> Result<AccessPage, Failure> {
+    let Caller { account, store, .. } = caller;
     let now = state.clock.now();
     Ok(AccessPage {
-        zone: schedule_of(&state.store, account).await?.zone_at(now),
+        zone: schedule_of(store, account).await?.zone_at(now),
         now,
-        tokens: state.store.tokens(account.ledger).await?,
-        audit: state.store.audit(account.ledger, SHOWN).await?,
+        tokens: store.tokens(account.ledger).await?,
+        audit: store.audit(account.ledger, SHOWN).await?,
         made: None,
         is_wrong: false,
     })
@@ -76,7 +77,7 @@ pub async fn create_token(
         .ok()
         .filter(|days| (1..=MAX_DAYS).contains(days));
     let (Some(days), Some(role), true) = (days, Role::named(&form.role), is_name) else {
-        let mut page = access_of(&state, account)
+        let mut page = access_of(&state, &visit.caller)
             .await
             .map_err(|error| visit.failed(error))?;
         page.is_wrong = true;
@@ -98,7 +99,8 @@ pub async fn create_token(
             .saturating_add(SignedDuration::from_hours(24 * days))
             .unwrap_or(now),
     };
-    state
+    visit
+        .caller
         .store
         .create_token(account.ledger, &new, now)
         .await
@@ -106,7 +108,7 @@ pub async fn create_token(
     visit
         .note(&state, "make token", &format!("{name} ({})", role.name()))
         .await?;
-    let mut page = access_of(&state, account)
+    let mut page = access_of(&state, &visit.caller)
         .await
         .map_err(|error| visit.failed(error))?;
     page.made = Some(token);
@@ -117,7 +119,8 @@ pub async fn create_token(
 pub async fn revoke_token(State(state): State<WebState>, Path(id): Path<String>, headers: HeaderMap) -> Page {
     let visit = Visit::begin_change(&state, &headers, PLACE, Role::Admin).await?;
     let ledger = visit.caller.account.ledger;
-    let tokens = state
+    let tokens = visit
+        .caller
         .store
         .tokens(ledger)
         .await
@@ -126,7 +129,8 @@ pub async fn revoke_token(State(state): State<WebState>, Path(id): Path<String>,
         return Err(visit.failed(not_found()));
     };
     let now = state.clock.now();
-    state
+    visit
+        .caller
         .store
         .revoke_token(ledger, &id, now)
         .await

@@ -48,15 +48,14 @@ pub async fn usage(
     Query(query): Query<PeriodQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
-    let schedule = schedule_of(&state.store, &account).await?;
+    let Caller { account, store, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
+    let schedule = schedule_of(&store, &account).await?;
     let period = query.of(&state, &schedule)?;
     let invalid = |error: PeriodError| ApiError::invalid("period", error.to_string());
     let bounds = schedule.bounds(period).map_err(invalid)?;
     let zone = schedule.zone_of(period).map_err(invalid)?;
-    let usage = state.store.usage(account.ledger, &bounds).await?;
-    let invoice = state
-        .store
+    let usage = store.usage(account.ledger, &bounds).await?;
+    let invoice = store
         .invoice_of_period(account.ledger, &period.to_string())
         .await?;
     let meters =
@@ -97,9 +96,9 @@ pub async fn invoices(
     Path(tenant): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
+    let Caller { account, store, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
     let mut entries = Vec::new();
-    for invoice in state.store.invoices(account.ledger).await? {
+    for invoice in store.invoices(account.ledger).await? {
         let document = read(&invoice)?;
         let (number, period, issued_at, digest) =
             (invoice.number, invoice.period, invoice.issued_at, invoice.digest);
@@ -123,8 +122,8 @@ pub async fn invoice(
     Path((tenant, number)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
-    Ok(Json(numbered(&state.store, &account, &number).await?.to_json()))
+    let Caller { account, store, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
+    Ok(Json(numbered(&store, &account, &number).await?.to_json()))
 }
 
 /// `?locale=TAG`; the bill's own if left out.
@@ -141,7 +140,7 @@ pub async fn invoice_pdf(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
-    let document = numbered(&state.store, &caller.account, &number).await?;
+    let document = numbered(&caller.store, &caller.account, &number).await?;
     let locale = Locale::nearest(query.locale.as_ref().unwrap_or(&document.locale));
     note(&state, &caller, "export bill", &number).await?;
     Ok(pdf(crate::pdf::invoice_pdf(&document, locale)?, &number))
@@ -156,9 +155,9 @@ pub async fn export(
 ) -> Result<Response, Failure> {
     let caller = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
     let export = Export::named(&name).ok_or_else(not_found)?;
-    let schedule = schedule_of(&state.store, &caller.account).await?;
+    let schedule = schedule_of(&caller.store, &caller.account).await?;
     let period = query.of(&state, &schedule)?;
-    let (response, action) = export.of(&state, &caller.account, period).await?;
+    let (response, action) = export.of(&state, &caller, period).await?;
     note(&state, &caller, action, &period.to_string()).await?;
     Ok(response)
 }
@@ -169,11 +168,11 @@ pub async fn forecast(
     Path(tenant): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
-    let schedule = schedule_of(&state.store, &account).await?;
+    let Caller { account, store, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
+    let schedule = schedule_of(&store, &account).await?;
     let now = state.clock.now();
     let period = schedule.containing(now).map_err(BillError::Period)?;
-    let forecast = crate::bill::forecast::forecast(&state.store, &account, period, now).await?;
+    let forecast = crate::bill::forecast::forecast(&store, &account, period, now).await?;
     let forecast = forecast.map(|forecast| {
         let basis = match forecast.basis {
             Basis::Weeks(weeks) => format!("the same times of the last {weeks} weeks"),
@@ -187,9 +186,12 @@ pub async fn forecast(
 }
 
 async fn note(state: &WebState, caller: &Caller, action: &str, object: &str) -> Result<(), StoreError> {
-    let Caller { account, holder } = caller;
-    state
-        .store
+    let Caller {
+        account,
+        holder,
+        store,
+    } = caller;
+    store
         .note(account.ledger, holder, action, object, state.clock.now())
         .await
 }
@@ -201,13 +203,11 @@ pub async fn preview(
     Query(query): Query<PeriodQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Failure> {
-    let Caller { account, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
-    let schedule = schedule_of(&state.store, &account).await?;
+    let Caller { account, store, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
+    let schedule = schedule_of(&store, &account).await?;
     let period = query.of(&state, &schedule)?;
     Ok(Json(
-        bill(&state.store, &account, period, state.clock.now())
-            .await?
-            .to_json(),
+        bill(&store, &account, period, state.clock.now()).await?.to_json(),
     ))
 }
 
@@ -219,21 +219,22 @@ pub async fn interactions(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let caller = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
-    let schedule = schedule_of(&state.store, &caller.account).await?;
+    let schedule = schedule_of(&caller.store, &caller.account).await?;
     let period = query.of(&state, &schedule)?;
     let bounds = schedule
         .bounds(period)
         .map_err(|error| ApiError::invalid("period", error.to_string()))?;
     note(&state, &caller, "export interactions", &period.to_string()).await?;
-    Ok(lines(state, caller.account, bounds))
+    Ok(lines(caller, bounds))
 }
 
 /// The billed interactions of a period, streamed.
-pub(super) fn lines(state: WebState, account: Account, bounds: Bounds) -> Response {
+pub(super) fn lines(caller: Caller, bounds: Bounds) -> Response {
     let (lines, received) = tokio::sync::mpsc::channel(STREAM_AHEAD);
     tokio::spawn(async move {
+        let Caller { account, store, .. } = caller;
         let Account { ledger, details, .. } = account;
-        let mut events = state.store.export(ledger, details.party.tenant.as_str(), &bounds);
+        let mut events = store.export(ledger, details.party.tenant.as_str(), &bounds);
         while let Some(event) = events.next().await {
             let line = event.map_err(std::io::Error::other).and_then(|event| {
                 let mut text = serde_json::to_string(&event)?;

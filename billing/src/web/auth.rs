@@ -9,7 +9,7 @@ use springtide_proto::error::{ApiError, Reason};
 use super::WebState;
 use crate::digest::Digest;
 use crate::metering::decide::LedgerId;
-use crate::store::{Account, Holder, Role, StoreError};
+use crate::store::{Account, Holder, Role, Store, StoreError, TenantStores};
 
 const SESSION_COOKIE: &str = "springtide_session";
 /// Name of the cookie that keeps the chosen language.
@@ -23,6 +23,29 @@ fn unauthenticated() -> ApiError {
     ApiError::new(Reason::Unauthenticated, "a bearer token of this tenant is needed")
 }
 
+/// What is known of all tenants. Only who asks is found out by it; all else is read by the store of [`Caller`].
+#[derive(Clone)]
+pub(super) struct Entrance(TenantStores);
+
+impl Entrance {
+    pub(super) fn new(stores: TenantStores) -> Self {
+        Self(stores)
+    }
+
+    fn store(&self) -> &Store {
+        self.0.everything()
+    }
+
+    async fn caller(&self, account: Account, holder: Holder) -> Result<Caller, StoreError> {
+        let store = self.0.of(account.ledger).await?;
+        Ok(Caller {
+            account,
+            holder,
+            store,
+        })
+    }
+}
+
 /// Who asks, and what for.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
@@ -30,6 +53,8 @@ pub(super) struct Caller {
     pub(super) account: Account,
     /// By which token, and what that may do.
     pub(super) holder: Holder,
+    /// What it may see, and nothing else.
+    pub(super) store: Store,
 }
 
 impl Caller {
@@ -71,11 +96,15 @@ pub(super) async fn caller_of_token(state: &WebState, token: &str) -> Result<Opt
         return Ok(None);
     }
     let digest = Digest::of(token.as_bytes());
-    if let Some(account) = state.store.account_of_token(digest).await? {
-        let holder = Holder::of_account();
-        return Ok(Some(Caller { account, holder }));
+    if let Some(account) = state.entrance.store().account_of_token(digest).await? {
+        let caller = state.entrance.caller(account, Holder::of_account());
+        return caller.await.map(Some);
     }
-    let found = state.store.holder_of_token(digest, state.clock.now()).await?;
+    let found = state
+        .entrance
+        .store()
+        .holder_of_token(digest, state.clock.now())
+        .await?;
     caller_of(state, found).await
 }
 
@@ -87,7 +116,7 @@ pub(super) async fn caller_of_session(
     let Some(secret) = session_secret(headers) else {
         return Ok(None);
     };
-    let found = state.store.session(secret, state.clock.now()).await?;
+    let found = state.entrance.store().session(secret, state.clock.now()).await?;
     caller_of(state, found).await
 }
 
@@ -98,8 +127,10 @@ async fn caller_of(
     let Some((ledger, holder)) = found else {
         return Ok(None);
     };
-    let account = state.store.account_of_ledger(ledger).await?;
-    Ok(account.map(|account| Caller { account, holder }))
+    match state.entrance.store().account_of_ledger(ledger).await? {
+        Some(account) => state.entrance.caller(account, holder).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Opens a session and returns its `Set-Cookie`. The secret itself is kept by the browser alone.
@@ -114,7 +145,8 @@ pub(super) async fn open_session(
         .saturating_add(SignedDuration::from_hours(SESSION_HOURS))
         .unwrap_or(now);
     state
-        .store
+        .entrance
+        .store()
         .open_session(
             Digest::of(secret.as_bytes()),
             caller.account.ledger,
@@ -129,7 +161,7 @@ pub(super) async fn open_session(
 /// Ends the session and returns the `Set-Cookie` that forgets it.
 pub(super) async fn close_session(state: &WebState, headers: &HeaderMap) -> Result<String, ApiError> {
     if let Some(secret) = session_secret(headers) {
-        state.store.close_session(secret).await?;
+        state.entrance.store().close_session(secret).await?;
     }
     Ok(cookie(headers, SESSION_COOKIE, "", 0))
 }

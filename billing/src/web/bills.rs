@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
-use super::auth::not_found;
+use super::auth::{Caller, not_found};
 use super::pages::Tab;
 use super::pages::disputes::disputes_page;
 use super::pages::invoice::{InvoicePage, invoice_page};
@@ -41,7 +41,7 @@ pub async fn invoice(
         .map_or((number.as_str(), false), |number| (number, true));
     let visit = Visit::begin(&state, &headers, &query, ("", Tab::Overview), Role::Viewer).await?;
     let account = &visit.caller.account;
-    let document = numbered(&state.store, account, number)
+    let document = numbered(&visit.caller.store, account, number)
         .await
         .map_err(|error| visit.failed(error))?;
     if is_pdf {
@@ -49,7 +49,8 @@ pub async fn invoice(
         let bytes = invoice_pdf(&document, visit.view.locale).map_err(|error| visit.failed(error))?;
         return Ok(pdf(bytes, number));
     }
-    let disputes = state
+    let disputes = visit
+        .caller
         .store
         .disputes(account.ledger)
         .await
@@ -115,10 +116,10 @@ impl Export {
     pub(super) async fn of(
         &self,
         state: &WebState,
-        account: &Account,
+        caller: &Caller,
         period: Period,
     ) -> Result<(Response, &'static str), Failure> {
-        let store = &state.store;
+        let Caller { account, store, .. } = caller;
         let tenant = account.details.party.tenant.as_str();
         let file = |bytes, kind, name: &str| download(bytes, kind, &format!("{tenant}-{period}-{name}"));
         let csv = "text/csv; charset=utf-8";
@@ -169,7 +170,7 @@ pub async fn export(
 ) -> Page {
     let visit = Visit::begin(&state, &headers, &query, ("", Tab::Overview), Role::Viewer).await?;
     let account = &visit.caller.account;
-    let schedule = schedule_of(&state.store, account)
+    let schedule = schedule_of(&visit.caller.store, account)
         .await
         .map_err(|error| visit.failed(error))?;
     let period = period_of(&state, &query, &schedule).map_err(|error| visit.failed(error))?;
@@ -180,7 +181,7 @@ pub async fn export(
         let bounds = schedule
             .bounds(period)
             .map_err(|error| visit.failed(BillError::Period(error)))?;
-        let mut response = super::api::lines(state, account.clone(), bounds);
+        let mut response = super::api::lines(visit.caller.clone(), bounds);
         let name = format!(
             "attachment; filename=\"{}-{period}-interactions.jsonl\"",
             account.details.party.tenant
@@ -192,7 +193,7 @@ pub async fn export(
     }
     let export = Export::named(&name).ok_or_else(|| visit.failed(not_found()))?;
     let (response, action) = export
-        .of(&state, account, period)
+        .of(&state, &visit.caller, period)
         .await
         .map_err(|error| visit.failed(error))?;
     visit.note(&state, action, &period.to_string()).await?;
@@ -215,7 +216,7 @@ pub async fn dispute(
 ) -> Page {
     let visit = Visit::begin_change(&state, &headers, ("", Tab::Overview), Role::Finance).await?;
     let account = &visit.caller.account;
-    let document = numbered(&state.store, account, &number)
+    let document = numbered(&visit.caller.store, account, &number)
         .await
         .map_err(|error| visit.failed(error))?;
     let reason = form.reason.trim();
@@ -236,10 +237,11 @@ pub async fn dispute(
         opened_by: visit.caller.holder.name.clone(),
         opened_at: state.clock.now(),
     };
-    note_disputed(&state.store, account, &dispute)
+    note_disputed(&visit.caller.store, account, &dispute)
         .await
         .map_err(|error| visit.failed(error))?;
-    state
+    visit
+        .caller
         .store
         .open_dispute(account.ledger, &dispute)
         .await
@@ -258,7 +260,8 @@ async fn note_disputed(store: &Store, account: &Account, dispute: &Dispute) -> R
         &stored,
         Act::Dispute,
         &actor,
-        &dispute.reason,
+        // The client's words are kept with the dispute alone: what became of a bill never changes, and they may.
+        "",
         dispute.opened_at,
     )
     .await
@@ -277,11 +280,12 @@ pub async fn disputes(
     let place = ("/portal/disputes", Tab::Disputes);
     let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
     let account = &visit.caller.account;
-    let schedule = schedule_of(&state.store, account)
+    let schedule = schedule_of(&visit.caller.store, account)
         .await
         .map_err(|error| visit.failed(error))?;
     let zone = schedule.zone_at(state.clock.now());
-    let disputes = state
+    let disputes = visit
+        .caller
         .store
         .disputes(account.ledger)
         .await

@@ -72,7 +72,7 @@ pub async fn take(
 ) -> Result<Json<Value>, Failure> {
     // Before a byte of the body is read.
     let caller = caller_asked_for(&state, &headers, &tenant, Role::Admin).await?;
-    let party = caller.account.details.party;
+    let (party, store) = (caller.account.details.party, caller.store);
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -103,6 +103,7 @@ pub async fn take(
         .map(|event| examined(event, &party, now))
         .collect();
     let verdicts = state.writer.write(examined).await?;
+    store.note_write().await?;
     let results: Vec<_> = identities
         .into_iter()
         .zip(verdicts)

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse as _, Redirect};
 use jiff::civil::Date;
 use serde::Deserialize;
 
+use super::auth::Caller;
 use super::pages::Tab;
 use super::pages::budget::{BudgetPage, budget_page};
 use super::pages::savings::{SavingsMonth, SavingsPage, savings_page};
@@ -24,7 +25,7 @@ use crate::bill::summary::by_meter;
 use crate::bill::{BillError, bill};
 use crate::export::billed_usage;
 use crate::rating::number::Exact;
-use crate::store::{Account, Role, StoreError};
+use crate::store::{Role, StoreError};
 
 /// Months that savings are shown of.
 const MONTHS: usize = 6;
@@ -39,18 +40,15 @@ pub async fn service(
 ) -> Page {
     let place = ("/portal/service", Tab::Service);
     let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
-    let page = service_of(&state, &visit.caller.account, &query)
+    let page = service_of(&state, &visit.caller, &query)
         .await
         .map_err(|error| visit.failed(error))?;
     Ok(visit.page(service_page(&visit.view, &page)))
 }
 
-async fn service_of(
-    state: &WebState,
-    account: &Account,
-    query: &PortalQuery,
-) -> Result<ServicePage, Failure> {
-    let (store, now) = (&state.store, state.clock.now());
+async fn service_of(state: &WebState, caller: &Caller, query: &PortalQuery) -> Result<ServicePage, Failure> {
+    let Caller { account, store, .. } = caller;
+    let now = state.clock.now();
     let schedule = schedule_of(store, account).await?;
     let period = period_of(state, query, &schedule)?;
     let is_current = schedule.bounds(period).map_err(BillError::Period)?.contain(now);
@@ -86,15 +84,16 @@ pub async fn savings(
 ) -> Page {
     let place = ("/portal/savings", Tab::Savings);
     let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
-    let mut page = savings_of(&state, &visit.caller.account)
+    let mut page = savings_of(&state, &visit.caller)
         .await
         .map_err(|error| visit.failed(error))?;
     page.may_change = visit.caller.holder.role >= Role::Finance;
     Ok(visit.page(savings_page(&visit.view, &page, false)))
 }
 
-async fn savings_of(state: &WebState, account: &Account) -> Result<SavingsPage, Failure> {
-    let (store, now) = (&state.store, state.clock.now());
+async fn savings_of(state: &WebState, caller: &Caller) -> Result<SavingsPage, Failure> {
+    let Caller { account, store, .. } = caller;
+    let now = state.clock.now();
     let settings = store.settings(account.ledger).await?;
     let schedule = schedule_of(store, account).await?;
     let currency = match schedule.plan_at(now) {
@@ -142,15 +141,16 @@ pub async fn budget(
 ) -> Page {
     let place = ("/portal/budget", Tab::Budget);
     let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
-    let mut page = budget_of(&state, &visit.caller.account)
+    let mut page = budget_of(&state, &visit.caller)
         .await
         .map_err(|error| visit.failed(error))?;
     page.may_change = visit.caller.holder.role >= Role::Finance;
     Ok(visit.page(budget_page(&visit.view, &page)))
 }
 
-async fn budget_of(state: &WebState, account: &Account) -> Result<BudgetPage, Failure> {
-    let (store, now) = (&state.store, state.clock.now());
+async fn budget_of(state: &WebState, caller: &Caller) -> Result<BudgetPage, Failure> {
+    let Caller { account, store, .. } = caller;
+    let now = state.clock.now();
     let settings = store.settings(account.ledger).await?;
     let schedule = schedule_of(store, account).await?;
     let currency = match schedule.plan_at(now) {
@@ -188,7 +188,7 @@ pub async fn set_budget(
     let place = ("/portal/budget", Tab::Budget);
     let visit = Visit::begin_change(&state, &headers, place, Role::Finance).await?;
     let account = &visit.caller.account;
-    let mut page = budget_of(&state, account)
+    let mut page = budget_of(&state, &visit.caller)
         .await
         .map_err(|error| visit.failed(error))?;
     let texts = super::texts::texts(visit.view.locale);
@@ -213,7 +213,7 @@ pub async fn set_budget(
         .collect();
     let amount = amount.map(|amount| amount.to_string()).unwrap_or_default();
     for (name, value) in [(BUDGET, amount.clone()), (THRESHOLDS, thresholds.join(","))] {
-        let set = state.store.set_setting(account.ledger, name, &value).await;
+        let set = visit.caller.store.set_setting(account.ledger, name, &value).await;
         set.map_err(|error| visit.failed(error))?;
     }
     visit.note(&state, "set budget", &amount).await?;
@@ -235,7 +235,7 @@ pub async fn set_person_price(
     let place = ("/portal/savings", Tab::Savings);
     let visit = Visit::begin_change(&state, &headers, place, Role::Finance).await?;
     let account = &visit.caller.account;
-    let mut page = savings_of(&state, account)
+    let mut page = savings_of(&state, &visit.caller)
         .await
         .map_err(|error| visit.failed(error))?;
     let price = page
@@ -246,7 +246,8 @@ pub async fn set_person_price(
         return Ok(visit.page_with(StatusCode::BAD_REQUEST, savings_page(&visit.view, &page, true)));
     }
     let price = price.map(|price| price.to_string()).unwrap_or_default();
-    let set = state
+    let set = visit
+        .caller
         .store
         .set_setting(account.ledger, PERSON_PRICE, &price)
         .await;

@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
 
-use super::auth::not_found;
+use super::auth::{Caller, not_found};
 use super::pages::Tab;
 use super::pages::interactions::{InteractionsPage, interactions_page};
 use super::portal::{invalid, period_of};
@@ -35,8 +35,7 @@ pub async fn interactions(
 ) -> Page {
     let place = ("/portal/interactions", Tab::Overview);
     let visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
-    let account = &visit.caller.account;
-    let page = interactions_of(&state, account, &query)
+    let page = interactions_of(&state, &visit.caller, &query)
         .await
         .map_err(|error| visit.failed(error))?;
     visit
@@ -47,21 +46,22 @@ pub async fn interactions(
 
 async fn interactions_of(
     state: &WebState,
-    account: &Account,
+    caller: &Caller,
     query: &PortalQuery,
 ) -> Result<InteractionsPage, Failure> {
-    let schedule = schedule_of(&state.store, account).await?;
+    let Caller { account, store, .. } = caller;
+    let schedule = schedule_of(store, account).await?;
     let period = period_of(state, query, &schedule)?;
     let mut bounds = schedule.bounds(period).map_err(BillError::Period)?;
     let zone = schedule.zone_of(period).map_err(BillError::Period)?;
     let (line, behind) = match query.line {
         None => (None, None),
         Some(position) => {
-            let document = bill(&state.store, account, period, state.clock.now()).await?;
+            let document = bill(store, account, period, state.clock.now()).await?;
             let line = document.lines.get(position).ok_or_else(not_found)?.line.clone();
             let reference = document.plan_behind(&line).ok_or_else(not_found)?;
             bounds = reference.bounds();
-            let behind = Behind::of(&state.store, reference, &line).await?;
+            let behind = Behind::of(store, reference, &line).await?;
             (Some((position, line)), Some(behind))
         }
     };
@@ -71,7 +71,7 @@ async fn interactions_of(
         .transpose()?;
     let tenant = account.details.party.tenant.as_str();
     let (events, next) = page_of(
-        &state.store,
+        store,
         account,
         tenant,
         bounds,

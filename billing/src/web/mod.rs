@@ -5,6 +5,7 @@ pub mod api;
 mod auth;
 pub mod bills;
 mod chart;
+pub mod erase;
 pub mod events;
 pub mod insight;
 pub mod interactions;
@@ -29,7 +30,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::bill::BillError;
 use crate::metering::writer::UsageWriter;
 use crate::pdf::PdfError;
-use crate::store::{Store, StoreError, with_causes};
+use crate::store::{StoreError, TenantStores, with_causes};
 
 /// Largest body of a request, but for usage: a form with the words of a dispute.
 const MAX_BODY: usize = 32 << 10;
@@ -65,7 +66,7 @@ impl Secrets for SystemSecrets {
 /// What handlers need.
 #[derive(Clone)]
 pub struct WebState {
-    store: Store,
+    entrance: auth::Entrance,
     clock: Arc<dyn Clock>,
     secrets: Arc<dyn Secrets>,
     writer: UsageWriter,
@@ -74,9 +75,14 @@ pub struct WebState {
 
 impl WebState {
     /// Of these parts.
-    pub fn new(store: Store, clock: Arc<dyn Clock>, secrets: Arc<dyn Secrets>, writer: UsageWriter) -> Self {
+    pub fn new(
+        stores: TenantStores,
+        clock: Arc<dyn Clock>,
+        secrets: Arc<dyn Secrets>,
+        writer: UsageWriter,
+    ) -> Self {
         Self {
-            store,
+            entrance: auth::Entrance::new(stores),
             clock,
             secrets,
             writer,
@@ -143,6 +149,7 @@ fn pages() -> Router<WebState> {
         .route("/portal/savings/price", post(insight::set_person_price))
         .route("/portal/budget", get(insight::budget).post(insight::set_budget))
         .route("/portal/access", get(access::access))
+        .route("/portal/access/erase", post(erase::erase))
         .route("/portal/access/tokens", post(access::create_token))
         .route("/portal/access/tokens/{id}/revoke", post(access::revoke_token))
 }

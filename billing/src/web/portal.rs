@@ -8,7 +8,9 @@ use jiff::civil::Date;
 use serde::Deserialize;
 use springtide_proto::error::ApiError;
 
-use super::auth::{caller_of_session, caller_of_token, close_session, open_session, require_own_form};
+use super::auth::{
+    Caller, caller_of_session, caller_of_token, close_session, open_session, require_own_form,
+};
 use super::pages::overview::{OverviewPage, overview_page};
 use super::pages::{Tab, sign_in::sign_in_page};
 use super::visit::{Page, PortalQuery, Visit, failed, respond, view};
@@ -19,7 +21,7 @@ use crate::bill::summary::{by_day, by_hour, by_meter};
 use crate::bill::{BillError, bill, read};
 use crate::rating::period::Period;
 use crate::rating::rate::Usage;
-use crate::store::{Account, Role, StatementUsage, StoreError, with_causes};
+use crate::store::{Role, StatementUsage, StoreError, with_causes};
 
 /// The form of [`sign_in`].
 #[derive(Deserialize)]
@@ -88,7 +90,7 @@ pub async fn overview(
 ) -> Page {
     let place = ("/portal", Tab::Overview);
     let mut visit = Visit::begin(&state, &headers, &query, place, Role::Viewer).await?;
-    let page = overview_of(&state, visit.caller.account.clone(), &query)
+    let page = overview_of(&state, visit.caller.clone(), &query)
         .await
         .map_err(|error| visit.failed(error))?;
     visit.view.is_live = page.is_current;
@@ -108,12 +110,9 @@ pub(super) fn period_of(
     Ok(period.map_err(BillError::Period)?)
 }
 
-async fn overview_of(
-    state: &WebState,
-    account: Account,
-    query: &PortalQuery,
-) -> Result<OverviewPage, Failure> {
-    let (store, now) = (&state.store, state.clock.now());
+async fn overview_of(state: &WebState, caller: Caller, query: &PortalQuery) -> Result<OverviewPage, Failure> {
+    let Caller { account, store, .. } = caller;
+    let (store, now) = (&store, state.clock.now());
     let schedule = schedule_of(store, &account).await?;
     let period = period_of(state, query, &schedule)?;
     let bounds = schedule.bounds(period).map_err(BillError::Period)?;

@@ -2,6 +2,7 @@
 
 mod access;
 mod pages;
+mod postgres;
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
@@ -22,7 +23,7 @@ use crate::locale::Locale;
 use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::Party;
 use crate::metrics::Metrics;
-use crate::store::{AccountDetails, PlanVersion};
+use crate::store::{AccountDetails, PlanVersion, Store};
 
 /// Each secret is another.
 #[derive(Default)]
@@ -50,6 +51,10 @@ pub(super) async fn bench() -> Bench {
     let store = Store::connect(&format!("sqlite://{}/billing.db", folder.path().display()), true)
         .await
         .unwrap();
+    bench_on(store, folder).await
+}
+
+async fn bench_on(store: Store, folder: tempfile::TempDir) -> Bench {
     store.migrate().await.unwrap();
     let spec = r#"{"charges":[{"meter":"interactions","model":"PerUnit","name":"<answers>","unitPrice":"0.10"}],"currency":"CNY","timeZone":"Asia/Shanghai"}"#;
     let digest = Digest::of(spec.as_bytes());
@@ -72,7 +77,8 @@ pub(super) async fn bench() -> Bench {
         .unwrap();
     let clock = Arc::new(ManualClock::new(now()));
     let (writer, _) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default());
-    let state = WebState::new(store.clone(), clock, Arc::new(Counted::default()), writer);
+    let (stores, _) = TenantStores::open(store.clone()).await.unwrap();
+    let state = WebState::new(stores, clock, Arc::new(Counted::default()), writer);
     Bench {
         routes: router(state),
         store,

@@ -88,9 +88,12 @@ impl Visit {
 
     /// Notes what this visit reads or changes.
     pub(super) async fn note(&self, state: &WebState, action: &str, object: &str) -> Result<(), Response> {
-        let Caller { account, holder } = &self.caller;
-        let noted = state
-            .store
+        let Caller {
+            account,
+            holder,
+            store,
+        } = &self.caller;
+        let noted = store
             .note(account.ledger, holder, action, object, state.clock.now())
             .await;
         noted.map_err(|error| self.failed(error))

@@ -9,6 +9,8 @@ mod backup;
 mod books;
 mod kills;
 mod point_in_time;
+mod postgres_server;
+mod replica;
 mod server;
 
 use serde_json::Value;

@@ -2,156 +2,15 @@
 //! them. The server is the test's own, as its settings are not those of the server for tests.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use springtide_billing::store::Store;
 use springtide_proto::metering::Witness;
 use springtide_runtime::identity::TenantRole;
-use sqlx::{Connection as _, PgConnection};
 
 use super::books::{self, TENTH};
-use super::server::{POSTGRES, Program, free_address, record_of, register_tenant};
-
-/// A server that keeps its write-ahead log.
-struct Server {
-    bin: PathBuf,
-    folder: tempfile::TempDir,
-    port: u16,
-    /// Where it runs now.
-    data: Option<PathBuf>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-impl Server {
-    /// `None` where PostgreSQL's programs are not installed.
-    fn new() -> Option<Self> {
-        let versions = fs::read_dir("/usr/lib/postgresql").ok()?.map_while(Result::ok);
-        let bin = versions
-            .map(|entry| entry.path().join("bin"))
-            .filter(|bin| bin.join("initdb").is_file())
-            .max()?;
-        let folder = tempfile::tempdir().unwrap();
-        let server = Self {
-            bin,
-            folder,
-            port: free_address().port(),
-            data: None,
-        };
-        fs::create_dir(server.folder.path().join("log")).unwrap();
-        if is_root() {
-            let folder = server.folder.path();
-            assert!(
-                Command::new("chown")
-                    .args(["-R", "postgres"])
-                    .arg(folder)
-                    .status()
-                    .unwrap()
-                    .success()
-            );
-        }
-        let data = server.folder.path().join("data");
-        server.run(
-            "initdb",
-            &[
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-N",
-                "-D",
-                data.to_str().unwrap(),
-            ],
-        );
-        Some(server)
-    }
-
-    /// Not as root, which PostgreSQL refuses.
-    fn run(&self, program: &str, arguments: &[&str]) {
-        let program = self.bin.join(program);
-        let mut command = if is_root() {
-            let mut command = Command::new("setpriv");
-            command
-                .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
-                .arg(&program);
-            command
-        } else {
-            Command::new(&program)
-        };
-        command.args(arguments).current_dir(self.folder.path());
-        let status = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        assert!(status.unwrap().success(), "{} {arguments:?}", program.display());
-    }
-
-    fn start(&mut self, data: &Path) {
-        let folder = self.folder.path().display();
-        let options = format!(
-            "-p {} -k {folder} -c listen_addresses=127.0.0.1 -c wal_level=replica -c archive_mode=on -c 'archive_command=cp %p {folder}/log/%f'",
-            self.port
-        );
-        let log = self.folder.path().join("server.log");
-        self.run(
-            "pg_ctl",
-            &[
-                "-D",
-                data.to_str().unwrap(),
-                "-l",
-                log.to_str().unwrap(),
-                "-w",
-                "-o",
-                &options,
-                "start",
-            ],
-        );
-        self.data = Some(data.to_owned());
-    }
-
-    fn stop(&mut self) {
-        if let Some(data) = self.data.take() {
-            self.run(
-                "pg_ctl",
-                &["-D", data.to_str().unwrap(), "-m", "immediate", "-w", "stop"],
-            );
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
-    }
-
-    async fn ask(&self, question: &'static str) -> String {
-        let mut connection = PgConnection::connect(&self.url()).await.unwrap();
-        let (answer,): (String,) = sqlx::query_as(question).fetch_one(&mut connection).await.unwrap();
-        answer
-    }
-
-    /// Waits until a question is answered `true`.
-    async fn until(&self, question: &'static str) {
-        let holds = async {
-            while self.ask(question).await != "true" {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_mins(1), holds)
-            .await
-            .expect(question);
-    }
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").unwrap().uid() == 0
-}
+use super::postgres_server::Server;
+use super::server::{POSTGRES, Program, record_of, register_tenant};
 
 async fn report(program: &Program, turn: &str) {
     let records = vec![record_of("acme", turn, "2026-10-11T00:00:00Z", Witness::Worker)];
@@ -170,22 +29,7 @@ async fn postgres_goes_back_to_an_instant_between_two_writes_and_takes_what_came
     register_tenant(&program, "acme", TENTH).await;
     report(&program, "t1").await;
     let base = server.folder.path().join("base");
-    let port = server.port.to_string();
-    server.run(
-        "pg_basebackup",
-        &[
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &port,
-            "-U",
-            "postgres",
-            "-c",
-            "fast",
-            "-D",
-            base.to_str().unwrap(),
-        ],
-    );
+    server.back_up(&base, &[]);
     report(&program, "t2").await;
     program.json(&[
         "invoice", "--tenant", "acme", "--period", "2026-10", "--issue", "--format", "json",

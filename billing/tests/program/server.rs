@@ -68,6 +68,7 @@ pub(crate) fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_springtide-billing"));
     command
         .env_remove("DATABASE_URL")
+        .env_remove("READ_DATABASE_URL")
         .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
         .stdin(Stdio::null());
     command
@@ -173,6 +174,11 @@ impl Program {
         };
         program.until_ready().await;
         program
+    }
+
+    /// Where its certificates are.
+    pub(crate) fn tls_dir(&self) -> String {
+        self.folder.path().display().to_string()
     }
 
     pub(crate) fn connector(&self) -> Connector {

@@ -18,7 +18,7 @@ use springtide_billing::rating::plan::RatePlan;
 use springtide_billing::rating::rate::{Exclusion, MinuteCounts, Service};
 use springtide_billing::service_level::hour::Counts;
 use springtide_billing::service_level::report::{MinutesReport, ReportedMinute};
-use springtide_billing::store::{Account, AccountDetails, NewExclusion, PlanVersion, Store};
+use springtide_billing::store::{Account, AccountDetails, NewExclusion, PlanVersion, Store, TenantStores};
 use springtide_billing::web::{SystemSecrets, WebState, router};
 use springtide_proto::event::{Interaction, InteractionKind};
 use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witness};
@@ -85,7 +85,8 @@ impl Portal {
         let clock = Arc::new(ManualClock::new(now));
         let (writer, _) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default());
         let secrets = Arc::new(SystemSecrets::default());
-        let routes = router(WebState::new(store.clone(), clock, secrets, writer));
+        let (stores, _) = TenantStores::open(store.clone()).await.unwrap();
+        let routes = router(WebState::new(stores, clock, secrets, writer));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();

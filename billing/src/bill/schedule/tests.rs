@@ -26,6 +26,7 @@ fn account() -> Account {
         details: details(),
         registered_at: at("2026-01-05T00:00:00Z"),
         closed_at: None,
+        entity: crate::store::LegalEntity::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::bill::notes::{act, correct, credit_invoice};
 use crate::bill::review::Finding;
 use crate::bill::state::{Act, InvoiceState, TaxState};
 use crate::bill::{BillError, issue, read};
-use crate::store::{Account, Store, StoredInvoice, TaxRegistration, in_transaction};
+use crate::store::{Account, DEFAULT_ENTITY, Store, StoredInvoice, TaxRegistration, in_transaction};
 
 pub(super) const NO_GRACE: Grace = Grace {
     length: SignedDuration::ZERO,
@@ -387,6 +387,6 @@ pub(super) async fn a_tenant_without_a_plan_holds_up_no_other(bench: Bench) {
     assert_eq!(report.issued, 1);
     assert_eq!(report.refused.len(), 1);
     assert!(report.refused[0].reason.contains("\"missing\""));
-    let stored = bench.store.invoices_after(0, 10).await.unwrap();
+    let stored = bench.store.invoices_after(DEFAULT_ENTITY, 0, 10).await.unwrap();
     assert_eq!(read(&stored[0]).unwrap().tenant, "acme");
 }

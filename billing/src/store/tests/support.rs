@@ -27,6 +27,8 @@ const POSTGRES: &str = "SPRINGTIDE_TEST_POSTGRES";
 pub(in crate::store) struct Bench {
     pub(in crate::store) store: Store,
     pub(in crate::store) url: String,
+    /// If that is not an administrator's.
+    admin_url: Option<String>,
     _folder: Option<Arc<tempfile::TempDir>>,
 }
 
@@ -58,12 +60,53 @@ impl Bench {
         Some(Self::open(format!("{server}/{name}"), None).await)
     }
 
+    /// On a database whose owner is no superuser and may make no roles; `is_prepared`: an administrator made the role for reads
+    /// of tenants.
+    pub(in crate::store) async fn postgres_of_ordinary_owner(is_prepared: bool) -> Option<Self> {
+        let mut bench = Self::postgres().await?;
+        bench.store.close().await;
+        let (server, name) = bench.url.rsplit_once('/').unwrap();
+        let mut texts = vec![
+            format!("CREATE ROLE {name}_owner LOGIN"),
+            format!("DROP DATABASE {name}"),
+            format!("CREATE DATABASE {name} OWNER {name}_owner"),
+        ];
+        if is_prepared {
+            texts.push(format!("CREATE ROLE {name}_tenant NOLOGIN"));
+            texts.push(format!("GRANT {name}_tenant TO {name}_owner"));
+        }
+        let mut connection = PgConnection::connect(&format!("{server}/postgres"))
+            .await
+            .unwrap();
+        for text in texts {
+            sqlx::query(AssertSqlSafe(text))
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+        let (scheme, address) = server.split_once("://").unwrap();
+        let address = address.rsplit_once('@').map_or(address, |(_, address)| address);
+        let owned = format!("{scheme}://{name}_owner@{address}/{name}");
+        bench.admin_url = Some(bench.url.clone());
+        bench.store = Store::connect(&owned, false).await.unwrap();
+        bench.store.migrate().await.unwrap();
+        bench.url = owned;
+        Some(bench)
+    }
+
+    /// A superuser's connection to the same database.
+    pub(in crate::store) async fn admin(&self) -> PgConnection {
+        let url = self.admin_url.as_ref().unwrap_or(&self.url);
+        PgConnection::connect(url).await.unwrap()
+    }
+
     async fn open(url: String, folder: Option<Arc<tempfile::TempDir>>) -> Self {
         let store = Store::connect(&url, true).await.unwrap();
         store.migrate().await.unwrap();
         Self {
             store,
             url,
+            admin_url: None,
             _folder: folder,
         }
     }

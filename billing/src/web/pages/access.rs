@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use super::super::texts::{Texts, texts};
+use super::erase::erase_form;
 use super::{View, layout};
 use crate::locale::Locale;
 use crate::store::{AccessToken, AuditEntry, Role};
@@ -37,6 +38,7 @@ pub(in crate::web) fn access_page(view: &View, page: &AccessPage) -> Markup {
             @if page.tokens.is_empty() { p.notice { (texts.no_tokens) } } @else { (tokens(texts, page)) }
         }
         (form(texts, page))
+        (erase_form(texts, "", false))
         section.card aria-labelledby="audit" {
             h2 #audit { (texts.audit) }
             @if page.audit.is_empty() { p.notice { (texts.no_audit) } } @else { (audit(view, page)) }
@@ -128,6 +130,7 @@ fn action_in_words(action: &str, locale: Locale) -> &str {
         "set price of a person's answer" => "设定人工应答价格",
         "make token" => "创建令牌",
         "revoke token" => "收回令牌",
+        "erase customer" => "删除客户信息",
         other => other,
     };
     match locale {

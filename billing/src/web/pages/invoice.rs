@@ -88,6 +88,7 @@ fn dispute_form(view: &View, document: &Document, number: &str, refused: Option<
 fn facts(texts: &Texts, document: &Document) -> Markup {
     let zone = zone_named(&document.time_zone).unwrap_or(TimeZone::UTC);
     let facts = [
+        (texts.issuer, document.issuer.for_people()),
         (texts.billed_to, document.legal_name.clone()),
         (texts.tax_id, document.tax_id.clone()),
         (

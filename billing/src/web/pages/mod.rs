@@ -3,6 +3,7 @@
 pub(super) mod access;
 pub(super) mod budget;
 pub(super) mod disputes;
+pub(super) mod erase;
 pub(super) mod interactions;
 pub(super) mod invoice;
 pub(super) mod overview;

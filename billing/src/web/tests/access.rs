@@ -4,7 +4,7 @@ use super::*;
 use crate::store::{NewToken, Role};
 
 /// Each address that belongs to a tenant, for people: what stands behind it is acme's.
-const PAGES: [&str; 14] = [
+pub(super) const PAGES: [&str; 14] = [
     "/portal/invoices/SPT-2026-000001",
     "/portal/invoices/SPT-2026-000001.pdf",
     "/portal/invoices/NONE",
@@ -177,6 +177,54 @@ async fn a_role_may_do_what_it_is_for_and_no_more() {
         (disputes[1].reason.as_str(), disputes[1].opened_by.as_str()),
         ("too much", "finance")
     );
+}
+
+#[tokio::test]
+async fn an_administrator_erases_a_customer_after_seeing_what_there_is() {
+    let bench = bench().await;
+    // The turns of the bench are of the conversation "c".
+    let form = "conversations=c%0D%0A";
+    for role in [Role::Viewer, Role::Finance] {
+        let cookie = bench.session_as(role).await;
+        let (status, ..) = bench.post("/portal/access/erase", &cookie, form).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{role:?}");
+    }
+    let cookie = format!("{}; springtide_lang=en", bench.session_as(Role::Admin).await);
+    let named = async || {
+        let token = [("authorization", "Bearer token-acme")];
+        let (_, _, lines) = bench.get("/api/v1/tenants/acme/interactions", &token).await;
+        lines.matches("\"conversation\":\"c\"").count()
+    };
+    let (status, _, page) = bench.post("/portal/access/erase", &cookie, form).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(
+        page.contains("Interactions: 10") && page.contains("Erase it for ever"),
+        "{page}"
+    );
+    assert_eq!(named().await, 10, "nothing was changed yet");
+    let (status, _, page) = bench
+        .post("/portal/access/erase", &cookie, &format!("{form}&confirm=yes"))
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(
+        page.contains("Interactions: 10") && !page.contains("Erase it for ever"),
+        "{page}"
+    );
+    assert_eq!(named().await, 0);
+    let audit = bench.store.audit(1, 100).await.unwrap();
+    let noted: Vec<_> = audit
+        .iter()
+        .filter(|entry| entry.action == "erase customer")
+        .collect();
+    assert_eq!(noted.len(), 1);
+    assert_eq!(
+        (noted[0].actor.as_str(), noted[0].role.as_str()),
+        ("admin", "admin")
+    );
+    let (status, ..) = bench
+        .post("/portal/access/erase", &cookie, "conversations=")
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

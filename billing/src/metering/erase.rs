@@ -1,0 +1,142 @@
+//! Taking out of what is kept whatever tells which customer it was: pure.
+//!
+//! A customer is known by the conversations that it had. What is *erased* keeps when it happened, what it counted for and by
+//! what bills narrow it; conversation, turn and answer are gone. Its key and hash are kept beside it, so that it is known
+//! when it is reported again.
+
+use std::collections::BTreeSet;
+
+use prost::Message as _;
+use springtide_proto::ids::ConversationId;
+use springtide_proto::metering::UsageEvent;
+
+use crate::rating::plan::IDENTIFYING_DIMENSIONS;
+
+/// Stands where something was erased.
+pub const ERASED: &str = "(erased)";
+/// Most conversations at a time.
+pub const MAX_CONVERSATIONS: usize = 1_000;
+/// In free text, a shorter conversation id may be any word.
+const SHORTEST_IN_TEXT: usize = 6;
+
+/// Conversations of one customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversations(BTreeSet<ConversationId>);
+
+impl Conversations {
+    /// At least one.
+    pub fn new(conversations: BTreeSet<ConversationId>) -> Option<Self> {
+        (!conversations.is_empty()).then_some(Self(conversations))
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What every row that is to be erased has somewhere in it.
+    pub fn texts(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
+
+    /// An event's bytes without what tells its customer; `None` if it is of another conversation, or no event.
+    pub fn erase(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        let event = UsageEvent::decode(payload).ok()?;
+        self.is_one_of_its(&event).then(|| without_customer(event))
+    }
+
+    /// Free text, or bytes that are no event, name one of the conversations.
+    pub fn are_named_in(&self, text: &[u8]) -> bool {
+        let long = self.0.iter().filter(|id| id.as_str().len() >= SHORTEST_IN_TEXT);
+        long.into_iter().any(|id| names(text, id.as_str().as_bytes()))
+    }
+
+    fn is_one_of_its(&self, event: &UsageEvent) -> bool {
+        let dimension = event
+            .dimensions
+            .iter()
+            .find(|dimension| dimension.key == "conversation");
+        if let Some(dimension) = dimension {
+            return self.0.iter().any(|id| id.as_str() == dimension.value);
+        }
+        let begins = |identity: &str| {
+            let mut ids = self.0.iter();
+            ids.any(|id| {
+                let rest = identity.strip_prefix(id.as_str());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        };
+        begins(&event.id) || begins(&event.reversal_of)
+    }
+}
+
+/// The same event, of nobody.
+pub fn erased(payload: &[u8]) -> Vec<u8> {
+    UsageEvent::decode(payload)
+        .map(without_customer)
+        .unwrap_or_default()
+}
+
+fn without_customer(event: UsageEvent) -> Vec<u8> {
+    // Without `..`: what is forgotten here would stay.
+    let UsageEvent {
+        tenant_uid,
+        tenant,
+        source,
+        id: _,
+        meter,
+        quantity,
+        event_time,
+        mut dimensions,
+        reversal_of,
+    } = event;
+    dimensions.retain(|dimension| !IDENTIFYING_DIMENSIONS.contains(&dimension.key.as_str()));
+    let reversal_of = if reversal_of.is_empty() {
+        reversal_of
+    } else {
+        ERASED.to_owned()
+    };
+    let event = UsageEvent {
+        tenant_uid,
+        tenant,
+        source,
+        id: ERASED.to_owned(),
+        meter,
+        quantity,
+        event_time,
+        dimensions,
+        reversal_of,
+    };
+    event.encode_to_vec()
+}
+
+/// `id` stands in `text`, and is not a part of a longer word.
+fn names(text: &[u8], id: &[u8]) -> bool {
+    let is_inner =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte));
+    text.windows(id.len()).enumerate().any(|(start, window)| {
+        let before = start.checked_sub(1).and_then(|before| text.get(before));
+        window == id && !is_inner(before) && !is_inner(text.get(start + id.len()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_is_named_as_a_whole_word_alone() {
+        let named = Conversations::new(["conv-7711".parse().unwrap(), "ab".parse().unwrap()].into()).unwrap();
+        for (text, is_named) in [
+            ("conv-7711", true),
+            ("in (conv-7711), twice", true),
+            ("会话conv-7711重复", true),
+            ("conv-77112", false),
+            ("my-conv-7711", false),
+            ("ab", false),
+        ] {
+            assert_eq!(named.are_named_in(text.as_bytes()), is_named, "{text}");
+        }
+        assert_eq!(Conversations::new(BTreeSet::new()), None);
+    }
+}
