@@ -14,6 +14,7 @@ use crate::metering::decide::LedgerId;
 use crate::rating::currency::Currency;
 use crate::store::{
     Account, AccountDetails, ExclusionOutcome, NewExclusion, PlanVersion, PutPlan, Registration, Store,
+    StoredInvoice,
 };
 
 /// A plan of one charge, with a fee that is prorated.
@@ -157,12 +158,21 @@ pub(super) async fn each_side_of_a_change_is_billed_by_its_plan_corrected_by_it_
         );
     }
 
+    late_usage_is_corrected(&bench, &account, &document, &stored).await;
+}
+
+async fn late_usage_is_corrected(
+    bench: &Bench,
+    account: &Account,
+    document: &Document,
+    stored: &StoredInvoice,
+) {
     // What comes later, by the versions of the bill, on both sides.
-    answer(&bench, "late-before", "2026-11-01T00:00:00Z").await;
-    answer(&bench, "late-after", "2026-11-30T22:59:59Z").await;
-    answer(&bench, "december", "2026-11-30T23:00:00Z").await;
-    assign(&bench, "one", "2026-11-20T12:00:00Z").await;
-    let note = correct(&bench.store, &account, november_period(), issuer())
+    answer(bench, "late-before", "2026-11-01T00:00:00Z").await;
+    answer(bench, "late-after", "2026-11-30T22:59:59Z").await;
+    answer(bench, "december", "2026-11-30T23:00:00Z").await;
+    assign(bench, "one", "2026-11-20T12:00:00Z").await;
+    let note = correct(&bench.store, account, november_period(), issuer())
         .await
         .unwrap()
         .unwrap();
@@ -174,13 +184,13 @@ pub(super) async fn each_side_of_a_change_is_billed_by_its_plan_corrected_by_it_
         ]
     );
     assert_eq!(note.plans, document.plans);
-    let again = correct(&bench.store, &account, november_period(), issuer())
+    let again = correct(&bench.store, account, november_period(), issuer())
         .await
         .unwrap();
     assert_eq!(again, None, "it is corrected");
     let december = draft(
         &bench.store,
-        &account,
+        account,
         "2026-12".parse().unwrap(),
         at("2027-01-05T00:00:00Z"),
     )
@@ -191,11 +201,11 @@ pub(super) async fn each_side_of_a_change_is_billed_by_its_plan_corrected_by_it_
         "no hour is lost or billed twice"
     );
     assert_eq!(counted_of(&december.lines[0].line), count(1));
-    assert_eq!(verify_tenant(&bench.store, &account, now()).await.unwrap(), []);
-    credit_invoice(&bench.store, &account, &stored, issuer())
+    assert_eq!(verify_tenant(&bench.store, account, now()).await.unwrap(), []);
+    credit_invoice(&bench.store, account, stored, issuer())
         .await
         .unwrap();
-    assert_eq!(verify_tenant(&bench.store, &account, now()).await.unwrap(), []);
+    assert_eq!(verify_tenant(&bench.store, account, now()).await.unwrap(), []);
     assert_eq!(verify_chain(&bench.store).await.unwrap(), (3, Vec::new()));
 }
 
