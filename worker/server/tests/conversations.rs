@@ -250,7 +250,7 @@ async fn another_worker_goes_on_from_the_token_and_repeats_a_turn_with_the_same_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_tenants_gateway_may_ask_and_only_the_operator_for_synthetic_turns() {
+async fn only_the_tenants_gateway_may_ask_and_the_operator_for_synthetic_turns_alone() {
     let installation = Installation::new();
     let worker = installation.worker("one", 5).await;
     let operator = PeerIdentity::System(SystemRole::Operator);
@@ -260,10 +260,12 @@ async fn only_the_tenants_gateway_may_ask_and_only_the_operator_for_synthetic_tu
         (&operator, true, true),
         (&other, false, false),
         (
+            // It passes on the operator's probes of the public door.
             &PeerIdentity::tenant(&tenant("acme"), TenantRole::Gateway),
             true,
-            false,
+            true,
         ),
+        (&other, true, false),
         (
             &PeerIdentity::tenant(&tenant("acme"), TenantRole::Worker),
             false,
