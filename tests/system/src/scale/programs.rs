@@ -32,10 +32,9 @@ impl Operators {
     pub(super) fn start(&mut self, replica: usize, log: &str) -> anyhow::Result<()> {
         let file = File::create(self.folder.join(log)).context("cannot write the operator's log")?;
         let pod = format!("springtide-operator-{replica}");
-        // It ends with this process, however that ends. Thousands of workers and nodes would have machines of their own: what plays
-        // them on this one must not keep the operator from its processor.
-        let child = Command::new("nice")
-            .args(["-n", "-10", "setpriv", "--pdeathsig", "KILL"])
+        // It ends with this process, however that ends.
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL"])
             .arg(&self.program)
             .args(["run", "--listen", REPLICAS[replica], "--fleet", REPLICAS[0]])
             .args(["--billing", &format!("127.0.0.1:{BILLING_PORT}")])

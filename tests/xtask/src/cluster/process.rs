@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::clock::{Look, wait_until};
-use crate::command::{command, output, tail};
+use crate::command::{command, tail};
 
 use super::layout::{State, write};
 
@@ -110,12 +110,6 @@ pub(crate) fn recorded(state: &State) -> Result<Vec<Recorded>> {
 pub(crate) fn id_of(state: &State, name: &str) -> Result<u32> {
     let found = recorded(state)?.into_iter().find(|process| process.name == name);
     Ok(found.with_context(|| format!("{name} was not started"))?.pid)
-}
-
-/// Gives a recorded process the processor before others.
-pub(crate) fn prefer(state: &State, name: &str) -> Result<()> {
-    let id = id_of(state, name)?.to_string();
-    output(Command::new("renice").args(["-n", "-5", "-p", &id])).map(drop)
 }
 
 /// Ends processes: asks, waits for `grace`, then kills.

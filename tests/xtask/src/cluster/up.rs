@@ -65,13 +65,6 @@ pub(crate) fn start(step: &Step, state: &State, folder: &Path, fake_nodes: Optio
         on_each_node(|node| node::start_runtime(state, node))?;
     }
     control::wait_api(state, folder)?;
-    if fake_nodes.is_some() {
-        // In a cluster of thousands of pods it has a machine of its own.
-        ["kube-apiserver", "etcd"]
-            .map(|name| process::prefer(state, name))
-            .into_iter()
-            .collect::<Result<()>>()?;
-    }
     let grace = if fake_nodes.is_some() {
         FAKE_NODE_GRACE
     } else {
