@@ -6,6 +6,8 @@
 //! the time-out; that there is no worker to answer only where the pool should never be empty, and has answered before.
 
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -64,22 +66,26 @@ pub(crate) async fn watch(context: &Arc<Context>, instance: &str, boot_id: &str)
     if !context.installation.probe_doors {
         return std::future::pending().await;
     }
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(TIMEOUT));
-    let prober = Arc::new(Prober {
-        context: context.clone(),
-        // A new connection each time: an old one may lead past what a customer would meet.
-        client: HyperClient::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(0)
-            .build(connector),
-        schedule: Mutex::default(),
-        bad: Mutex::default(),
-        permits: Semaphore::new(AT_ONCE),
-    });
+    let prober = Arc::new(Prober::new(context.clone()));
     tokio::join!(prober.probe(), prober.report(instance, boot_id));
 }
 
 impl Prober {
+    fn new(context: Arc<Context>) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(TIMEOUT));
+        Self {
+            context,
+            // A new connection each time: an old one may lead past what a customer would meet.
+            client: HyperClient::builder(TokioExecutor::new())
+                .pool_max_idle_per_host(0)
+                .build(connector),
+            schedule: Mutex::default(),
+            bad: Mutex::default(),
+            permits: Semaphore::new(AT_ONCE),
+        }
+    }
+
     async fn probe(self: &Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -173,23 +179,25 @@ impl Prober {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            let Some(next) = self.bad.lock().front().cloned() else {
-                continue;
-            };
-            let request = request_of(&next, instance, boot_id);
-            let refused = match self.context.billing.report_minutes(request).await {
-                Ok(()) => None,
-                Err(error) if is_refused(&error) => Some(error),
-                Err(error) => {
-                    tracing::warn!(%error, "bad minutes of public doors are not reported yet");
-                    continue;
+            while let Some(next) = self.next_bad() {
+                let request = request_of(&next, instance, boot_id);
+                match self.context.billing.report_minutes(request).await {
+                    Ok(()) => {}
+                    Err(error) if is_refused(&error) => {
+                        tracing::error!(key = %next.key, minute = %next.minute, %error, "billing refuses a bad minute");
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "bad minutes of public doors are not reported yet");
+                        break;
+                    }
                 }
-            };
-            if let Some(error) = refused {
-                tracing::error!(key = %next.key, minute = %next.minute, %error, "billing refuses a bad minute");
+                drop(self.bad.lock().pop_front_if(|front| *front == next));
             }
-            drop(self.bad.lock().pop_front_if(|front| *front == next));
         }
+    }
+
+    fn next_bad(&self) -> Option<BadMinute> {
+        self.bad.lock().front().cloned()
     }
 }
 

@@ -115,7 +115,7 @@ fn bars(figures: &Value) -> Vec<Value> {
             number("/step_to_create_ms/p99"),
             150.0,
             count("/step_to_create_ms/n"),
-            "the API server's audit log; the operator and the API server go before what plays the workers on this machine",
+            "the API server's audit log",
         ),
         bar(
             &of("step in load to decision, p99 at most, ms"),
