@@ -15,6 +15,8 @@ pub(crate) struct FakeBilling {
     pub(crate) closed: Mutex<Vec<String>>,
     pub(crate) plans: Mutex<Vec<PutRatePlanRequest>>,
     pub(crate) minutes: Mutex<Vec<ReportMinutesRequest>>,
+    /// Reports of minutes that were tried, in vain or not.
+    pub(crate) minutes_tried: Mutex<usize>,
 }
 
 impl FakeBilling {
@@ -46,6 +48,7 @@ impl Billing for FakeBilling {
     }
 
     async fn report_minutes(&self, request: ReportMinutesRequest) -> Result<(), ApiError> {
+        *self.minutes_tried.lock() += 1;
         self.answer()?;
         self.minutes.lock().push(request);
         Ok(())
