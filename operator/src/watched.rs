@@ -38,7 +38,6 @@ const TENANTS_AT_ONCE: u16 = 8;
 pub struct Watched {
     /// What is there.
     pub stores: Stores,
-    names: PoolNames,
     tenants: Changes<Tenant>,
     pools: Changes<BotPool>,
     promotions: Changes<Promotion>,
@@ -82,16 +81,10 @@ impl Watched {
             pods: PodIndex::default(),
             nodes: NodeIndex::default(),
         };
-        let pods = watch_pods(
-            client.clone(),
-            stores.pods.clone(),
-            triggers.clone(),
-            names.clone(),
-        );
+        let pods = watch_pods(client.clone(), stores.pods.clone(), triggers.clone(), names);
         let nodes = watch_nodes(client.clone(), stores.clone(), triggers.clone());
         Self {
             stores,
-            names,
             tenants,
             pools,
             promotions,
@@ -129,11 +122,6 @@ impl Watched {
             plans: self.plans.controller(&stores.plans, CONCURRENCY),
             pool_triggers,
         }
-    }
-
-    /// Names of the pools.
-    pub fn names(&self) -> &PoolNames {
-        &self.names
     }
 }
 

@@ -89,24 +89,30 @@ impl Prober {
     async fn probe(self: &Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let mut last = None;
+        let mut next = self.second();
         let probes = TaskTracker::new();
         loop {
             tick.tick().await;
-            let second = u64::try_from(self.context.clock.now().as_second()).unwrap_or_default();
-            if last.replace(second) == Some(second) {
-                continue;
-            }
-            let due = {
+            // A tick that is late leaves out no second; after a long stop each door has one turn.
+            let now = self.second();
+            // A clock that was set back begins anew.
+            next = if next > now + 1 { now } else { next };
+            next = next.max(now.saturating_sub(schedule::PERIOD_SECONDS - 1));
+            let due: Vec<_> = {
                 let mut schedule = self.schedule.lock();
                 schedule.keep(self.doors());
-                schedule.due(second)
+                (next..=now).flat_map(|second| schedule.due(second)).collect()
             };
+            next = next.max(now + 1);
             for (key, door) in due {
                 let prober = self.clone();
                 probes.spawn(async move { prober.probe_one(key, door).await });
             }
         }
+    }
+
+    fn second(&self) -> u64 {
+        u64::try_from(self.context.clock.now().as_second()).unwrap_or_default()
     }
 
     /// Doors of the tenants that are there to stay: the first channel that leads to each pool.
