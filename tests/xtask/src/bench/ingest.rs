@@ -45,22 +45,10 @@ const REFERENCE_ROWS: u64 = 1_000_000;
 /// Bars, and all that was measured.
 pub(super) fn run(options: &IngestOptions, folder: &Path) -> Result<(Vec<Value>, Value)> {
     alone("build, optimised (minutes the first time)", |step| {
-        for (package, program) in [
-            ("springtide-tests", "springtide-course"),
-            ("springtide-billing", "springtide-billing"),
-        ] {
-            let mut build = workspace::cargo()?;
-            build.args([
-                "build",
-                "--release",
-                "--locked",
-                "--package",
-                package,
-                "--bin",
-                program,
-            ]);
-            step.run(&mut build)?;
-        }
+        let mut build = workspace::cargo()?;
+        build.args(["build", "--release", "--locked", "--workspace"]);
+        build.args(["--bin", "springtide-course", "--bin", "springtide-billing"]);
+        step.run(&mut build)?;
         Ok(())
     })?;
     let release = workspace::target()?.join("release");
