@@ -9,9 +9,8 @@
 //! - [`serve`] and [`command`]: the program.
 //!
 //! Rating knows no database, no clock and no float. Billing never calls the cluster.
-//!
-//! An account's start is not prorated yet: its first month is rated as the full calendar month.
 
+mod at_length;
 pub mod bill;
 pub mod command;
 pub mod digest;

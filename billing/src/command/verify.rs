@@ -61,7 +61,12 @@ impl VerifyArgs {
                 for drift in &drift {
                     print(&format!("{drift}\n"))?;
                 }
-                print(&format!("{} tenants verified\n", accounts.len()))?;
+                if let Some(bills) = chain {
+                    print(&format!("{bills} bills and notes verified in their chain\n"))?;
+                }
+                if !self.chain_only {
+                    print(&format!("{} tenants verified\n", accounts.len()))?;
+                }
             }
         }
         if drift.is_empty() {

@@ -16,6 +16,7 @@ use springtide_runtime::identity::{PeerIdentity, refused};
 use springtide_runtime::tls::peer_identity;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::at_length::at_length;
 use crate::metering::MAX_RECORDS;
 use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::{Verdict, answer_of};
@@ -25,8 +26,6 @@ use crate::store::Store;
 
 /// Batches of a stream that are on their way to the disk at a time.
 const AHEAD: usize = 2;
-/// Records that are examined at a stretch.
-const TURN: usize = 256;
 
 /// The service.
 #[derive(Clone)]
@@ -86,14 +85,11 @@ impl MeteringService {
             return Err(ApiError::invalid("records", message));
         }
         let now = self.clock.now();
-        let mut examined = Vec::with_capacity(records.len());
-        for (position, record) in records.into_iter().enumerate() {
-            // A large batch lets small ones pass.
-            if position % TURN == TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-            examined.push(examine(record, peer, now));
-        }
+        let examine_all = || -> Vec<_> {
+            let records = records.into_iter();
+            records.map(|record| examine(record, peer, now)).collect()
+        };
+        let examined = at_length(examine_all);
         let verdicts = self
             .writer
             .write(examined)

@@ -139,6 +139,8 @@ pub struct NewEvent<'a> {
 pub struct Changed {
     /// Which.
     pub key: EventKey,
+    /// Of its bytes.
+    pub hash: Fingerprint,
     /// What was read.
     pub before: Marks,
     /// What it is now.
@@ -363,6 +365,7 @@ impl<'a> Batch<'a> {
                 }),
                 (Some(before), _) if before != working.marks => changes.changed.push(Changed {
                     key,
+                    hash: working.hash,
                     before,
                     after: working.marks,
                 }),

@@ -8,13 +8,14 @@
 //!   customer, whether it was undone. It alone decides whether the event is *billable*.
 //! - [`erase`] takes out of what is kept whatever tells which customer it was.
 //! - [`examine`] turns a wire record into a report or a rejection; [`decide`] says what a batch of reports changes; the
-//!   store applies it in one transaction; [`writer`] merges concurrent batches into one.
+//!   store applies it in one transaction; [`writer`] merges concurrent batches into one; [`assume`] spares large ones a look.
 
 /// Most records of a call.
 pub const MAX_RECORDS: usize = 10_000;
 /// Largest message or body: a full batch of the largest records, with room.
 pub const MAX_MESSAGE: usize = 64 << 20;
 
+pub mod assume;
 pub mod decide;
 pub mod erase;
 pub mod examine;

@@ -1,7 +1,8 @@
 //! One batch, one transaction: hold the ledgers, look up what is known, decide, write, commit.
 //!
 //! Between the look-up and the write another transaction may take one of the identities, or change how one stands; the
-//! write says so and is done again, alone in its ledgers.
+//! write says so and is done again, alone in its ledgers. A large batch supposes what is known instead of looking it up, while
+//! that goes well ([`assume`](crate::metering::assume)): the write says where it is not so.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -13,7 +14,9 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use super::reporters::ReporterIds;
 use super::{Store, StoreError};
+use crate::at_length::at_length;
 use crate::digest::{Digest, Fingerprint};
+use crate::metering::assume::{Assumption, Doubt};
 use crate::metering::decide::{
     Candidate, Changes, Known, KnownEvents, LedgerId, Marks, OpenLedger, decide, keys, unclear,
 };
@@ -69,6 +72,8 @@ pub(super) trait IngestTransaction {
 /// A database that usage goes into.
 pub(super) trait IngestDatabase {
     type Transaction: IngestTransaction;
+    /// Keeps in mind where supposing what is known did not go well; `None` if looking costs nothing worth sparing.
+    fn doubt(&self, records: usize) -> Option<&Doubt>;
     async fn begin_ingest(&self) -> Result<Self::Transaction, StoreError>;
 }
 
@@ -130,29 +135,60 @@ pub(super) async fn take<D: IngestDatabase>(
     database: &D,
     batch: &Batch<'_>,
 ) -> Result<Vec<Verdict>, StoreError> {
+    // Only a write finds out whether it is so.
+    if batch.is_kept
+        && let Some(doubt) = database.doubt(batch.records.len())
+        && let Some(subject) = doubt.assumption(batch.records)
+    {
+        let assumed = Some(subject.1);
+        let outcome = attempt(database.begin_ingest().await?, batch, Hold::Shared, assumed).await;
+        let is_otherwise = outcome.as_ref().is_err_and(StoreError::is_overtaken);
+        doubt.note(&subject, !is_otherwise);
+        if !is_otherwise {
+            return outcome;
+        }
+    }
     let mut hold = Hold::Shared;
     for _ in 1..ATTEMPTS {
-        match attempt(database.begin_ingest().await?, batch, hold).await {
+        match attempt(database.begin_ingest().await?, batch, hold, None).await {
             Err(error) if error.is_overtaken() => hold = Hold::Alone,
             outcome => return outcome,
         }
     }
-    attempt(database.begin_ingest().await?, batch, hold).await
+    attempt(database.begin_ingest().await?, batch, hold, None).await
 }
 
 async fn attempt<T: IngestTransaction>(
     mut transaction: T,
     batch: &Batch<'_>,
     hold: Hold,
+    assumed: Option<Assumption>,
 ) -> Result<Vec<Verdict>, StoreError> {
     let candidates = assign_ledgers(&mut transaction, batch, hold).await?;
-    let known = look_up(&mut transaction, &candidates).await?;
-    let (verdicts, changes) = decide(&candidates, known)?;
+    let known = match assumed {
+        Some(assumption) => suppose(assumption, batch, &candidates)?,
+        None => look_up(&mut transaction, &candidates).await?,
+    };
+    let (verdicts, changes) = at_length(|| decide(&candidates, known))?;
     if batch.is_kept {
         transaction.apply(&changes, nanosecond_of(batch.now)?).await?;
         transaction.finish().await?;
     }
     Ok(verdicts)
+}
+
+/// What is known if the assumption holds; where the batch itself has other bytes under one identity, it does not.
+fn suppose(
+    assumption: Assumption,
+    batch: &Batch<'_>,
+    candidates: &[Candidate<'_>],
+) -> Result<KnownEvents, StoreError> {
+    let known = at_length(|| assumption.known(batch.records));
+    if unclear(candidates, &known).is_empty() {
+        Ok(known)
+    } else {
+        Err(StoreError::Overtaken)
+    }
 }
 
 /// Finds each report's ledger. A UID that is registered under another name is refused as what may not be reported, in the

@@ -145,6 +145,15 @@ impl Store {
         }
     }
 
+    /// The same, but batches of so many records suppose what is known, where the database does that.
+    #[cfg(test)]
+    fn assuming_from(mut self, records: usize) -> Self {
+        if let Self::Postgres(database) = &mut self {
+            database.assume_from = records;
+        }
+        self
+    }
+
     /// `Ok` if the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         on_readers!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop))?;

@@ -16,6 +16,7 @@ use sqlx::{PgPool, Transaction};
 use super::StoreError;
 use super::ingest::IngestDatabase;
 use super::reporters::SeenReporters;
+use crate::metering::assume::Doubt;
 use crate::metering::decide::LedgerId;
 use crate::metrics::ReplicaMetrics;
 pub(super) use replica::Looks;
@@ -30,6 +31,8 @@ const INGEST_CONNECTIONS: u32 = 6;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a replica: then it is read elsewhere.
 const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
+/// For fewer records, looking up what is known costs next to nothing.
+const ASSUME_FROM: usize = 1_000;
 /// Ingest looks rows up by their keys, thousands at a time. A plan that was made while the tables were small would read all
 /// of them, or take locks in another order than that of the keys.
 const BY_KEYS: [(&str, &str); 5] = [
@@ -48,6 +51,9 @@ pub struct Postgres {
     readers: Readers,
     options: Arc<PgConnectOptions>,
     pub(super) reporters: SeenReporters,
+    doubt: Doubt,
+    /// Records from which on a batch supposes what is known.
+    pub(super) assume_from: usize,
 }
 
 impl Postgres {
@@ -66,6 +72,8 @@ impl Postgres {
             pool,
             options: Arc::new(options),
             reporters: SeenReporters::default(),
+            doubt: Doubt::default(),
+            assume_from: ASSUME_FROM,
         })
     }
 
@@ -171,6 +179,10 @@ impl Postgres {
 
 impl IngestDatabase for Postgres {
     type Transaction = Transaction<'static, sqlx::Postgres>;
+
+    fn doubt(&self, records: usize) -> Option<&Doubt> {
+        (records >= self.assume_from).then_some(&self.doubt)
+    }
 
     async fn begin_ingest(&self) -> Result<Self::Transaction, StoreError> {
         Ok(self.ingest.begin().await?)

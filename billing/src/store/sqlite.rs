@@ -17,6 +17,7 @@ use super::ingest::{
 use super::kept::insert_rivals_and_rejections;
 use super::reporters::SeenReporters;
 use crate::digest::Fingerprint;
+use crate::metering::assume::Doubt;
 use crate::metering::decide::{Changes, Marks};
 use crate::metering::report::{EventKey, Party};
 use crate::metering::standing::Standing;
@@ -118,6 +119,10 @@ impl Sqlite {
 
 impl IngestDatabase for Sqlite {
     type Transaction = Transaction<'static, sqlx::Sqlite>;
+
+    fn doubt(&self, _records: usize) -> Option<&Doubt> {
+        None
+    }
 
     async fn begin_ingest(&self) -> Result<Self::Transaction, StoreError> {
         Ok(self.begin().await?)

@@ -36,7 +36,38 @@ macro_rules! on_both_databases {
     };
 }
 
+/// The same tests on a PostgreSQL that supposes what is known of every batch, however small.
+macro_rules! on_one_that_assumes {
+    ($($suite:ident::$name:ident,)+) => {
+        mod postgres_that_assumes {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let Some(bench) = super::support::Bench::postgres_that_assumes().await else { return };
+                super::$suite::$name(bench).await;
+            })+
+        }
+    };
+}
+
+on_one_that_assumes! {
+    ingest::two_witnesses_of_one_interaction_are_one_event_with_two_provenances,
+    ingest::what_was_accepted_is_a_duplicate_for_ever_also_after_a_restart,
+    ingest::an_undelivered_report_takes_it_off_and_a_delivered_one_brings_it_back,
+    ingest::variants_conflicts_and_rejections_are_kept_and_not_counted,
+    ingest::a_reversal_subtracts_once,
+    ingest::concurrent_reports_of_the_same_records_count_each_once,
+    ingest::concurrent_words_on_delivery_add_up_whoever_comes_first,
+    ingest::events_equal_buckets_after_any_history,
+    ingest::concurrent_batches_through_the_writer_each_hear_their_own_verdicts,
+    ingest::what_is_supposed_of_a_batch_changes_nothing_of_what_becomes_of_it,
+    bills::nothing_is_lost_or_doubled_when_closing_while_reports_come,
+    erasure::what_was_erased_is_known_when_it_is_reported_again,
+    erasure::what_was_erased_still_leaves_the_bill_when_nobody_got_it,
+    kept::dropping_old_events_leaves_their_keys_and_what_is_billed,
+}
+
 on_both_databases! {
+    ingest::what_is_supposed_of_a_batch_changes_nothing_of_what_becomes_of_it,
     ingest::two_witnesses_of_one_interaction_are_one_event_with_two_provenances,
     ingest::what_was_accepted_is_a_duplicate_for_ever_also_after_a_restart,
     ingest::an_undelivered_report_takes_it_off_and_a_delivered_one_brings_it_back,

@@ -44,8 +44,15 @@ impl Memory {
             assert!(self.keys.insert(report.key, stored).is_none());
             self.events.insert(report.key, report.event.clone());
         }
-        for Changed { key, before, after } in changes.changed {
-            let (_, marks) = self.keys.get_mut(&key).unwrap();
+        for Changed {
+            key,
+            hash,
+            before,
+            after,
+        } in changes.changed
+        {
+            let (bytes, marks) = self.keys.get_mut(&key).unwrap();
+            assert_eq!(*bytes, hash);
             assert_eq!(std::mem::replace(marks, after), before);
         }
         for (further, delivery) in changes.further {

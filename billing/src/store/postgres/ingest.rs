@@ -8,6 +8,7 @@ use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat
 use sqlx::{Decode, Encode, PgConnection, Transaction, Type};
 
 use super::copy::Rows;
+use crate::at_length::at_length;
 use crate::digest::Fingerprint;
 use crate::metering::decide::{Changes, Marks, NewEvent};
 use crate::metering::report::{EventKey, Party};
@@ -217,6 +218,15 @@ async fn insert_few(
 }
 
 async fn copy_many(transaction: &mut Writing<'_>, rows: &[EventRow<'_>], now: i64) -> Result<(), StoreError> {
+    let (keys, events) = at_length(|| copied(rows, now));
+    let into_keys = "COPY event_key (key, hash, event_time, standing, worker, gateway, delivery) FROM STDIN (FORMAT binary)";
+    copy(transaction, into_keys, keys).await?;
+    let into_events = "COPY event (key, ledger_id, event_time, recorded_at, meter, quantity, payload) FROM STDIN (FORMAT binary)";
+    copy(transaction, into_events, events).await
+}
+
+/// The rows of both tables.
+fn copied(rows: &[EventRow<'_>], now: i64) -> (Rows, Rows) {
     let (mut keys, mut events) = (Rows::new(7), Rows::new(7));
     for EventRow { new, time, nanos } in rows {
         let (report, marks) = (new.report, new.marks);
@@ -238,10 +248,7 @@ async fn copy_many(transaction: &mut Writing<'_>, rows: &[EventRow<'_>], now: i6
             .numeric(*nanos)
             .bytes(&report.payload);
     }
-    let into_keys = "COPY event_key (key, hash, event_time, standing, worker, gateway, delivery) FROM STDIN (FORMAT binary)";
-    copy(transaction, into_keys, keys).await?;
-    let into_events = "COPY event (key, ledger_id, event_time, recorded_at, meter, quantity, payload) FROM STDIN (FORMAT binary)";
-    copy(transaction, into_events, events).await
+    (keys, events)
 }
 
 async fn copy(connection: &mut PgConnection, text: &str, rows: Rows) -> Result<(), StoreError> {
@@ -256,13 +263,17 @@ async fn update_known(transaction: &mut Writing<'_>, changes: &Changes<'_>) -> R
     if changed.is_empty() {
         return Ok(());
     }
-    // What is there must still be what was read: whoever waited for another transaction finds no row here.
-    let text = "UPDATE event_key k SET standing = w.standing, worker = w.worker, gateway = w.gateway, delivery = w.delivery
-        FROM unnest($1::uuid[], $2::smallint[], $3::int[], $4::int[], $5::smallint[], $6::smallint[], $7::int[], $8::int[], $9::smallint[])
-        AS w (key, standing, worker, gateway, delivery, was_standing, was_worker, was_gateway, was_delivery)
-        WHERE k.key = w.key AND k.standing = w.was_standing AND k.worker = w.was_worker AND k.gateway = w.was_gateway
-        AND k.delivery = w.was_delivery";
-    let mut query = sqlx::query(text).bind(changed.iter().map(|changed| changed.key).collect::<Vec<_>>());
+    // What is there must still be what was read, or supposed: whoever waited for another transaction finds no row here.
+    let text = "UPDATE event_key k SET standing = w.standing, gateway = w.gateway, delivery = w.delivery,
+            worker = CASE w.worker WHEN -1 THEN k.worker ELSE w.worker END
+        FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::int[], $5::int[], $6::smallint[],
+            $7::smallint[], $8::int[], $9::int[], $10::smallint[])
+        AS w (key, hash, standing, worker, gateway, delivery, was_standing, was_worker, was_gateway, was_delivery)
+        WHERE k.key = w.key AND k.hash = w.hash AND k.standing = w.was_standing AND k.gateway = w.was_gateway
+        AND k.delivery = w.was_delivery AND (w.was_worker = -1 OR k.worker = w.was_worker)";
+    let mut query = sqlx::query(text)
+        .bind(changed.iter().map(|changed| changed.key).collect::<Vec<_>>())
+        .bind(changed.iter().map(|changed| changed.hash).collect::<Vec<_>>());
     for is_after in [true, false] {
         let marks = || {
             changed

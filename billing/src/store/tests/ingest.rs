@@ -14,7 +14,7 @@ use crate::metering::report::Verdict;
 use crate::metering::writer::UsageWriter;
 use crate::metrics::Metrics;
 use crate::rating::number::Exact;
-use crate::store::{KeptQuery, Store};
+use crate::store::{KeptQuery, Store, on_readers};
 
 fn of(tenant: &str) -> KeptQuery {
     KeptQuery {
@@ -292,6 +292,60 @@ pub(super) async fn events_equal_buckets_after_any_history(bench: Bench) {
         .await
         .unwrap();
     assert_eq!(i64::try_from(exported.len()).unwrap(), billable);
+}
+
+pub(super) async fn what_is_supposed_of_a_batch_changes_nothing_of_what_becomes_of_it(bench: Bench) {
+    let reference = Bench::sqlite().await;
+    let mut state = 11_u64;
+    let mut draw = move |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for tenant in 0..25 {
+        let tenant = format!("tenant-{tenant}");
+        // In most histories the gateway follows the worker, in some they mix, repeat each other or differ.
+        let (variety, batches) = (1 + draw(12), 2 + draw(4));
+        for number in 0..batches {
+            let is_worker = number % 2 == 0 || draw(5) == 0;
+            let first = if draw(4) == 0 { draw(10) } else { 0 };
+            let batch: Vec<_> = (first..first + 8)
+                .map(|turn| {
+                    let mut turn = interaction(&tenant, &format!("t{turn}"));
+                    if draw(variety * 10) == 0 {
+                        turn.kind = InteractionKind::List;
+                    }
+                    if is_worker {
+                        by_worker(&turn)
+                    } else {
+                        let said = [Delivery::Delivered, Delivery::Undelivered, Delivery::Unspecified];
+                        by_gateway(&turn, said[usize::try_from(draw(3)).unwrap()])
+                    }
+                })
+                .collect();
+            assert_eq!(
+                bench.report(batch.clone()).await,
+                reference.report(batch).await,
+                "batch {number} of {tenant}"
+            );
+        }
+        assert_eq!(
+            bench.interactions(&tenant).await,
+            reference.interactions(&tenant).await
+        );
+        let (one, other) = (said(&bench.store).await, said(&reference.store).await);
+        assert_eq!(one, other, "after {tenant}");
+    }
+}
+
+/// Who said what of how many events, as people are shown it.
+async fn said(store: &Store) -> Vec<(i64, String, i64, i64)> {
+    on_readers!(store, pool => {
+        let text = "SELECT witness, reporter, delivery, count(*) FROM provenance GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
+        sqlx::query_as(text).fetch_all(pool).await
+    })
+    .unwrap()
 }
 
 pub(super) async fn the_export_is_what_is_billed_in_the_order_of_time(bench: Bench) {

@@ -29,6 +29,7 @@ pub(in crate::store) struct Bench {
     pub(in crate::store) url: String,
     /// If that is not an administrator's.
     admin_url: Option<String>,
+    assumes: bool,
     _folder: Option<Arc<tempfile::TempDir>>,
 }
 
@@ -58,6 +59,14 @@ impl Bench {
         connection.close().await.unwrap();
         let (server, _) = admin.rsplit_once('/').unwrap();
         Some(Self::open(format!("{server}/{name}"), None).await)
+    }
+
+    /// On a PostgreSQL that supposes what is known of every batch.
+    pub(in crate::store) async fn postgres_that_assumes() -> Option<Self> {
+        let mut bench = Self::postgres().await?;
+        bench.store = bench.store.assuming_from(1);
+        bench.assumes = true;
+        Some(bench)
     }
 
     /// On a database whose owner is no superuser and may make no roles; `is_prepared`: an administrator made the role for reads
@@ -107,13 +116,19 @@ impl Bench {
             store,
             url,
             admin_url: None,
+            assumes: false,
             _folder: folder,
         }
     }
 
     /// The same database by other connections, as another process has them.
     pub(in crate::store) async fn again(&self) -> Store {
-        Store::connect(&self.url, false).await.unwrap()
+        let store = Store::connect(&self.url, false).await.unwrap();
+        if self.assumes {
+            store.assuming_from(1)
+        } else {
+            store
+        }
     }
 
     pub(in crate::store) async fn report(&self, records: Vec<Examined>) -> Vec<Verdict> {

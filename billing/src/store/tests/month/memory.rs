@@ -11,6 +11,7 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::digest::{Digest, Fingerprint};
+use crate::metering::assume::{Doubt, SOMEBODY};
 use crate::metering::decide::{Changes, LedgerId, Marks};
 use crate::metering::report::{BucketKey, EventKey, Party};
 use crate::store::StoreError;
@@ -62,6 +63,7 @@ pub(super) struct State {
     /// Batches in the order of their commits.
     pub(super) commits: Vec<Vec<usize>>,
     pub(super) overtaken: u64,
+    pub(super) doubt: Doubt,
 }
 
 #[derive(Clone)]
@@ -95,6 +97,7 @@ impl Memory {
             closed: Vec::new(),
             commits: Vec::new(),
             overtaken: 0,
+            doubt: Doubt::default(),
         })))
     }
 
@@ -197,10 +200,16 @@ impl Memory {
 pub(super) struct ForBatch {
     pub(super) memory: Memory,
     pub(super) messages: Vec<usize>,
+    /// For batches that suppose what is known.
+    pub(super) doubt: Option<Doubt>,
 }
 
 impl IngestDatabase for ForBatch {
     type Transaction = Running;
+
+    fn doubt(&self, _: usize) -> Option<&Doubt> {
+        self.doubt.as_ref()
+    }
 
     async fn begin_ingest(&self) -> Result<Running, StoreError> {
         self.memory.may_fail().await?;
@@ -252,7 +261,11 @@ impl Drop for Running {
 
 impl Running {
     /// As a unique key and a row's lock do: waits for another transaction that has it, then looks again.
-    async fn lock(&mut self, key: EventKey, expected: Option<Marks>) -> Result<(), StoreError> {
+    async fn lock(
+        &mut self,
+        key: EventKey,
+        expected: Option<(Fingerprint, Marks)>,
+    ) -> Result<(), StoreError> {
         loop {
             let others = self
                 .memory
@@ -263,7 +276,18 @@ impl Running {
             step_aside().await;
         }
         self.memory.with(|state| {
-            if state.keys.get(&key).map(|stored| stored.marks) != expected {
+            let stored = state.keys.get(&key).map(|stored| {
+                let is_anybody = expected.is_some_and(|(_, marks)| marks.worker == SOMEBODY);
+                let worker = if is_anybody { SOMEBODY } else { stored.marks.worker };
+                (
+                    stored.hash,
+                    Marks {
+                        worker,
+                        ..stored.marks
+                    },
+                )
+            });
+            if stored != expected {
                 let is_alone = self.held.iter().all(|(_, hold)| *hold == Hold::Alone);
                 assert!(!is_alone, "nobody overtakes who is alone in his ledgers");
                 state.overtaken += 1;
@@ -345,7 +369,8 @@ impl IngestTransaction for Running {
             self.staged.events.push((new.report.key, stored));
         }
         for changed in &changes.changed {
-            self.lock(changed.key, Some(changed.before)).await?;
+            self.lock(changed.key, Some((changed.hash, changed.before)))
+                .await?;
             self.staged.changed.push((changed.key, changed.after));
         }
         let buckets = changes.buckets.iter().map(|(key, nanos)| (key.clone(), *nanos));
@@ -368,7 +393,13 @@ impl IngestTransaction for Running {
         self.memory.with(|state| {
             state.keys.extend(events);
             for (key, marks) in changed {
-                state.keys.get_mut(&key).unwrap().marks = marks;
+                let stored = &mut state.keys.get_mut(&key).unwrap().marks;
+                let worker = if marks.worker == SOMEBODY {
+                    stored.worker
+                } else {
+                    marks.worker
+                };
+                *stored = Marks { worker, ..marks };
             }
             for (key, nanos) in buckets {
                 *state.buckets.entry(key).or_insert(0) += nanos;

@@ -61,7 +61,9 @@ impl Month<'_> {
             .iter()
             .map(|message| self.population.examined(*message))
             .collect();
+        let doubt = self.memory.with(|state| state.doubt.clone());
         let database = ForBatch {
+            doubt: self.memory.mishap(2).then_some(doubt),
             memory: self.memory.clone(),
             messages: messages.to_vec(),
         };
