@@ -62,6 +62,14 @@ impl Fingerprint {
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// The same but for the first bytes, which are those of `place`.
+    #[must_use]
+    pub fn placed_at(mut self, place: Self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.0.len());
+        self.0[..bytes].copy_from_slice(&place.0[..bytes]);
+        self
+    }
 }
 
 impl TryFrom<&[u8]> for Fingerprint {

@@ -1,14 +1,26 @@
 //! `springtide-billing`: metering, bills and the client firms' portal. See `--help`.
 
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use clap::Parser as _;
 use springtide_billing::command::Cli;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Threads at least: a large message is decoded in one go, and small ones should not wait for two of those.
+const LEAST_THREADS: usize = 4;
+
+fn main() -> ExitCode {
     springtide_runtime::install_crypto_provider();
-    match Cli::parse().run().await {
+    let threads = available_parallelism().map_or(LEAST_THREADS, |cores| cores.get().max(LEAST_THREADS));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(Cli::parse().run()),
+        Err(error) => Err(anyhow::Error::new(error).context("the runtime cannot start")),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("springtide-billing: {error:#}");
