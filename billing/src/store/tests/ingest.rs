@@ -310,10 +310,14 @@ pub(super) async fn what_is_supposed_of_a_batch_changes_nothing_of_what_becomes_
         for number in 0..batches {
             let is_worker = number % 2 == 0 || draw(5) == 0;
             let first = if draw(4) == 0 { draw(10) } else { 0 };
+            // Now and then with other bytes under an identity of the same batch.
+            let repeated = (draw(3) == 0).then_some(first);
             let batch: Vec<_> = (first..first + 8)
-                .map(|turn| {
+                .chain(repeated)
+                .enumerate()
+                .map(|(position, turn)| {
                     let mut turn = interaction(&tenant, &format!("t{turn}"));
-                    if draw(variety * 10) == 0 {
+                    if draw(variety * 10) == 0 || position == 8 {
                         turn.kind = InteractionKind::List;
                     }
                     if is_worker {
@@ -324,6 +328,12 @@ pub(super) async fn what_is_supposed_of_a_batch_changes_nothing_of_what_becomes_
                     }
                 })
                 .collect();
+            let [said, expected] = [&bench, &reference].map(|bench| bench.store.rehearse(&batch, now()));
+            assert_eq!(
+                said.await.unwrap(),
+                expected.await.unwrap(),
+                "rehearsal {number} of {tenant}"
+            );
             assert_eq!(
                 bench.report(batch.clone()).await,
                 reference.report(batch).await,
