@@ -39,7 +39,7 @@ use crate::controllers::context::Context;
 use crate::controllers::metrics::ProbeLabels;
 use crate::fleet::PoolKey;
 use crate::names::{GATEWAY, tenant_namespace};
-use report::{BadMinute, Waiting};
+use report::Waiting;
 use schedule::{Door, Finding, Outcome, PERIOD_SECONDS, Schedule, Turns};
 
 /// Longest wait for a door: a customer would have had an answer or a place in the waiting room.
@@ -66,12 +66,12 @@ pub(crate) async fn watch(context: &Arc<Context>, instance: &str, boot_id: &str)
         return std::future::pending().await;
     }
     context.metrics.probes_in_trouble.set(0);
-    let prober = Arc::new(Prober::new(context.clone()));
-    tokio::join!(prober.probe(), prober.bad.report(context, instance, boot_id));
+    let prober = Arc::new(Prober::new(context.clone(), instance, boot_id));
+    tokio::join!(prober.probe(), prober.bad.report(context));
 }
 
 impl Prober {
-    fn new(context: Arc<Context>) -> Self {
+    fn new(context: Arc<Context>, instance: &str, boot_id: &str) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(TIMEOUT));
         Self {
@@ -81,7 +81,7 @@ impl Prober {
                 .pool_max_idle_per_host(0)
                 .build(connector),
             schedule: Mutex::default(),
-            bad: Waiting::default(),
+            bad: Waiting::new(instance, boot_id),
             permits: Semaphore::new(AT_ONCE),
         }
     }
@@ -143,15 +143,15 @@ impl Prober {
         if outcome == Outcome::Silent {
             settled.await;
         }
-        self.note(key, door, sent, outcome);
+        self.note(&key, door, sent, outcome);
     }
 
-    fn note(&self, key: PoolKey, door: Door, sent: Timestamp, outcome: Outcome) {
+    fn note(&self, key: &PoolKey, door: Door, sent: Timestamp, outcome: Outcome) {
         let (finding, was_in_trouble, is_in_trouble) = {
             let mut schedule = self.schedule.lock();
             let before = schedule.is_in_trouble();
             (
-                schedule.note(&key, sent, outcome),
+                schedule.note(key, sent, outcome),
                 before,
                 schedule.is_in_trouble(),
             )
@@ -171,11 +171,7 @@ impl Prober {
             tracing::info!(%key, outcome, "the public door does not answer");
         }
         if let Finding::BadMinute(minute) = finding {
-            self.bad.push(BadMinute {
-                key,
-                tenant_uid: door.tenant_uid,
-                minute,
-            });
+            self.bad.push(key, door.tenant_uid, minute);
         }
     }
 
