@@ -43,8 +43,11 @@ impl Term {
     }
 }
 
-/// (reporter, tenant, pool, minute, good and bad) of each report.
-fn told(scenario: &Scenario) -> Vec<(String, String, String, i64, (u64, u64))> {
+/// Reporter, tenant, pool, minute, and how many turns were good and bad.
+type Told = (String, String, String, i64, (u64, u64));
+
+/// Each report, in order.
+fn told(scenario: &Scenario) -> Vec<Told> {
     let reports = scenario.billing.minutes.lock();
     let told = reports.iter().map(|report| {
         let minute = &report.minutes[0];
@@ -53,13 +56,13 @@ fn told(scenario: &Scenario) -> Vec<(String, String, String, i64, (u64, u64))> {
             report.tenant.clone(),
             minute.pool.clone(),
             minute.minute.unwrap().seconds / 60,
-            (minute.good.into(), minute.bad.into()),
+            (minute.good, minute.bad),
         )
     });
     told.collect()
 }
 
-fn expected(reporter: &str, minute: i64) -> (String, String, String, i64, (u64, u64)) {
+fn expected(reporter: &str, minute: i64) -> Told {
     let (tenant, pool) = ("acme".to_owned(), "web".to_owned());
     (reporter.to_owned(), tenant, pool, minute, (0, 1))
 }

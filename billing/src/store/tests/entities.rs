@@ -263,7 +263,7 @@ pub(super) async fn concurrent_issuers_of_several_entities_do_not_wait_for_each_
             );
         }
     };
-    tokio::time::timeout(BOUND, all_months).await.unwrap();
+    tokio::time::timeout(BOUND, Box::pin(all_months)).await.unwrap();
     assert_eq!(verify_chain(&bench.store).await.unwrap(), (40, Vec::new()));
 }
 
@@ -313,6 +313,6 @@ async fn issuers_take_the_chains_of_several_entities_in_one_order() {
             },
         )
     };
-    tokio::time::timeout(BOUND, both).await.unwrap();
+    tokio::time::timeout(BOUND, Box::pin(both)).await.unwrap();
     assert_eq!(verify_chain(&bench.store).await.unwrap(), (4, Vec::new()));
 }
