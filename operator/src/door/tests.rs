@@ -130,13 +130,18 @@ async fn probes_on_their_way_end_with_the_term() {
         let probing = prober.probe();
         tokio::pin!(probing);
         // Fifteen seconds pass from tick to tick, so that each door has its turn.
-        while !prober.schedule.lock().is_on_its_way() {
-            let later = scenario.context.clock.now() + PERIOD;
-            tokio::select! {
-                () = &mut probing => {}
-                () = tokio::time::sleep(Duration::from_millis(1)) => scenario.clock.set(later),
+        let on_its_way = async {
+            while !prober.schedule.lock().is_on_its_way() {
+                let later = scenario.context.clock.now() + PERIOD;
+                tokio::select! {
+                    () = &mut probing => {}
+                    () = tokio::time::sleep(Duration::from_millis(1)) => scenario.clock.set(later),
+                }
             }
-        }
+        };
+        tokio::time::timeout(Duration::from_secs(10), on_its_way)
+            .await
+            .unwrap();
     }
     // Whatever the door does, a probe of it lasts longer than this where it is not ended.
     let ended = async {
