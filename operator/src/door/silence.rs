@@ -12,6 +12,9 @@
 //!    A tenant that had been silent for long before says nothing here. Should all of them really be away, their gateways report
 //!    nothing, and billing counts that.
 //! 3. There is but one tenant to go by: it is the door's trouble if the witness was heard, else the operator's.
+//!
+//! What this leaves open: an outage that begins in the first period of a term, when some doors were heard and others had no turn
+//! yet, and that spares the way to the witness, is judged by the witness.
 
 use std::collections::{BTreeSet, VecDeque};
 

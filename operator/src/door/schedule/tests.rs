@@ -228,9 +228,10 @@ proptest! {
         }
     }
 
+    // From the beginning of a term on, or once each door has had its turn.
     #[test]
     fn an_outage_of_the_operators_own_makes_no_tenants_minute_bad(
-        tenants in 2_usize..12, begin in 0..LENGTH, length in 0..LENGTH, is_total: bool,
+        tenants in 2_usize..12, begin in prop_oneof![Just(0), 2 * PERIOD_SECONDS..LENGTH], length in 0..LENGTH, is_total: bool,
     ) {
         let course = Course { tenants, away: None, outage: begin..begin + length, is_total };
         prop_assert_eq!(bad_minutes(&course), BTreeSet::new());
