@@ -2,32 +2,31 @@
 
     pip install fonttools==4.* && python3 subset.py /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc
 
-It holds the characters of GB 2312 (both levels), those beyond it that are frequent in names, and Latin.
+It holds all Chinese characters of Unicode's first block, simplified and traditional, those beyond it that stand in names,
+the other characters of GBK (as Greek, Cyrillic and kana), and Latin.
 """
 
 import subprocess
 import sys
 import tempfile
 
-NAMES = (
-    "㛃喆喩囍垚堃奡婳媖嫄宬峣崟嶒彧慜旻昇昉晞曈朸栐梽棪楀沄洢浛浥淏湉澔濛烜焜燊燚犇玙玥珅珺琎琤瑀瑄璘璟瓅畇皛祎禛禩竑"
-    "翀芃莯衎袆諴赟鋆錡镕镠霂韡頔飏骉"
-)
-RANGES = "U+0020-007E,U+00A0-024F,U+2000-206F,U+20A0-20BF,U+2190-2193,U+2200-22FF,U+3000-303F,U+FF00-FFEF"
+# Beyond that block: what stands in names and is taken there.
+NAMES = "㑇㑊㕮㘎㙍㙘㙦㛃㛚㛹㟃㠇㠓㤘㥄㧐㧑㧟㫰㬊㬎㬚㭎㭕㮾㰀㳇㳘㳚㴔㵐㶲㸆㸌㺄㻬㽏㿠䁖䂮䃅䃎䅟䌹䎃䎖䏝䏡䏲䐃䓖䓛䓨䓫䓬䗖䗛䗪䗴䜣䝙䢺䢼䣘䥽䦃䲟䲠䲢䴓䴔䴕䴖䴗䴘䴙䶮"
+RANGES = "U+0020-007E,U+00A0-024F,U+2000-206F,U+20A0-20BF,U+2190-2193,U+2200-22FF,U+3000-30FF,U+4E00-9FFF,U+FF00-FFEF"
 SIMPLIFIED_CHINESE = 2
 
 
-def gb2312():
-    for high in range(0xA1, 0xFE):
-        for low in range(0xA1, 0xFF):
+def gbk():
+    for high in range(0x81, 0xFF):
+        for low in range(0x40, 0xFF):
             try:
-                yield bytes([high, low]).decode("gb2312")
+                yield bytes([high, low]).decode("gbk")
             except UnicodeDecodeError:
                 pass
 
 
 with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as characters:
-    characters.write("".join(sorted(set(gb2312()) | set(NAMES))))
+    characters.write("".join(sorted(set(gbk()) | set(NAMES))))
     characters.flush()
     subprocess.run(
         [

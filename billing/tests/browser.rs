@@ -326,7 +326,7 @@ async fn work_of_the_first_of_a_month(words: &Words) {
     let pdf = browser.downloaded(&format!("{NUMBER}.pdf")).await;
     assert!(pdf.starts_with(b"%PDF-"));
     browser.follow_text(words.usage).await;
-    let csv = browser.downloaded("acme-2026-11-usage.csv").await;
+    let csv = browser.downloaded(&format!("acme-{NUMBER}-usage.csv")).await;
     assert!(
         csv.starts_with(b"time,meter,quantity,"),
         "{:?}",

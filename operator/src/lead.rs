@@ -88,6 +88,7 @@ pub async fn lead_when_elected(
             changed = standing.term.wait_for(|now| *now != Some(term)) => if changed.is_err() { return },
         }
         leader.metrics.leading.set(0);
+        leader.metrics.probes_in_trouble.set(0);
         leader.fleet.end();
         leader.live.end();
         drop(writing);

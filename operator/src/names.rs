@@ -33,6 +33,8 @@ pub const FIELD_MANAGER: &str = "springtide-operator";
 pub const LEASE: &str = "springtide-operator";
 /// ConfigMaps of what was learned of pools: this, and two digits.
 pub const CHECKPOINT: &str = "springtide-checkpoint";
+/// The ConfigMap of bad minutes that wait for billing.
+pub const BAD_MINUTES: &str = "springtide-bad-minutes";
 /// Secret of the CA.
 pub const CA_SECRET: &str = "springtide-ca";
 /// Secret of billing's identity.

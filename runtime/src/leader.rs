@@ -1,12 +1,36 @@
 //! Finds the operator replica that leads.
 //!
-//! All replicas stand behind one headless service. A follower names the leader ([`LeaderFinder::redirected`]); where none is
-//! known, the replicas are tried in turn.
+//! All replicas stand behind one headless service. A follower names the leader ([`Detached::NotLeader`]); where none is known,
+//! the replicas are tried in turn. Who is attached and detached tries the next one: [`LeaderFinder::connect`], then
+//! [`LeaderFinder::after`].
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use tonic::transport::Channel;
+
+use crate::identity::{PeerIdentity, SystemRole};
+use crate::tls::TlsMaterial;
+
+/// Longest wait for a replica: to connect, and to be attached.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// From being detached until the next try, where no leader was named.
+const RETRY: Duration = Duration::from_millis(250);
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why somebody is attached no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum Detached {
+    /// Another replica leads: its address, or nothing if that is not known.
+    #[error("this replica does not lead")]
+    NotLeader(String),
+    /// Nobody answers.
+    #[error("the operator cannot be reached")]
+    Unreachable,
+    /// The stream ended.
+    #[error("the stream ended: {0}")]
+    Ended(String),
+}
 
 /// Which address to try next.
 #[derive(Debug)]
@@ -25,19 +49,34 @@ impl LeaderFinder {
     }
 
     /// The next address to try; `None` if the service resolves to nothing now.
-    pub async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<String> {
         if self.candidates.is_empty() {
             self.candidates = self.resolve().await;
         }
         self.candidates.pop_front()
     }
 
-    /// A follower named the leader: it is tried next.
-    pub fn redirected(&mut self, leader: String) {
-        if !leader.is_empty() {
-            self.candidates.retain(|candidate| *candidate != leader);
-            self.candidates.push_front(leader);
+    /// Connects to the next one.
+    pub async fn connect(&mut self, tls: &TlsMaterial) -> Option<Channel> {
+        let address = self.next().await?;
+        let operator = PeerIdentity::System(SystemRole::Operator);
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, tls.connect(&address, &operator)).await;
+        connected.ok()?.ok()
+    }
+
+    /// What comes before the next try: a leader that was named is tried at once, anybody else after a pause.
+    pub async fn after(&mut self, detached: Detached) {
+        tracing::debug!(%detached, "detached from the operator");
+        match detached {
+            Detached::NotLeader(leader) if !leader.is_empty() => self.redirected(leader),
+            _ => tokio::time::sleep(RETRY).await,
         }
+    }
+
+    /// A follower named the leader: it is tried next.
+    fn redirected(&mut self, leader: String) {
+        self.candidates.retain(|candidate| *candidate != leader);
+        self.candidates.push_front(leader);
     }
 
     async fn resolve(&self) -> VecDeque<String> {
@@ -57,12 +96,22 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_leader_that_a_follower_names_is_tried_first() {
+    async fn the_leader_that_a_follower_names_is_tried_first_and_at_once_and_anybody_else_after_a_pause() {
         let mut finder = LeaderFinder::new("127.0.0.1:7444");
-        finder.redirected("10.0.0.9:7444".into());
+        // Looked at once: over without a pause, or not yet.
+        let named = Detached::NotLeader("10.0.0.9:7444".into());
+        let at_once = tokio::time::timeout(Duration::ZERO, finder.after(named)).await;
+        assert!(at_once.is_ok());
         assert_eq!(finder.next().await.as_deref(), Some("10.0.0.9:7444"));
         assert_eq!(finder.next().await.as_deref(), Some("127.0.0.1:7444"));
-        finder.redirected(String::new());
-        assert_eq!(finder.next().await.as_deref(), Some("127.0.0.1:7444"));
+        for detached in [
+            Detached::NotLeader(String::new()),
+            Detached::Unreachable,
+            Detached::Ended(String::new()),
+        ] {
+            let at_once = tokio::time::timeout(Duration::ZERO, finder.after(detached)).await;
+            assert!(at_once.is_err());
+            assert_eq!(finder.next().await.as_deref(), Some("127.0.0.1:7444"));
+        }
     }
 }

@@ -4,6 +4,8 @@
 //! lines from *revenue*, *credits* or *tax* to *clearing*: what is left there would be a bill whose lines are not its
 //! total, and the database refuses that.
 
+use std::collections::BTreeMap;
+
 use crate::bill::document::Document;
 use crate::rating::currency::Currency;
 use crate::rating::number::Exact;
@@ -76,7 +78,12 @@ pub fn minor_of(amount: &str, currency: &str) -> Result<i64, BadAmount> {
     if Currency::from_code(currency).is_some_and(|currency| currency.amount(minor) != exact) {
         return Err(bad());
     }
-    i64::try_from(sign * minor).map_err(|_| bad())
+    held(sign * minor).ok_or_else(bad)
+}
+
+/// What the journal can hold, and take back: the least of all numbers has no counterpart above zero.
+fn held(minor: i128) -> Option<i64> {
+    i64::try_from(minor).ok().filter(|minor| *minor != i64::MIN)
 }
 
 /// Smallest units as they are written on a bill.
@@ -100,8 +107,7 @@ fn sum_of(document: &Document, wanted: impl Fn(&Line) -> bool) -> Result<i64, Ba
 }
 
 fn add(one: i64, two: i64, document: &Document) -> Result<i64, BadAmount> {
-    one.checked_add(two)
-        .ok_or_else(|| BadAmount::of(&document.total, &document.currency))
+    held(i128::from(one) + i128::from(two)).ok_or_else(|| BadAmount::of(&document.total, &document.currency))
 }
 
 /// What a bill, a correction or a credit note posts when it is issued.
@@ -144,9 +150,24 @@ pub fn payment_entries(document: &Document) -> Result<Vec<Entry>, BadAmount> {
     Ok(entries.into_iter().filter(|entry| entry.amount != 0).collect())
 }
 
+/// What entries come to, account by account; accounts that nothing is left on are left out.
+pub(super) fn by_account(
+    entries: Vec<Entry>,
+    document: &Document,
+) -> Result<BTreeMap<String, i64>, BadAmount> {
+    let mut sums = BTreeMap::new();
+    for Entry { account, amount } in entries {
+        let sum = sums.entry(account.name().to_owned()).or_insert(0);
+        *sum = add(*sum, amount, document)?;
+    }
+    sums.retain(|_, sum| *sum != 0);
+    Ok(sums)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pdf::sample;
 
     #[test]
     fn amounts_are_read_and_written_exactly_or_not_at_all() {
@@ -156,6 +177,8 @@ mod tests {
             ("0.00", "CNY", 0),
             ("500", "JPY", 500),
             ("-1.234", "KWD", -1_234),
+            ("92233720368547758.07", "CNY", i64::MAX),
+            ("-92233720368547758.07", "CNY", -i64::MAX),
         ] {
             assert_eq!(minor_of(amount, currency), Ok(minor));
             assert_eq!(written(minor, currency), amount);
@@ -167,8 +190,38 @@ mod tests {
             ("", "CNY"),
             ("1", "XXX"),
             ("999999999999999999", "CNY"),
+            ("92233720368547758.08", "CNY"),
+            ("-92233720368547758.08", "CNY"),
         ] {
             assert!(minor_of(amount, currency).is_err(), "{amount} {currency}");
         }
+    }
+
+    #[test]
+    fn sums_that_the_journal_cannot_hold_are_an_error_and_no_other_sum() {
+        let most = "92233720368547758.07";
+        let mut document = sample::document();
+        most.clone_into(&mut document.lines[0].line.amount);
+        "0.01".clone_into(&mut document.lines[1].line.amount);
+        assert!(sum_of_lines(&document).is_err());
+        let said = issue_entries(&document).unwrap_err().to_string();
+        assert!(said.contains("not one that the books can hold"), "{said}");
+        // Just within, and the same below zero: each posting has its counterpart.
+        for total in [most, "-92233720368547758.07"] {
+            total.clone_into(&mut document.total);
+            let entries = payment_entries(&document).unwrap();
+            assert_eq!(entries[0].amount, -entries[1].amount);
+        }
+        "-92233720368547758.08".clone_into(&mut document.total);
+        assert!(payment_entries(&document).is_err());
+
+        let entry = |amount| Entry {
+            account: JournalAccount::Clearing,
+            amount,
+        };
+        let beyond = vec![entry(i64::MAX), entry(1)];
+        assert!(by_account(beyond, &document).is_err());
+        let even = vec![entry(i64::MAX), entry(-i64::MAX)];
+        assert_eq!(by_account(even, &document), Ok(BTreeMap::new()));
     }
 }

@@ -7,10 +7,11 @@ pub mod usage;
 
 use serde_json::{Value, json};
 
+use crate::bill::document::Document;
 use crate::bill::plans::{PlanPart, PlansInPeriod, plans_of_bill};
 use crate::bill::schedule::schedule_of;
 use crate::bill::{BillError, read};
-use crate::rating::period::Period;
+use crate::rating::period::{Bounds, Period};
 use crate::store::{Account, StatementUsage, Store, StoreError};
 
 /// Annotation of a plan's manifest: the first instant that it prices.
@@ -25,11 +26,33 @@ pub async fn billed_usage(
     period: Period,
 ) -> Result<Vec<StatementUsage>, BillError> {
     let bounds = schedule_of(store, account).await?.bounds(period)?;
-    let usage = store.usage(account.ledger, &bounds).await?;
     let invoice = store
         .invoice_of_period(account.ledger, &period.to_string())
         .await?;
     let closed = invoice.map_or(i64::MAX, |invoice| invoice.statement);
+    usage_until(store, account, bounds, closed).await
+}
+
+/// Usage as an issued bill or note counts it: what landed up to its statement.
+pub async fn usage_of_bill(
+    store: &Store,
+    account: &Account,
+    bill: &Document,
+) -> Result<Vec<StatementUsage>, BillError> {
+    let bounds = Bounds {
+        start: bill.period_start,
+        end: bill.period_end,
+    };
+    usage_until(store, account, bounds, bill.statement).await
+}
+
+async fn usage_until(
+    store: &Store,
+    account: &Account,
+    bounds: Bounds,
+    closed: i64,
+) -> Result<Vec<StatementUsage>, BillError> {
+    let usage = store.usage(account.ledger, &bounds).await?;
     Ok(usage
         .into_iter()
         .filter(|landed| landed.statement <= closed)

@@ -47,8 +47,25 @@ impl Conversations {
 
     /// Free text, or bytes that are no event, name one of the conversations.
     pub fn are_named_in(&self, text: &[u8]) -> bool {
-        let long = self.0.iter().filter(|id| id.as_str().len() >= SHORTEST_IN_TEXT);
-        long.into_iter().any(|id| names(text, id.as_str().as_bytes()))
+        self.long().any(|id| find(text, id.as_bytes(), 0).is_some())
+    }
+
+    /// Free text without the conversations that it names; `None` if it names none.
+    pub fn without_names(&self, text: &str) -> Option<String> {
+        let mut left = text.to_owned();
+        for id in self.long() {
+            let mut from = 0;
+            while let Some(start) = find(left.as_bytes(), id.as_bytes(), from) {
+                left.replace_range(start..start + id.len(), ERASED);
+                from = start + ERASED.len();
+            }
+        }
+        (left != text).then_some(left)
+    }
+
+    fn long(&self) -> impl Iterator<Item = &str> {
+        let ids = self.0.iter().map(ConversationId::as_str);
+        ids.filter(|id| id.len() >= SHORTEST_IN_TEXT)
     }
 
     fn is_one_of_its(&self, event: &UsageEvent) -> bool {
@@ -110,14 +127,16 @@ fn without_customer(event: UsageEvent) -> Vec<u8> {
     event.encode_to_vec()
 }
 
-/// `id` stands in `text`, and is not a part of a longer word.
-fn names(text: &[u8], id: &[u8]) -> bool {
+/// Where `id` stands in `text` at or after `from`, and is not a part of a longer word.
+fn find(text: &[u8], id: &[u8], from: usize) -> Option<usize> {
     let is_inner =
         |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(byte));
-    text.windows(id.len()).enumerate().any(|(start, window)| {
+    let mut places = text.windows(id.len()).enumerate().skip(from);
+    let found = places.find(|(start, window)| {
         let before = start.checked_sub(1).and_then(|before| text.get(before));
-        window == id && !is_inner(before) && !is_inner(text.get(start + id.len()))
-    })
+        *window == id && !is_inner(before) && !is_inner(text.get(start + id.len()))
+    });
+    found.map(|(start, _)| start)
 }
 
 #[cfg(test)]
@@ -127,15 +146,20 @@ mod tests {
     #[test]
     fn a_conversation_is_named_as_a_whole_word_alone() {
         let named = Conversations::new(["conv-7711".parse().unwrap(), "ab".parse().unwrap()].into()).unwrap();
-        for (text, is_named) in [
-            ("conv-7711", true),
-            ("in (conv-7711), twice", true),
-            ("会话conv-7711重复", true),
-            ("conv-77112", false),
-            ("my-conv-7711", false),
-            ("ab", false),
+        for (text, without) in [
+            ("conv-7711", Some("(erased)")),
+            (
+                "in (conv-7711), twice: conv-7711",
+                Some("in ((erased)), twice: (erased)"),
+            ),
+            ("会话conv-7711重复", Some("会话(erased)重复")),
+            ("conv-77112, conv-7711", Some("conv-77112, (erased)")),
+            ("conv-77112", None),
+            ("my-conv-7711", None),
+            ("ab", None),
         ] {
-            assert_eq!(named.are_named_in(text.as_bytes()), is_named, "{text}");
+            assert_eq!(named.are_named_in(text.as_bytes()), without.is_some(), "{text}");
+            assert_eq!(named.without_names(text).as_deref(), without, "{text}");
         }
         assert_eq!(Conversations::new(BTreeSet::new()), None);
     }

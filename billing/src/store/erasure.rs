@@ -1,5 +1,8 @@
 //! Erasing a customer: in one transaction, all that names one of its conversations. Keys, hashes, sums and bills stay as they
 //! are, so nothing is counted otherwise, and the books agree as before.
+//!
+//! People write free text too. Where that may change, the conversation is taken out of it; what never changes by law, as a bill
+//! and what became of it, is *kept*, and said, so that a person can judge.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,7 +14,7 @@ use crate::metering::erase::{Conversations, ERASED};
 use crate::metering::report::Party;
 
 /// How much was erased, or would be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Erased {
     /// Counted events.
     pub events: usize,
@@ -21,6 +24,19 @@ pub struct Erased {
     pub rejections: usize,
     /// Disputes whose words name one of the conversations.
     pub disputes: usize,
+    /// Exclusions whose reasons or approvers do.
+    pub exclusions: usize,
+    /// Texts that do and never change: they stay.
+    pub kept: Vec<KeptText>,
+}
+
+/// A text that never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeptText {
+    /// What it is: "note of state 2", "document", "review 1", "audit entry 17".
+    pub place: String,
+    /// Of what: a bill's number, a period, what was audited.
+    pub of: String,
 }
 
 /// Who erases.
@@ -44,7 +60,27 @@ struct Words {
     events: [&'static str; 2],
     rivals: &'static str,
     rejections: &'static str,
+    kept: &'static str,
     erase_event: [&'static str; 2],
+}
+
+/// Free texts of what never changes, of ledger `$1`, where `$names` holds of `text`.
+macro_rules! kept_texts {
+    ($names:literal) => {
+        concat!(
+            "SELECT place, \"of\", text FROM (
+                SELECT 'note of state ' || s.ordinal AS place, s.number AS \"of\", s.note AS text
+                    FROM invoice_state s JOIN invoice i ON i.number = s.number WHERE i.ledger_id = $1
+                UNION ALL SELECT 'note of tax registration ' || t.ordinal, t.number, t.note
+                    FROM tax_registration t JOIN invoice i ON i.number = t.number WHERE i.ledger_id = $1
+                UNION ALL SELECT 'document', number, document FROM invoice WHERE ledger_id = $1
+                UNION ALL SELECT 'review ' || ordinal, period, document || findings FROM invoice_review WHERE ledger_id = $1
+                UNION ALL SELECT 'audit entry ' || id, action, object FROM portal_audit WHERE ledger_id = $1
+            ) kept WHERE ",
+            $names,
+            " ORDER BY place, \"of\""
+        )
+    };
 }
 
 const SQLITE: Words = Words {
@@ -58,6 +94,7 @@ const SQLITE: Words = Words {
         AND EXISTS (SELECT 1 FROM json_each($2) c WHERE instr(payload, CAST(c.value AS BLOB)) > 0)",
     rejections: "SELECT hash, reason, payload, message FROM rejection WHERE peer = $1
         AND EXISTS (SELECT 1 FROM json_each($2) c WHERE instr(payload, CAST(c.value AS BLOB)) > 0 OR instr(message, c.value) > 0)",
+    kept: kept_texts!("EXISTS (SELECT 1 FROM json_each($2) c WHERE instr(text, c.value) > 0)"),
     erase_event: [
         "UPDATE event SET payload = $4 WHERE ledger_id = $1 AND event_time = $2 AND key = $3",
         "UPDATE module_event SET payload = $4 WHERE ledger_id = $1 AND event_time = $2 AND key = $3",
@@ -74,6 +111,7 @@ const POSTGRES: Words = Words {
         AND EXISTS (SELECT 1 FROM unnest($2::text[]) c WHERE position(convert_to(c, 'UTF8') IN payload) > 0)",
     rejections: "SELECT hash, reason, payload, message FROM rejection WHERE peer = $1
         AND EXISTS (SELECT 1 FROM unnest($2::text[]) c WHERE position(convert_to(c, 'UTF8') IN payload) > 0 OR position(c IN message) > 0)",
+    kept: kept_texts!("EXISTS (SELECT 1 FROM unnest($2::text[]) c WHERE position(c IN text) > 0)"),
     erase_event: [
         "UPDATE event SET payload = $4 WHERE ledger_id = $1 AND event_time = $2 AND key = encode($3, 'hex')::uuid",
         "UPDATE module_event SET payload = $4 WHERE ledger_id = $1 AND event_time = $2 AND key = encode($3, 'hex')::uuid",
@@ -84,6 +122,10 @@ const ERASE_REJECTION: &str =
     "UPDATE rejection SET payload = $4, message = $5 WHERE peer = $1 AND hash = $2 AND reason = $3";
 const DISPUTES: &str = "SELECT id, reason FROM dispute WHERE ledger_id = $1";
 const ERASE_DISPUTE: &str = "UPDATE dispute SET reason = $2 WHERE id = $1";
+const EXCLUSIONS: &str =
+    "SELECT id, reason, approver, COALESCE(revoked_by, '') FROM service_exclusion WHERE ledger_id = $1";
+const ERASE_EXCLUSION: &str = "UPDATE service_exclusion SET reason = $2, approver = $3,
+    revoked_by = CASE WHEN revoked_by IS NULL THEN NULL ELSE $4 END WHERE id = $1";
 const NOTE: &str = "INSERT INTO portal_audit (ledger_id, at, actor, role, action, object)
     VALUES ($1, $2, $3, $4, 'erase customer', $5)";
 
@@ -168,17 +210,48 @@ macro_rules! erase_within {
                 erased.disputes += 1;
             }
         }
+        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(EXCLUSIONS)
+            .bind($ledger)
+            .fetch_all(&mut *$transaction)
+            .await?;
+        for (id, reason, approver, revoked_by) in rows {
+            let texts = [reason, approver, revoked_by];
+            let without = texts.each_ref().map(|text| $conversations.without_names(text));
+            if without.iter().any(Option::is_some) {
+                let mut query = sqlx::query(ERASE_EXCLUSION).bind(id);
+                for (text, without) in texts.into_iter().zip(without) {
+                    query = query.bind(without.unwrap_or(text));
+                }
+                if $eraser.is_some() {
+                    query.execute(&mut *$transaction).await?;
+                }
+                erased.exclusions += 1;
+            }
+        }
+        let rows: Vec<(String, String, String)> = sqlx::query_as(words.kept)
+            .bind($ledger)
+            .bind(&list)
+            .fetch_all(&mut *$transaction)
+            .await?;
+        for (place, of, text) in rows {
+            if $conversations.are_named_in(text.as_bytes()) {
+                erased.kept.push(KeptText { place, of });
+            }
+        }
         if let Some(Eraser { holder, now }) = $eraser {
             let Erased {
                 events,
                 rivals,
                 rejections,
                 disputes,
-            } = erased;
+                exclusions,
+                kept,
+            } = &erased;
             let object = format!(
-                "{} conversations: {} records, {disputes} disputes",
+                "{} conversations: {} records, {disputes} disputes, {exclusions} exclusions; {} texts that never change were kept",
                 $conversations.count(),
-                events + rivals + rejections
+                events + rivals + rejections,
+                kept.len()
             );
             let query = sqlx::query(NOTE)
                 .bind($ledger)

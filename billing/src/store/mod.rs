@@ -39,7 +39,7 @@ pub use alerts::{AlertTarget, Attempt, Delivery, DueDelivery, WatchLock};
 pub use assignments::PlanAssignment;
 pub use audit::{MeterFigures, Posting};
 pub use entities::{DEFAULT_ENTITY, LegalEntity, SetEntity};
-pub use erasure::{Erased, Eraser};
+pub use erasure::{Erased, Eraser, KeptText};
 pub use error::StoreError;
 pub(crate) use error::with_causes;
 pub use exclusions::{ExclusionOutcome, NewExclusion, RecordedExclusion};

@@ -147,6 +147,7 @@ on_both_databases! {
     entities::concurrent_issuers_of_several_entities_do_not_wait_for_each_other_in_a_circle,
     erasure::an_erased_customer_is_named_nowhere_and_the_books_agree_as_before,
     erasure::what_was_erased_is_known_when_it_is_reported_again,
+    erasure::what_operators_wrote_of_a_customer_is_taken_out_or_where_it_never_changes_named,
     erasure::what_was_erased_still_leaves_the_bill_when_nobody_got_it,
     books::migrating_twice_changes_nothing_and_an_empty_database_says_so,
 }

@@ -12,7 +12,7 @@ use springtide_proto::error::ApiError;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::auth::{Caller, caller_asked_for, not_found};
-use super::bills::{Export, numbered, pdf};
+use super::bills::{Export, Subject, numbered, pdf};
 use super::{Failure, WebState};
 use crate::bill::forecast::Basis;
 use crate::bill::schedule::{Schedule, schedule_of};
@@ -156,9 +156,9 @@ pub async fn export(
     let caller = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
     let export = Export::named(&name).ok_or_else(not_found)?;
     let schedule = schedule_of(&caller.store, &caller.account).await?;
-    let period = query.of(&state, &schedule)?;
-    let (response, action) = export.of(&state, &caller, period).await?;
-    note(&state, &caller, action, &period.to_string()).await?;
+    let subject = Subject::Month(query.of(&state, &schedule)?);
+    let (response, action) = export.of(&state, &caller, &subject).await?;
+    note(&state, &caller, action, &subject.name()).await?;
     Ok(response)
 }
 

@@ -15,15 +15,16 @@ use super::visit::{Page, PortalQuery, Visit};
 use super::{Failure, WebState};
 use crate::bill::document::Document;
 use crate::bill::notes::act;
+use crate::bill::plans::plans_of_bill;
 use crate::bill::schedule::schedule_of;
 use crate::bill::state::Act;
 use crate::bill::{BillError, bill, read};
 use crate::export::focus::focus_csv;
 use crate::export::minutes::minutes_csv;
 use crate::export::usage::usage_csv;
-use crate::export::{billed_usage, plan_manifests, plans_of_period};
+use crate::export::{billed_usage, plan_manifests, plans_of_period, usage_of_bill};
 use crate::pdf::invoice_pdf;
-use crate::rating::period::Period;
+use crate::rating::period::{Bounds, Period};
 use crate::store::{Account, Dispute, Role, Store, StoreError};
 
 /// Longest words of a dispute, in characters.
@@ -117,86 +118,152 @@ impl Export {
         &self,
         state: &WebState,
         caller: &Caller,
-        period: Period,
+        subject: &Subject,
     ) -> Result<(Response, &'static str), Failure> {
         let Caller { account, store, .. } = caller;
-        let tenant = account.details.party.tenant.as_str();
-        let file = |bytes, kind, name: &str| download(bytes, kind, &format!("{tenant}-{period}-{name}"));
-        let csv = "text/csv; charset=utf-8";
-        Ok(match self {
+        let (bytes, kind, name, action) = match self {
             Self::Usage => {
-                let usage = billed_usage(store, account, period).await?;
-                (
-                    file(usage_csv(&usage).map_err(StoreError::from)?, csv, "usage.csv"),
-                    "export usage",
-                )
+                let usage = match subject {
+                    Subject::Month(period) => billed_usage(store, account, *period).await?,
+                    Subject::Bill(bill, _) => usage_of_bill(store, account, bill).await?,
+                };
+                let bytes = usage_csv(&usage).map_err(StoreError::from)?;
+                (bytes, CSV, "usage.csv", "export usage")
             }
             Self::Minutes => {
-                let schedule = schedule_of(store, account).await?;
-                let bounds = schedule.bounds(period).map_err(BillError::Period)?;
+                let bounds = subject.bounds(store, account).await?;
                 let minutes = store.service_minutes(account.ledger, &bounds).await?;
-                (file(minutes_csv(&minutes), csv, "minutes.csv"), "export minutes")
+                (minutes_csv(&minutes), CSV, "minutes.csv", "export minutes")
             }
             Self::Focus => {
-                let document = bill(store, account, period, state.clock.now()).await?;
-                (file(focus_csv(&[document]), csv, "focus.csv"), "export costs")
+                let document = subject.document(state, caller).await?;
+                (focus_csv(&[document]), CSV, "focus.csv", "export costs")
             }
             Self::Plan => {
-                let plans = plans_of_period(store, account, period).await?;
+                let (plans, period) = match subject {
+                    Subject::Month(period) => (plans_of_period(store, account, *period).await?, *period),
+                    Subject::Bill(bill, number) => {
+                        let period = bill.period.parse().map_err(BillError::Period)?;
+                        (plans_of_bill(store, bill, number).await?, period)
+                    }
+                };
                 let text = format!("{:#}\n", plan_manifests(&plans, period)?);
-                (
-                    file(text.into_bytes(), "application/json", "plan.json"),
-                    "export plan",
-                )
+                (text.into_bytes(), JSON, "plan.json", "export plan")
             }
             Self::Bill => {
-                let document = bill(store, account, period, state.clock.now()).await?;
-                let text = format!("{:#}\n", document.to_json());
-                (
-                    file(text.into_bytes(), "application/json", "bill.json"),
-                    "export bill",
-                )
+                let text = format!("{:#}\n", subject.document(state, caller).await?.to_json());
+                (text.into_bytes(), JSON, "bill.json", "export bill")
             }
+        };
+        let tenant = &account.details.party.tenant;
+        Ok((
+            download(bytes, kind, &format!("{tenant}-{}-{name}", subject.name())),
+            action,
+        ))
+    }
+}
+
+const CSV: &str = "text/csv; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// What a file is of.
+pub(super) enum Subject {
+    /// A month: its bill if it is issued, and else what it would be now.
+    Month(Period),
+    /// An issued bill or note, with its number.
+    Bill(Box<Document>, String),
+}
+
+impl Subject {
+    /// As it is written: a month, or a number.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Month(period) => period.to_string(),
+            Self::Bill(_, number) => number.clone(),
+        }
+    }
+
+    async fn bounds(&self, store: &Store, account: &Account) -> Result<Bounds, Failure> {
+        Ok(match self {
+            Self::Month(period) => schedule_of(store, account)
+                .await?
+                .bounds(*period)
+                .map_err(BillError::Period)?,
+            Self::Bill(bill, _) => Bounds {
+                start: bill.period_start,
+                end: bill.period_end,
+            },
+        })
+    }
+
+    async fn document(&self, state: &WebState, caller: &Caller) -> Result<Document, Failure> {
+        Ok(match self {
+            Self::Month(period) => bill(&caller.store, &caller.account, *period, state.clock.now()).await?,
+            Self::Bill(bill, _) => bill.as_ref().clone(),
         })
     }
 }
 
-/// A file of a month.
+/// `?number=…`: of that bill or note, and not of a month.
+#[derive(Deserialize)]
+pub struct NumberQuery {
+    number: Option<String>,
+}
+
+/// A file of a month, or of a bill or note.
 pub async fn export(
     State(state): State<WebState>,
     Path(name): Path<String>,
     Query(query): Query<PortalQuery>,
+    Query(NumberQuery { number }): Query<NumberQuery>,
     headers: HeaderMap,
 ) -> Page {
     let visit = Visit::begin(&state, &headers, &query, ("", Tab::Overview), Role::Viewer).await?;
-    let account = &visit.caller.account;
-    let schedule = schedule_of(&visit.caller.store, account)
+    let subject = subject_of(&state, &visit.caller, &query, number)
         .await
         .map_err(|error| visit.failed(error))?;
-    let period = period_of(&state, &query, &schedule).map_err(|error| visit.failed(error))?;
     if name == "interactions.jsonl" {
-        visit
-            .note(&state, "export interactions", &period.to_string())
-            .await?;
-        let bounds = schedule
-            .bounds(period)
-            .map_err(|error| visit.failed(BillError::Period(error)))?;
-        let mut response = super::api::lines(visit.caller.clone(), bounds);
-        let name = format!(
-            "attachment; filename=\"{}-{period}-interactions.jsonl\"",
-            account.details.party.tenant
-        );
-        if let Ok(value) = HeaderValue::try_from(name) {
-            response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
-        }
-        return Ok(response);
+        return interactions(&state, &visit, &subject).await;
     }
     let export = Export::named(&name).ok_or_else(|| visit.failed(not_found()))?;
     let (response, action) = export
-        .of(&state, &visit.caller, period)
+        .of(&state, &visit.caller, &subject)
         .await
         .map_err(|error| visit.failed(error))?;
-    visit.note(&state, action, &period.to_string()).await?;
+    visit.note(&state, action, &subject.name()).await?;
+    Ok(response)
+}
+
+async fn subject_of(
+    state: &WebState,
+    caller: &Caller,
+    query: &PortalQuery,
+    number: Option<String>,
+) -> Result<Subject, Failure> {
+    let Caller { account, store, .. } = caller;
+    Ok(match number {
+        Some(number) => Subject::Bill(Box::new(numbered(store, account, &number).await?), number),
+        None => Subject::Month(period_of(state, query, &schedule_of(store, account).await?)?),
+    })
+}
+
+/// Every interaction of the time that the subject is of, as lines of JSON.
+async fn interactions(state: &WebState, visit: &Visit, subject: &Subject) -> Page {
+    let Caller { account, store, .. } = &visit.caller;
+    visit.note(state, "export interactions", &subject.name()).await?;
+    let bounds = subject
+        .bounds(store, account)
+        .await
+        .map_err(|error| visit.failed(error))?;
+    let mut response = super::api::lines(visit.caller.clone(), bounds);
+    let tenant = &account.details.party.tenant;
+    let name = format!(
+        "attachment; filename=\"{tenant}-{}-interactions.jsonl\"",
+        subject.name()
+    );
+    if let Ok(value) = HeaderValue::try_from(name) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
+    }
     Ok(response)
 }
 

@@ -24,6 +24,7 @@ use crate::bill::schedule::schedule_of;
 use crate::bill::summary::by_meter;
 use crate::bill::{BillError, bill};
 use crate::export::billed_usage;
+use crate::rating::currency::Currency;
 use crate::rating::number::Exact;
 use crate::store::{Role, StoreError};
 
@@ -172,6 +173,31 @@ async fn budget_of(state: &WebState, caller: &Caller) -> Result<BudgetPage, Fail
     })
 }
 
+/// Keeps settings of the tenant as a form gave them, notes what was set, and leads back to the page.
+async fn keep_settings(
+    state: &WebState,
+    visit: &Visit,
+    settings: &[(&str, &str)],
+    (action, object): (&str, &str),
+    path: &str,
+) -> Page {
+    let Caller { account, store, .. } = &visit.caller;
+    for (name, value) in settings {
+        let set = store.set_setting(account.ledger, name, value).await;
+        set.map_err(|error| visit.failed(error))?;
+    }
+    visit.note(state, action, object).await?;
+    Ok(Redirect::to(path).into_response())
+}
+
+/// An amount as it is kept; empty is none. `None`: it is no amount of that currency.
+fn amount_to_keep(text: &str, currency: Option<Currency>) -> Option<String> {
+    if text.trim().is_empty() {
+        return Some(String::new());
+    }
+    parse_amount(text, currency?).map(|amount| amount.to_string())
+}
+
 /// The form of [`set_budget`].
 #[derive(Deserialize)]
 pub struct BudgetForm {
@@ -187,37 +213,23 @@ pub async fn set_budget(
 ) -> Page {
     let place = ("/portal/budget", Tab::Budget);
     let visit = Visit::begin_change(&state, &headers, place, Role::Finance).await?;
-    let account = &visit.caller.account;
     let mut page = budget_of(&state, &visit.caller)
         .await
         .map_err(|error| visit.failed(error))?;
     let texts = super::texts::texts(visit.view.locale);
-    let amount = page
-        .currency
-        .and_then(|currency| parse_amount(&form.amount, currency));
+    let amount = amount_to_keep(&form.amount, page.currency);
     let thresholds = parse_thresholds(&form.thresholds);
-    let is_empty = form.amount.trim().is_empty();
-    page.may_change = true;
-    page.wrong = match (&amount, &thresholds) {
-        (None, _) if !is_empty => Some(texts.wrong_amount),
-        (_, None) => Some(texts.wrong_thresholds),
-        _ => None,
-    };
-    if page.wrong.is_some() {
+    let (Some(amount), Some(thresholds)) = (&amount, thresholds) else {
+        page.may_change = true;
+        page.wrong = Some(match amount {
+            None => texts.wrong_amount,
+            Some(_) => texts.wrong_thresholds,
+        });
         return Ok(visit.page_with(StatusCode::BAD_REQUEST, budget_page(&visit.view, &page)));
-    }
-    let thresholds: Vec<_> = thresholds
-        .unwrap_or_default()
-        .iter()
-        .map(u32::to_string)
-        .collect();
-    let amount = amount.map(|amount| amount.to_string()).unwrap_or_default();
-    for (name, value) in [(BUDGET, amount.clone()), (THRESHOLDS, thresholds.join(","))] {
-        let set = visit.caller.store.set_setting(account.ledger, name, &value).await;
-        set.map_err(|error| visit.failed(error))?;
-    }
-    visit.note(&state, "set budget", &amount).await?;
-    Ok(Redirect::to("/portal/budget").into_response())
+    };
+    let thresholds: Vec<_> = thresholds.iter().map(u32::to_string).collect();
+    let settings = [(BUDGET, amount.as_str()), (THRESHOLDS, &thresholds.join(","))];
+    keep_settings(&state, &visit, &settings, ("set budget", amount), place.0).await
 }
 
 /// The form of [`set_person_price`].
@@ -234,26 +246,13 @@ pub async fn set_person_price(
 ) -> Page {
     let place = ("/portal/savings", Tab::Savings);
     let visit = Visit::begin_change(&state, &headers, place, Role::Finance).await?;
-    let account = &visit.caller.account;
     let mut page = savings_of(&state, &visit.caller)
         .await
         .map_err(|error| visit.failed(error))?;
-    let price = page
-        .currency
-        .and_then(|currency| parse_amount(&form.price, currency));
-    if price.is_none() && !form.price.trim().is_empty() {
+    let Some(price) = amount_to_keep(&form.price, page.currency) else {
         page.may_change = true;
         return Ok(visit.page_with(StatusCode::BAD_REQUEST, savings_page(&visit.view, &page, true)));
-    }
-    let price = price.map(|price| price.to_string()).unwrap_or_default();
-    let set = visit
-        .caller
-        .store
-        .set_setting(account.ledger, PERSON_PRICE, &price)
-        .await;
-    set.map_err(|error| visit.failed(error))?;
-    visit
-        .note(&state, "set price of a person's answer", &price)
-        .await?;
-    Ok(Redirect::to("/portal/savings").into_response())
+    };
+    let noted = ("set price of a person's answer", price.as_str());
+    keep_settings(&state, &visit, &[(PERSON_PRICE, &price)], noted, place.0).await
 }

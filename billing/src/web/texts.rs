@@ -184,6 +184,8 @@ texts! {
     erase_look: "See what there is" / "查看现有记录",
     erase_found: "This is there, and nothing was changed yet:" / "找到以下记录，尚未更改任何内容：",
     erase_others: "Records that were kept but not counted" / "已保留但未计入的记录",
+    erase_exclusions: "Reasons of maintenance" / "维护时段的说明",
+    erase_kept: "These texts name the customer too, and by law never change. They stay; speak with us if you want them looked at:" / "以下文字也提到该客户，但依法不得更改，将予以保留；如需处理请联系我们：",
     erase_confirm: "Erase it for ever" / "永久删除",
     erased: "This was erased. Records that are still on their way come within a day: look again then." / "以下内容已删除。尚在传输的记录会在一天内到达，请届时再次查看。",
     erase_wrong: "Give 1 to 1,000 conversation ids, one a line." / "请填写 1 至 1000 个会话编号，每行一个。",

@@ -40,6 +40,14 @@ pub struct CheckpointLabels {
     pub outcome: &'static str,
 }
 
+/// How a probe of a public door went.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ProbeLabels {
+    /// "answered"; "empty" (no worker); "failed" (an error of ours); "silent" (nothing came back); "`own_trouble`" (nothing, from
+    /// any door).
+    pub outcome: &'static str,
+}
+
 /// What the controllers count.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -59,6 +67,10 @@ pub struct Metrics {
     pub failures: Family<KindLabels, Counter>,
     /// What became of checkpoints.
     pub checkpoints: Family<CheckpointLabels, Counter>,
+    /// How probes of public doors went.
+    pub probes: Family<ProbeLabels, Counter>,
+    /// 1 while no public door is reached, by the operator's own network as it seems.
+    pub probes_in_trouble: Gauge,
     /// Streams that are held.
     pub streams: Family<StreamLabels, Gauge>,
     /// 1 while this replica leads.
@@ -76,6 +88,8 @@ impl Default for Metrics {
             step_to_create: Histogram::new(DELAYS),
             failures: Family::default(),
             checkpoints: Family::default(),
+            probes: Family::default(),
+            probes_in_trouble: Gauge::default(),
             streams: Family::default(),
             leading: Gauge::default(),
         }
@@ -94,6 +108,8 @@ impl Metrics {
             step_to_create,
             failures,
             checkpoints,
+            probes,
+            probes_in_trouble,
             streams,
             leading,
         } = self;
@@ -136,6 +152,16 @@ impl Metrics {
             "springtide_checkpoints",
             "What became of checkpoints: of shards written, not written and not read; of pools not understood and left out",
             checkpoints.clone(),
+        );
+        registry.register(
+            "springtide_door_probes",
+            "Probes of public doors by how they went: answered, empty (no worker), failed (an error of ours), silent (nothing came back), own_trouble (nothing from any door: nothing is said of tenants)",
+            probes.clone(),
+        );
+        registry.register(
+            "springtide_door_probes_in_trouble",
+            "1 while no public door is reached, by the operator's own network as it seems",
+            probes_in_trouble.clone(),
         );
         registry.register(
             "springtide_attached_streams",

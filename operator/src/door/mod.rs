@@ -4,12 +4,17 @@
 //! billed, and it is no load. A minute in which a door failed twice running is bad, and reported to billing as such; of a minute in
 //! which it answered nothing is said, for gateways report those. A door *fails* when nothing or an error of ours comes back within
 //! the time-out; that there is no worker to answer only where the pool should never be empty, and has answered before.
+//!
+//! When nothing comes back from any door, it is the operator's own network that is in trouble, and no tenant's minute is bad by
+//! that. How that is told from doors that are away: [`silence`].
 
+mod report;
 mod schedule;
+mod silence;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,42 +27,36 @@ use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use parking_lot::Mutex;
-use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::ids::{PoolId, TenantId};
-use springtide_proto::metering::{ReportMinutesRequest, ServiceMinute};
-use springtide_proto::time::timestamp_to_wire;
 use springtide_runtime::identity::{PeerIdentity, TenantRole};
 use springtide_runtime::probe::{PROBE_HEADER, ProbeKey};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
 
 use crate::api::Tenant;
 use crate::controllers::context::Context;
+use crate::controllers::metrics::ProbeLabels;
 use crate::fleet::PoolKey;
 use crate::names::{GATEWAY, tenant_namespace};
-use schedule::{Door, Outcome, Schedule};
+use report::Waiting;
+use schedule::{Door, Finding, Outcome, PERIOD_SECONDS, Schedule, Turns};
 
 /// Longest wait for a door: a customer would have had an answer or a place in the waiting room.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// From sending a probe until all that were sent before it are noted.
+const SETTLED: Duration = Duration::from_secs(6);
 /// Doors that are probed at once.
 const AT_ONCE: usize = 32;
-/// Bad minutes that wait for billing, at most; the oldest go first.
-const MOST_WAITING: usize = 10_000;
 const TICK: Duration = Duration::from_secs(1);
-
-/// A minute in which a door failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct BadMinute {
-    key: PoolKey,
-    tenant_uid: String,
-    minute: Timestamp,
-}
+/// The witness: it is there in every cluster, and the way to it is like that to a door.
+const WITNESS: &str = "kubernetes.default.svc:443";
 
 struct Prober {
     context: Arc<Context>,
     client: HyperClient<HttpConnector, Full<Bytes>>,
     schedule: Mutex<Schedule>,
-    bad: Mutex<VecDeque<BadMinute>>,
+    bad: Waiting,
     permits: Semaphore,
 }
 
@@ -66,12 +65,13 @@ pub(crate) async fn watch(context: &Arc<Context>, instance: &str, boot_id: &str)
     if !context.installation.probe_doors {
         return std::future::pending().await;
     }
-    let prober = Arc::new(Prober::new(context.clone()));
-    tokio::join!(prober.probe(), prober.report(instance, boot_id));
+    context.metrics.probes_in_trouble.set(0);
+    let prober = Arc::new(Prober::new(context.clone(), instance, boot_id));
+    tokio::join!(prober.probe(), prober.bad.report(context));
 }
 
 impl Prober {
-    fn new(context: Arc<Context>) -> Self {
+    fn new(context: Arc<Context>, instance: &str, boot_id: &str) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(TIMEOUT));
         Self {
@@ -81,7 +81,7 @@ impl Prober {
                 .pool_max_idle_per_host(0)
                 .build(connector),
             schedule: Mutex::default(),
-            bad: Mutex::default(),
+            bad: Waiting::new(instance, boot_id),
             permits: Semaphore::new(AT_ONCE),
         }
     }
@@ -89,24 +89,25 @@ impl Prober {
     async fn probe(self: &Arc<Self>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let mut next = self.second();
-        let probes = TaskTracker::new();
+        let mut turns = Turns::default();
+        // Those that are on their way end with this, and it with the term.
+        let mut probes = JoinSet::new();
         loop {
             tick.tick().await;
-            // A tick that is late leaves out no second; after a long stop each door has one turn.
-            let now = self.second();
-            // A clock that was set back begins anew.
-            next = if next > now + 1 { now } else { next };
-            next = next.max(now.saturating_sub(schedule::PERIOD_SECONDS - 1));
+            while probes.try_join_next().is_some() {}
+            let seconds = turns.due(self.second());
             let due: Vec<_> = {
                 let mut schedule = self.schedule.lock();
                 schedule.keep(self.doors());
-                (next..=now).flat_map(|second| schedule.due(second)).collect()
+                seconds.clone().flat_map(|second| schedule.due(second)).collect()
             };
-            next = next.max(now + 1);
             for (key, door) in due {
                 let prober = self.clone();
                 probes.spawn(async move { prober.probe_one(key, door).await });
+            }
+            if seconds.into_iter().any(|second| second % PERIOD_SECONDS == 0) {
+                let prober = self.clone();
+                probes.spawn(async move { prober.ask_witness().await });
             }
         }
     }
@@ -125,30 +126,64 @@ impl Prober {
     }
 
     async fn probe_one(&self, key: PoolKey, door: Door) {
-        let Ok(_permit) = self.permits.acquire().await else {
+        let Ok(permit) = self.permits.acquire().await else {
             return;
         };
         let sent = self.context.clock.now();
+        let settled = tokio::time::sleep(SETTLED);
         let answer = tokio::time::timeout(TIMEOUT, self.ask(&key, &door, sent)).await;
-        let result = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-        if let Err(error) = &result {
-            tracing::info!(%key, error, "the public door does not answer");
-        }
-        let outcome = result.unwrap_or(Outcome::Failed);
-        let bad = self.schedule.lock().note(&key, sent, outcome);
-        if let Some(minute) = bad {
-            let mut waiting = self.bad.lock();
-            if waiting.len() == MOST_WAITING {
-                waiting.pop_front();
+        drop(permit);
+        let outcome = match answer.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::debug!(%key, error, "nothing came back from the public door");
+                Outcome::Silent
             }
-            waiting.push_back(BadMinute {
-                key,
-                tenant_uid: door.tenant_uid,
-                minute,
-            });
+        };
+        if outcome == Outcome::Silent {
+            settled.await;
+        }
+        self.note(&key, door, sent, outcome);
+    }
+
+    fn note(&self, key: &PoolKey, door: Door, sent: Timestamp, outcome: Outcome) {
+        let (finding, was_in_trouble, is_in_trouble) = {
+            let mut schedule = self.schedule.lock();
+            let before = schedule.is_in_trouble();
+            (
+                schedule.note(key, sent, outcome),
+                before,
+                schedule.is_in_trouble(),
+            )
+        };
+        let metrics = &self.context.metrics;
+        let outcome = label_of(outcome, finding);
+        metrics.probes.get_or_create(&ProbeLabels { outcome }).inc();
+        match (was_in_trouble, is_in_trouble) {
+            (false, true) => tracing::warn!(
+                "no public door is reached, by the operator's own network as it seems; nothing is said of tenants until one is"
+            ),
+            (true, false) => tracing::info!("public doors are reached again"),
+            _ => {}
+        }
+        metrics.probes_in_trouble.set(is_in_trouble.into());
+        if !matches!(outcome, "answered" | "empty" | "own_trouble") {
+            tracing::info!(%key, outcome, "the public door does not answer");
+        }
+        if let Finding::BadMinute(minute) = finding {
+            self.bad.push(key, door.tenant_uid, minute);
         }
     }
 
+    async fn ask_witness(&self) {
+        let sent = self.context.clock.now();
+        let connected = tokio::time::timeout(TIMEOUT, TcpStream::connect(WITNESS)).await;
+        if let Ok(Ok(_)) = connected {
+            self.schedule.lock().note_witness(sent);
+        }
+    }
+
+    /// How it went; an error if nothing came back.
     async fn ask(&self, key: &PoolKey, door: &Door, now: Timestamp) -> Result<Outcome, String> {
         let path = format!("/v1/conversations/probe-{}/turns", key.pool);
         let host = format!("{GATEWAY}.{}.svc", tenant_namespace(key.tenant.as_str()));
@@ -170,7 +205,10 @@ impl Prober {
             StatusCode::ACCEPTED => Ok(Outcome::Empty {
                 should_answer: self.context.live.pool(key).is_some_and(|live| live.floor > 0),
             }),
-            other => Err(format!("answered {other}")),
+            other => {
+                tracing::debug!(%key, status = %other, "an error came back from the public door");
+                Ok(Outcome::Failed)
+            }
         }
     }
 
@@ -178,41 +216,16 @@ impl Prober {
         let gateway = PeerIdentity::tenant(tenant, TenantRole::Gateway);
         ProbeKey::new(&self.context.authority.probe_key(&gateway))
     }
-
-    /// Takes bad minutes to billing, each until it is there.
-    async fn report(&self, instance: &str, boot_id: &str) {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            while let Some(next) = self.next_bad() {
-                let request = request_of(&next, instance, boot_id);
-                match self.context.billing.report_minutes(request).await {
-                    Ok(()) => {}
-                    Err(error) if is_refused(&error) => {
-                        tracing::error!(key = %next.key, minute = %next.minute, %error, "billing refuses a bad minute");
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "bad minutes of public doors are not reported yet");
-                        break;
-                    }
-                }
-                drop(self.bad.lock().pop_front_if(|front| *front == next));
-            }
-        }
-    }
-
-    fn next_bad(&self) -> Option<BadMinute> {
-        self.bad.lock().front().cloned()
-    }
 }
 
-/// Asking again would be refused again.
-fn is_refused(error: &ApiError) -> bool {
-    matches!(
-        error.reason,
-        Reason::InvalidArgument | Reason::PermissionDenied | Reason::NotFound | Reason::FailedPrecondition
-    )
+fn label_of(outcome: Outcome, finding: Finding) -> &'static str {
+    match (outcome, finding) {
+        (_, Finding::OwnTrouble) => "own_trouble",
+        (Outcome::Answered, _) => "answered",
+        (Outcome::Empty { .. }, _) => "empty",
+        (Outcome::Failed, _) => "failed",
+        (Outcome::Silent, _) => "silent",
+    }
 }
 
 fn doors_of(tenant: &Tenant) -> BTreeMap<PoolKey, Door> {
@@ -233,21 +246,4 @@ fn doors_of(tenant: &Tenant) -> BTreeMap<PoolKey, Door> {
         Some((key, door))
     });
     doors.collect()
-}
-
-fn request_of(bad: &BadMinute, instance: &str, boot_id: &str) -> ReportMinutesRequest {
-    ReportMinutesRequest {
-        tenant_uid: bad.tenant_uid.clone(),
-        tenant: bad.key.tenant.to_string(),
-        reporter: instance.to_owned(),
-        minutes: vec![ServiceMinute {
-            pool: bad.key.pool.to_string(),
-            boot_id: boot_id.to_owned(),
-            minute: Some(timestamp_to_wire(bad.minute)),
-            good: 0,
-            bad: 1,
-            fast: 0,
-            slow: 0,
-        }],
-    }
 }

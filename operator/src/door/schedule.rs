@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
+use std::ops::Range;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::silence::{Heard, is_own_trouble};
 use crate::fleet::PoolKey;
 
 /// Each door is probed once in so many seconds.
@@ -13,6 +15,8 @@ pub(super) const PERIOD_SECONDS: u64 = 15;
 /// Failures running that make a minute bad.
 const RUNNING: u32 = 2;
 const MINUTE: i64 = 60;
+#[expect(clippy::cast_possible_wrap, reason = "a small constant")]
+pub(super) const PERIOD: SignedDuration = SignedDuration::from_secs(PERIOD_SECONDS as i64);
 
 /// A pool's public door.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,20 +37,58 @@ pub(super) enum Outcome {
         /// The pool should never be empty.
         should_answer: bool,
     },
-    /// No answer, or an error of ours.
+    /// An error of ours came back.
     Failed,
+    /// Nothing came back in time.
+    Silent,
+}
+
+/// What follows from how a probe went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Nothing that is to be said.
+    Nothing,
+    /// This minute is bad, and was not before.
+    BadMinute(Timestamp),
+    /// Nothing about the door: the operator's own network is in trouble.
+    OwnTrouble,
+}
+
+/// Which seconds had their turn.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    next: Option<u64>,
+}
+
+impl Turns {
+    /// The seconds whose turn it is: all since the last call, but of a long time no more than each door has its turn in. A clock
+    /// that was set back begins anew.
+    pub(super) fn due(&mut self, now: u64) -> Range<u64> {
+        let next = self.next.filter(|next| *next <= now + 1).unwrap_or(now);
+        let first = next.max((now + 1).saturating_sub(PERIOD_SECONDS));
+        self.next = Some(now + 1);
+        first..now + 1
+    }
 }
 
 /// All doors, and how the last probes went.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     doors: BTreeMap<PoolKey, (Door, Health)>,
+    witness: Heard,
+    is_in_trouble: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Health {
     /// A worker answered since it is watched: before, the pool may be starting for the first time.
     has_answered: bool,
+    /// A probe was sent of which it is not known yet how it went.
+    is_on_its_way: bool,
+    /// When the last one was sent of which that is known.
+    probed: Option<Timestamp>,
+    /// When something came back.
+    heard: Heard,
     /// Failures since the last answer.
     running: u32,
     /// The last minute that was bad.
@@ -69,32 +111,79 @@ impl Schedule {
             .collect();
     }
 
-    /// Those whose turn it is in this second: spread over the period by their names.
-    pub(super) fn due(&self, second: u64) -> Vec<(PoolKey, Door)> {
-        let is_due = |key: &PoolKey| phase(key) == second % PERIOD_SECONDS;
-        let due = self.doors.iter().filter(|(key, _)| is_due(key));
-        due.map(|(key, (door, _))| (key.clone(), door.clone())).collect()
+    /// Those whose turn it is in this second, spread over the period by their names, and to which no probe is on its way.
+    pub(super) fn due(&mut self, second: u64) -> Vec<(PoolKey, Door)> {
+        let mut due = Vec::new();
+        for (key, (door, health)) in &mut self.doors {
+            if phase(key) == second % PERIOD_SECONDS && !health.is_on_its_way {
+                health.is_on_its_way = true;
+                due.push((key.clone(), door.clone()));
+            }
+        }
+        due
     }
 
-    /// How a probe went that was sent at `sent`. The minute that is bad by it, if it was not before.
-    pub(super) fn note(&mut self, key: &PoolKey, sent: Timestamp, outcome: Outcome) -> Option<Timestamp> {
-        let (_, health) = self.doors.get_mut(key)?;
+    /// Some probe is.
+    #[cfg(test)]
+    pub(super) fn is_on_its_way(&self) -> bool {
+        self.doors.values().any(|(_, health)| health.is_on_its_way)
+    }
+
+    /// The witness was heard.
+    pub(super) fn note_witness(&mut self, sent: Timestamp) {
+        self.witness.note(sent);
+    }
+
+    /// The operator's own network is in trouble, as far as is known.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        self.is_in_trouble
+    }
+
+    /// How a probe went that was sent at `sent`, and what follows. Of a silence it is said when all probes that were sent before
+    /// it have been noted.
+    pub(super) fn note(&mut self, key: &PoolKey, sent: Timestamp, outcome: Outcome) -> Finding {
+        let Some((_, health)) = self.doors.get_mut(key) else {
+            return Finding::Nothing;
+        };
+        health.is_on_its_way = false;
+        let before = health.probed.replace(sent).unwrap_or(sent - PERIOD);
+        if outcome == Outcome::Silent {
+            let doors = self.doors.iter();
+            let doors = doors.map(|(key, (_, health))| (&key.tenant, &health.heard));
+            if is_own_trouble(before, sent, doors, &self.witness) {
+                let mut doors = self.doors.values();
+                self.is_in_trouble |= !doors.any(|(_, health)| health.heard.is_after(sent));
+                return Finding::OwnTrouble;
+            }
+        } else {
+            health.heard.note(sent);
+            self.is_in_trouble = false;
+        }
+        let health = self.doors.get_mut(key).map(|(_, health)| health);
+        let bad = health.and_then(|health| health.note(sent, outcome));
+        bad.map_or(Finding::Nothing, Finding::BadMinute)
+    }
+}
+
+impl Health {
+    /// The minute that is bad by this, if it was not before.
+    fn note(&mut self, sent: Timestamp, outcome: Outcome) -> Option<Timestamp> {
         let is_failure = match outcome {
             Outcome::Answered => false,
-            Outcome::Empty { should_answer } => should_answer && health.has_answered,
-            Outcome::Failed => true,
+            Outcome::Empty { should_answer } => should_answer && self.has_answered,
+            Outcome::Failed | Outcome::Silent => true,
         };
-        health.has_answered |= outcome == Outcome::Answered;
+        self.has_answered |= outcome == Outcome::Answered;
         if !is_failure {
-            health.running = 0;
+            self.running = 0;
             return None;
         }
-        health.running = health.running.saturating_add(1);
+        self.running = self.running.saturating_add(1);
         let minute = sent.as_second().div_euclid(MINUTE) * MINUTE;
-        if health.running < RUNNING || health.bad >= Some(minute) {
+        if self.running < RUNNING || self.bad == Some(minute) {
             return None;
         }
-        health.bad = Some(minute);
+        self.bad = Some(minute);
         Timestamp::from_second(minute).ok()
     }
 }
@@ -106,102 +195,4 @@ fn phase(key: &PoolKey) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use springtide_proto::ids::{PoolId, TenantId};
-
-    use super::*;
-
-    fn key(tenant: &str) -> PoolKey {
-        PoolKey {
-            tenant: TenantId::parse(tenant).unwrap(),
-            pool: PoolId::parse("web").unwrap(),
-        }
-    }
-
-    fn door(uid: &str) -> Door {
-        Door {
-            tenant_uid: uid.to_owned(),
-            channel: "web".to_owned(),
-        }
-    }
-
-    fn schedule(tenants: &[String]) -> Schedule {
-        let mut schedule = Schedule::default();
-        let doors = tenants.iter().map(|tenant| (key(tenant), door(tenant)));
-        schedule.keep(doors.collect());
-        schedule
-    }
-
-    fn at(time: &str) -> Timestamp {
-        format!("2026-11-11T{time}Z").parse().unwrap()
-    }
-
-    #[test]
-    fn each_door_has_one_turn_a_period_and_turns_are_spread() {
-        let tenants: Vec<_> = (0..300).map(|number| format!("tenant-{number}")).collect();
-        let schedule = schedule(&tenants);
-        let turns: Vec<_> = (100..100 + PERIOD_SECONDS)
-            .map(|second| schedule.due(second).len())
-            .collect();
-        assert_eq!(turns.iter().sum::<usize>(), 300);
-        assert!(turns.iter().all(|turn| (5..=40).contains(turn)), "{turns:?}");
-    }
-
-    #[test]
-    fn a_minute_is_bad_once_when_its_door_failed_twice_running() {
-        let mut schedule = schedule(&["acme".to_owned()]);
-        let acme = key("acme");
-        let mut note = |time: &str, answered: bool| {
-            let outcome = if answered {
-                Outcome::Answered
-            } else {
-                Outcome::Failed
-            };
-            let bad = schedule.note(&acme, at(time), outcome);
-            bad.map(|minute| minute.strftime("%H:%M").to_string())
-        };
-        assert_eq!(note("10:00:05", false), None, "once is not twice");
-        assert_eq!(note("10:00:20", true), None);
-        assert_eq!(note("10:00:35", false), None, "not running");
-        assert_eq!(note("10:01:05", false).as_deref(), Some("10:01"));
-        assert_eq!(note("10:01:20", false), None, "bad already");
-        assert_eq!(note("10:02:05", false).as_deref(), Some("10:02"));
-        assert_eq!(note("10:02:20", true), None);
-        assert_eq!(note("10:02:35", false), None);
-    }
-
-    #[test]
-    fn an_empty_pool_fails_only_if_it_answered_before_and_should_never_be_empty() {
-        let mut schedule = schedule(&["acme".to_owned()]);
-        let acme = key("acme");
-        let (starting, may_be_empty) = (
-            Outcome::Empty { should_answer: true },
-            Outcome::Empty { should_answer: false },
-        );
-        for (time, outcome, bad) in [
-            ("10:00:00", starting, false),
-            ("10:00:15", starting, false),
-            ("10:00:30", Outcome::Answered, false),
-            ("10:00:45", may_be_empty, false),
-            ("10:01:00", may_be_empty, false),
-            ("10:01:15", starting, false),
-            ("10:01:30", starting, true),
-        ] {
-            assert_eq!(schedule.note(&acme, at(time), outcome).is_some(), bad, "{time}");
-        }
-    }
-
-    #[test]
-    fn a_new_tenant_of_an_old_name_begins_anew() {
-        let mut schedule = schedule(&["acme".to_owned()]);
-        schedule.note(&key("acme"), at("10:00:05"), Outcome::Failed);
-        schedule.keep(BTreeMap::from([(key("acme"), door("another"))]));
-        assert_eq!(schedule.note(&key("acme"), at("10:00:20"), Outcome::Failed), None);
-        schedule.keep(BTreeMap::new());
-        assert_eq!(
-            schedule.note(&key("acme"), at("10:00:35"), Outcome::Failed),
-            None,
-            "it is gone"
-        );
-    }
-}
+mod tests;

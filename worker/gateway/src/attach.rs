@@ -18,8 +18,7 @@ use springtide_proto::fleet::{
 use springtide_proto::ids::{PodUid, PoolId};
 use springtide_proto::time::{duration_to_wire, timestamp_to_wire};
 use springtide_runtime::clock::Clock;
-use springtide_runtime::identity::{PeerIdentity, SystemRole};
-use springtide_runtime::leader::LeaderFinder;
+use springtide_runtime::leader::{CONNECT_TIMEOUT, Detached, LeaderFinder};
 use springtide_runtime::tls::TlsMaterial;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -30,8 +29,6 @@ use crate::pool::Worker;
 use crate::relay::Relay;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
-const RETRY: Duration = Duration::from_millis(250);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Messages that wait for the network, at most.
 const OUTBOX: usize = 64;
 /// Changes of a pool within this are one message.
@@ -55,16 +52,6 @@ pub struct Attachment {
     pub clock: Arc<dyn Clock>,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum SessionEnd {
-    #[error("this replica does not lead")]
-    NotLeader(String),
-    #[error("the operator cannot be reached")]
-    Unreachable,
-    #[error("the stream ended: {0}")]
-    Ended(String),
-}
-
 #[derive(Default)]
 struct Session {
     gate: EpochGate,
@@ -78,33 +65,20 @@ impl Attachment {
         let mut finder = LeaderFinder::new(self.fleet.clone());
         let mut session = Session::default();
         loop {
-            let end = async {
-                let Some(address) = finder.next().await else {
-                    return SessionEnd::Unreachable;
-                };
-                self.attach(&address, &mut session).await
-            };
-            let end = tokio::select! {
+            let detached = tokio::select! {
                 () = shutdown.cancelled() => return,
-                end = end => end,
+                detached = self.attach(&mut finder, &mut session) => detached,
             };
-            tracing::debug!(%end, "detached from the operator");
             if !session.endpoints_known {
                 self.take_workers_from_dns().await;
             }
-            match end {
-                SessionEnd::NotLeader(leader) if !leader.is_empty() => finder.redirected(leader),
-                _ => tokio::time::sleep(RETRY).await,
-            }
+            finder.after(detached).await;
         }
     }
 
-    async fn attach(&self, address: &str, session: &mut Session) -> SessionEnd {
-        let operator = PeerIdentity::System(SystemRole::Operator);
-        let Ok(Ok(channel)) =
-            tokio::time::timeout(CONNECT_TIMEOUT, self.tls.connect(address, &operator)).await
-        else {
-            return SessionEnd::Unreachable;
+    async fn attach(&self, finder: &mut LeaderFinder, session: &mut Session) -> Detached {
+        let Some(channel) = finder.connect(&self.tls).await else {
+            return Detached::Unreachable;
         };
         let (outbox, messages) = mpsc::channel(OUTBOX);
         if outbox
@@ -114,7 +88,7 @@ impl Attachment {
             .await
             .is_err()
         {
-            return SessionEnd::Unreachable;
+            return Detached::Unreachable;
         }
         let mut client = FleetClient::new(channel);
         match tokio::time::timeout(
@@ -124,8 +98,8 @@ impl Attachment {
         .await
         {
             Ok(Ok(commands)) => self.converse(commands.into_inner(), &outbox, session).await,
-            Ok(Err(status)) => SessionEnd::Ended(status.message().to_owned()),
-            Err(_) => SessionEnd::Unreachable,
+            Ok(Err(status)) => Detached::Ended(status.message().to_owned()),
+            Err(_) => Detached::Unreachable,
         }
     }
 
@@ -134,7 +108,7 @@ impl Attachment {
         mut commands: tonic::Streaming<GatewayCommand>,
         outbox: &mpsc::Sender<GatewayMessage>,
         session: &mut Session,
-    ) -> SessionEnd {
+    ) -> Detached {
         let mut changes: SelectAll<_> = self
             .relay
             .pools
@@ -155,13 +129,13 @@ impl Attachment {
                     vec![pool]
                 }
                 command = commands.next() => match command {
-                    None => return SessionEnd::Ended("closed by the operator".to_owned()),
-                    Some(Err(status)) => return SessionEnd::Ended(status.message().to_owned()),
-                    Some(Ok(GatewayCommand { command: Some(Command::NotLeader(other)) })) => return SessionEnd::NotLeader(other.address),
+                    None => return Detached::Ended("closed by the operator".to_owned()),
+                    Some(Err(status)) => return Detached::Ended(status.message().to_owned()),
+                    Some(Ok(GatewayCommand { command: Some(Command::NotLeader(other)) })) => return Detached::NotLeader(other.address),
                     Some(Ok(GatewayCommand { command })) => {
                         let Some(refused) = command.and_then(|command| self.obey(command, session)) else { continue };
                         if outbox.send(GatewayMessage { message: Some(refused) }).await.is_err() {
-                            return SessionEnd::Ended("closed by the operator".to_owned());
+                            return Detached::Ended("closed by the operator".to_owned());
                         }
                         continue;
                     }
@@ -171,7 +145,7 @@ impl Attachment {
                 waiting_sent.insert(pool.clone(), self.waiting(&pool));
                 let load = self.load(&pool, session);
                 if outbox.send(GatewayMessage { message: Some(load) }).await.is_err() {
-                    return SessionEnd::Ended("closed by the operator".to_owned());
+                    return Detached::Ended("closed by the operator".to_owned());
                 }
             }
         }

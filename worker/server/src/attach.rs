@@ -14,8 +14,7 @@ use springtide_proto::fleet::{
     CommandRefused, CordonAcknowledged, WorkerCommand, WorkerHello, WorkerLoad, WorkerMessage,
 };
 use springtide_proto::time::{duration_from_wire, duration_to_wire, timestamp_to_wire};
-use springtide_runtime::identity::{PeerIdentity, SystemRole};
-use springtide_runtime::leader::LeaderFinder;
+use springtide_runtime::leader::{CONNECT_TIMEOUT, Detached, LeaderFinder};
 use springtide_runtime::tls::TlsMaterial;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -27,8 +26,6 @@ use crate::drain::Drain;
 use crate::turn::Answering;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
-const RETRY: Duration = Duration::from_millis(250);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Messages that wait for the network, at most.
 const OUTBOX: usize = 16;
 
@@ -48,16 +45,6 @@ pub struct Attachment {
     pub fleet: String,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum SessionEnd {
-    #[error("this replica does not lead")]
-    NotLeader(String),
-    #[error("the operator cannot be reached")]
-    Unreachable,
-    #[error("the stream ended: {0}")]
-    Ended(String),
-}
-
 struct Session {
     gate: EpochGate,
     sequence: u64,
@@ -72,44 +59,31 @@ impl Attachment {
             sequence: 0,
         };
         loop {
-            let end = async {
-                let Some(address) = finder.next().await else {
-                    return SessionEnd::Unreachable;
-                };
-                self.attach(&address, &mut session).await
-            };
-            let end = tokio::select! {
+            let detached = tokio::select! {
                 () = shutdown.cancelled() => return,
-                end = end => end,
+                detached = self.attach(&mut finder, &mut session) => detached,
             };
-            tracing::debug!(%end, "detached from the operator");
-            match end {
-                SessionEnd::NotLeader(leader) if !leader.is_empty() => finder.redirected(leader),
-                _ => tokio::time::sleep(RETRY).await,
-            }
+            finder.after(detached).await;
         }
     }
 
-    async fn attach(&self, address: &str, session: &mut Session) -> SessionEnd {
-        let operator = PeerIdentity::System(SystemRole::Operator);
-        let Ok(Ok(channel)) =
-            tokio::time::timeout(CONNECT_TIMEOUT, self.tls.connect(address, &operator)).await
-        else {
-            return SessionEnd::Unreachable;
+    async fn attach(&self, finder: &mut LeaderFinder, session: &mut Session) -> Detached {
+        let Some(channel) = finder.connect(&self.tls).await else {
+            return Detached::Unreachable;
         };
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let hello = WorkerMessage {
             message: Some(Message::Hello(self.hello.clone())),
         };
         if outbox.send(hello).await.is_err() {
-            return SessionEnd::Unreachable;
+            return Detached::Unreachable;
         }
         let mut client = FleetClient::new(channel);
         let attached = client.attach_worker(ReceiverStream::new(messages));
         match tokio::time::timeout(CONNECT_TIMEOUT, attached).await {
             Ok(Ok(commands)) => self.converse(commands.into_inner(), &outbox, session).await,
-            Ok(Err(status)) => SessionEnd::Ended(status.message().to_owned()),
-            Err(_) => SessionEnd::Unreachable,
+            Ok(Err(status)) => Detached::Ended(status.message().to_owned()),
+            Err(_) => Detached::Unreachable,
         }
     }
 
@@ -118,7 +92,7 @@ impl Attachment {
         mut commands: tonic::Streaming<WorkerCommand>,
         outbox: &mpsc::Sender<WorkerMessage>,
         session: &mut Session,
-    ) -> SessionEnd {
+    ) -> Detached {
         let mut load = self.answering.conversations.load();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         loop {
@@ -126,14 +100,14 @@ impl Attachment {
                 _ = heartbeat.tick() => Some(self.load(session)),
                 changed = load.changed() => match changed {
                     Ok(()) => { load.mark_unchanged(); Some(self.load(session)) }
-                    Err(_) => return SessionEnd::Ended("the worker ends".to_owned()),
+                    Err(_) => return Detached::Ended("the worker ends".to_owned()),
                 },
                 command = commands.next() => match command {
-                    None => return SessionEnd::Ended("closed by the operator".to_owned()),
-                    Some(Err(status)) => return SessionEnd::Ended(status.message().to_owned()),
+                    None => return Detached::Ended("closed by the operator".to_owned()),
+                    Some(Err(status)) => return Detached::Ended(status.message().to_owned()),
                     Some(Ok(WorkerCommand { command: None })) => None,
                     Some(Ok(WorkerCommand { command: Some(Command::NotLeader(other)) })) => {
-                        return SessionEnd::NotLeader(other.address);
+                        return Detached::NotLeader(other.address);
                     }
                     Some(Ok(WorkerCommand { command: Some(command) })) => self.obey(&command, &mut session.gate),
                 },
@@ -146,7 +120,7 @@ impl Attachment {
                 .await
                 .is_err()
             {
-                return SessionEnd::Ended("closed by the operator".to_owned());
+                return Detached::Ended("closed by the operator".to_owned());
             }
         }
     }

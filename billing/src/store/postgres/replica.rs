@@ -5,6 +5,8 @@
 //! that sets the scope. So whatever server took the write, its tenant sees it at once.
 //!
 //! A replica is *usable* while it answers, is a replica of this very database, and has what the primary had ten seconds ago.
+//! One that was promoted is none any more: what it has may be another history. That is asked in the same round trip, so it has
+//! no say from the moment of its promotion, not from the next look on.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +18,8 @@ use crate::metering::decide::LedgerId;
 use crate::metrics::ReplicaMetrics;
 use crate::store::with_causes;
 
+/// Why one that was promoted is not used.
+const NO_REPLICA: &str = "it is no replica, or not any more";
 /// Looks at the replica, of which the last but this one is what it must have by now.
 const LOOKS: usize = 10;
 const PRIMARY: &str =
@@ -59,7 +63,11 @@ impl Replica {
             return None;
         }
         let entered = match try_enter(&self.pool, ledger).await {
-            Ok((connection, known)) => (known >= writes).then_some(connection),
+            Ok((connection, Some(known))) => (known >= writes).then_some(connection),
+            Ok((_, None)) => {
+                self.note(Err(NO_REPLICA.to_owned()));
+                None
+            }
             Err(error) => {
                 self.note(Err(with_causes(&error)));
                 None
@@ -87,7 +95,7 @@ impl Replica {
         self.note(match found {
             Err(error) => Err(with_causes(&error)),
             Ok((_, other)) if other != identity => Err("it is a replica of another server".to_owned()),
-            Ok((-1, _)) => Err("it is no replica, or not any more".to_owned()),
+            Ok((-1, _)) => Err(NO_REPLICA.to_owned()),
             Ok((replayed, _)) => {
                 self.metrics.lag(written.saturating_sub(replayed).max(0));
                 if replayed >= wanted {
@@ -114,25 +122,24 @@ impl Replica {
     }
 }
 
-/// A connection with the scope, and how many of the tenant's writes are there.
+/// A connection with the scope, and how many of the tenant's writes are there; `None` if it is no replica's.
 async fn try_enter(
     pool: &PgPool,
     ledger: LedgerId,
-) -> Result<(PoolConnection<sqlx::Postgres>, i64), sqlx::Error> {
+) -> Result<(PoolConnection<sqlx::Postgres>, Option<i64>), sqlx::Error> {
     let mut left = pool.size();
     loop {
         let mut connection = pool.acquire().await?;
         let text = format!(
-            "SET springtide.ledger = {ledger}; SELECT writes FROM portal_write WHERE ledger_id = {ledger}"
+            "SET springtide.ledger = {ledger};
+            SELECT CASE WHEN pg_is_in_recovery() THEN
+                coalesce((SELECT writes FROM portal_write WHERE ledger_id = {ledger}), 0) END"
         );
         let row = sqlx::raw_sql(AssertSqlSafe(text))
-            .fetch_optional(&mut *connection)
+            .fetch_one(&mut *connection)
             .await;
         match row {
-            Ok(row) => {
-                let writes = row.map_or(Ok(0), |row| row.try_get(0))?;
-                return Ok((connection, writes));
-            }
+            Ok(row) => return Ok((connection, row.try_get(0)?)),
             Err(error) if left == 0 => return Err(error),
             Err(_) => {
                 connection.close_on_drop();

@@ -1,5 +1,7 @@
 //! Legal entities: numbers, chains, and who issues what.
 
+use std::time::Duration;
+
 use super::closing::{change, issuer};
 use super::support::*;
 use crate::bill::document::{Document, DocumentIssuer};
@@ -9,7 +11,7 @@ use crate::bill::schedule::schedule_of;
 use crate::bill::verify::{verify_chain, verify_tenant};
 use crate::bill::{issue, read};
 use crate::rating::period::Period;
-use crate::store::{Account, IssueOutcome, LegalEntity, SetEntity};
+use crate::store::{Account, DEFAULT_ENTITY, IssueOutcome, LegalEntity, SetEntity};
 
 fn shanghai() -> LegalEntity {
     LegalEntity {
@@ -225,24 +227,92 @@ async fn issue_together(bench: &Bench, accounts: [&Account; 2], period: Period) 
     }
 }
 
+/// Longest that issuers of a test may take; PostgreSQL ends a circle of waits after a second.
+const BOUND: Duration = Duration::from_mins(1);
+
+/// Gives each account to the entity that the other one of its pair is of.
+async fn swap(bench: &Bench, pairs: [[&str; 2]; 2]) {
+    for [one, other] in pairs {
+        let (first, second) = (read_back(bench, one).await, read_back(bench, other).await);
+        account_given(bench, &first, &second.entity.name).await;
+        account_given(bench, &second, &first.entity.name).await;
+    }
+}
+
 pub(super) async fn concurrent_issuers_of_several_entities_do_not_wait_for_each_other_in_a_circle(
     bench: Bench,
 ) {
     with_shanghai(&bench).await;
-    let (one, two) = (
+    for (tenant, entity) in [
+        ("one", "shanghai"),
+        ("two", DEFAULT_ENTITY),
+        ("three", "shanghai"),
+        ("four", DEFAULT_ENTITY),
+    ] {
+        account(&bench, tenant, entity).await;
+    }
+    let all_months = async {
+        for month in 1..=10 {
+            let period: Period = format!("2026-{month:02}").parse().unwrap();
+            let (one, two) = (read_back(&bench, "one").await, read_back(&bench, "two").await);
+            let (three, four) = (read_back(&bench, "three").await, read_back(&bench, "four").await);
+            futures::join!(
+                issue_together(&bench, [&one, &two], period),
+                issue_together(&bench, [&four, &three], period),
+                swap(&bench, [["one", "four"], ["two", "three"]]),
+            );
+        }
+    };
+    tokio::time::timeout(BOUND, Box::pin(all_months)).await.unwrap();
+    assert_eq!(verify_chain(&bench.store).await.unwrap(), (40, Vec::new()));
+}
+
+/// Waits until so many of the database's connections wait for a lock.
+async fn until_waiting(bench: &Bench, number: i64) {
+    let mut connection = bench.admin().await;
+    let text = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    loop {
+        let (waiting,): (i64,) = sqlx::query_as(text).fetch_one(&mut connection).await.unwrap();
+        if waiting >= number {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Of PostgreSQL alone: SQLite has one writer at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn issuers_take_the_chains_of_several_entities_in_one_order() {
+    let Some(bench) = Bench::postgres().await else {
+        return;
+    };
+    with_shanghai(&bench).await;
+    let (one, three) = (
         account(&bench, "one", "shanghai").await,
-        bench.account("two").await,
-    );
-    let (three, four) = (
         account(&bench, "three", "shanghai").await,
-        bench.account("four").await,
     );
-    for month in 1..=10 {
-        let period: Period = format!("2026-{month:02}").parse().unwrap();
+    let (two, four) = (bench.account("two").await, bench.account("four").await);
+    let period: Period = "2026-10".parse().unwrap();
+    // Somebody has the first chain until both issuers have come as far as they can: then one of them that took the other
+    // chain before would hold what the first needs next.
+    let mut holder = bench.admin().await;
+    sqlx::raw_sql("BEGIN; SELECT 1 FROM invoice_chain WHERE entity = 'shanghai' FOR UPDATE")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    let both = async {
         futures::join!(
             issue_together(&bench, [&one, &two], period),
-            issue_together(&bench, [&four, &three], period),
-        );
-    }
-    assert_eq!(verify_chain(&bench.store).await.unwrap(), (40, Vec::new()));
+            async {
+                until_waiting(&bench, 1).await;
+                issue_together(&bench, [&four, &three], period).await;
+            },
+            async {
+                until_waiting(&bench, 2).await;
+                sqlx::raw_sql("COMMIT").execute(&mut holder).await.unwrap();
+            },
+        )
+    };
+    tokio::time::timeout(BOUND, Box::pin(both)).await.unwrap();
+    assert_eq!(verify_chain(&bench.store).await.unwrap(), (4, Vec::new()));
 }

@@ -7,12 +7,17 @@ use std::path::Path;
 use springtide_proto::event::InteractionKind;
 use springtide_proto::metering::Delivery;
 
+use super::closing::issuer;
 use super::support::*;
 use crate::bill::issue;
+use crate::bill::issue::Issuer;
+use crate::bill::notes::{act, credit_invoice};
+use crate::bill::state::{Act, TaxState};
 use crate::bill::verify::{verify_chain, verify_tenant};
 use crate::metering::erase::Conversations;
 use crate::metering::report::Verdict;
-use crate::store::{Account, Dispute, Erased, Eraser, Holder, Store};
+use crate::rating::period::Bounds;
+use crate::store::{Account, Dispute, Erased, Eraser, Holder, NewExclusion, Store, TaxRegistration};
 use futures::TryStreamExt as _;
 use springtide_proto::event::Interaction;
 
@@ -113,6 +118,7 @@ pub(super) async fn an_erased_customer_is_named_nowhere_and_the_books_agree_as_b
         rivals: 1,
         rejections: 1,
         disputes: 1,
+        ..Erased::default()
     };
     assert_eq!(all, 6, "all of these, and another firm's event");
     assert_eq!(erase(&bench, &account, false).await, found);
@@ -144,8 +150,14 @@ pub(super) async fn an_erased_customer_is_named_nowhere_and_the_books_agree_as_b
     assert_eq!(
         noted,
         [
-            ("erase customer", "1 conversations: 0 records, 0 disputes"),
-            ("erase customer", "1 conversations: 4 records, 1 disputes"),
+            (
+                "erase customer",
+                "1 conversations: 0 records, 0 disputes, 0 exclusions; 0 texts that never change were kept"
+            ),
+            (
+                "erase customer",
+                "1 conversations: 4 records, 1 disputes, 0 exclusions; 0 texts that never change were kept"
+            ),
         ]
     );
 }
@@ -202,5 +214,98 @@ pub(super) async fn what_was_erased_still_leaves_the_bill_when_nobody_got_it(ben
         .report(vec![by_gateway(&other, Delivery::Undelivered)])
         .await;
     assert_eq!(bench.interactions("acme").await, count(0));
+    assert_eq!(verify_tenant(&bench.store, &account, now()).await.unwrap(), []);
+}
+
+pub(super) async fn what_operators_wrote_of_a_customer_is_taken_out_or_where_it_never_changes_named(
+    bench: Bench,
+) {
+    let account = books(&bench).await;
+    let december = |reason: &str, approver: &str| NewExclusion {
+        from: at("2026-12-02T00:00:00Z"),
+        to: at("2026-12-02T01:00:00Z"),
+        reason: reason.to_owned(),
+        approver: approver.to_owned(),
+    };
+    for exclusion in [
+        december(&format!("{GONE} was cut off; {STAYS} too"), "jo"),
+        december("maintenance", "jo"),
+    ] {
+        bench
+            .store
+            .exclude(account.ledger, &exclusion, now())
+            .await
+            .unwrap();
+    }
+    let bill = bench
+        .store
+        .invoice_of_period(account.ledger, "2026-11")
+        .await
+        .unwrap()
+        .unwrap();
+    let why = format!("because of {GONE}");
+    act(&bench.store, &bill, Act::Dispute, "jo", &why, now())
+        .await
+        .unwrap();
+    let registration = TaxRegistration {
+        state: TaxState::Requested,
+        tax_number: String::new(),
+        red_letter_number: String::new(),
+        actor: "jo".into(),
+        note: format!("{STAYS} asked"),
+        at: now(),
+    };
+    assert!(
+        bench
+            .store
+            .register_tax(&bill.number, &registration)
+            .await
+            .unwrap()
+    );
+    let issuer = Issuer {
+        note: &why,
+        ..issuer()
+    };
+    let note = credit_invoice(&bench.store, &account, &bill, issuer)
+        .await
+        .unwrap();
+    let note = note.number.unwrap();
+
+    let seen = erase(&bench, &account, false).await;
+    let erased = erase(&bench, &account, true).await;
+    assert_eq!(seen, erased, "what there is is said before");
+    assert_eq!((erased.disputes, erased.exclusions), (1, 1));
+    let kept: Vec<_> = erased
+        .kept
+        .iter()
+        .map(|kept| (kept.place.as_str(), kept.of.as_str()))
+        .collect();
+    assert_eq!(
+        kept,
+        [
+            ("document", note.as_str()),
+            ("note of state 1", note.as_str()),
+            ("note of state 2", bill.number.as_str()),
+            ("note of state 3", bill.number.as_str()),
+        ]
+    );
+    let bounds = Bounds {
+        start: at("2026-12-01T00:00:00Z"),
+        end: at("2026-12-03T00:00:00Z"),
+    };
+    let exclusions = bench.store.exclusions(account.ledger, &bounds).await.unwrap();
+    let reasons: Vec<_> = exclusions
+        .iter()
+        .map(|exclusion| exclusion.exclusion.reason.as_str())
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            format!("(erased) was cut off; {STAYS} too").as_str(),
+            "maintenance"
+        ]
+    );
+    let again = erase(&bench, &account, true).await;
+    assert_eq!((again.exclusions, again.kept), (0, erased.kept));
     assert_eq!(verify_tenant(&bench.store, &account, now()).await.unwrap(), []);
 }

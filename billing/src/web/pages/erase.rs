@@ -20,7 +20,7 @@ pub(in crate::web) fn erase_page(view: &View, page: &ErasePage) -> Markup {
     let texts = texts(view.locale);
     let content = html! {
         div.page-head { h1 { (texts.erase) } }
-        @match page.found {
+        @match &page.found {
             None => (erase_form(texts, &page.text, true)),
             Some(found) => section.card role="status" {
                 p { (if page.is_done { texts.erased } else { texts.erase_found }) }
@@ -55,18 +55,25 @@ pub(super) fn erase_form(texts: &Texts, text: &str, is_wrong: bool) -> Markup {
     }
 }
 
-fn figures(texts: &Texts, found: Erased) -> Markup {
+fn figures(texts: &Texts, found: &Erased) -> Markup {
     let Erased {
         events,
         rivals,
         rejections,
         disputes,
+        exclusions,
+        kept,
     } = found;
     html! {
         ul {
             li { (texts.interactions) ": " (events) }
             li { (texts.erase_others) ": " (rivals + rejections) }
             li { (texts.tab_disputes) ": " (disputes) }
+            li { (texts.erase_exclusions) ": " (exclusions) }
+        }
+        @if !kept.is_empty() {
+            p { (texts.erase_kept) }
+            ul { @for text in kept { li { (text.of) ", " (text.place) } } }
         }
     }
 }

@@ -41,7 +41,7 @@ pub(in crate::web) fn invoice_page(view: &View, page: &InvoicePage<'_>, refused:
             (lines(view, document))
             @for note in &document.notes { p.notice { (note) } }
             h2 { (texts.downloads) }
-            (downloads(view, &document.period))
+            (downloads(view, &format!("number={number}")))
             h2.minor { (texts.digest) }
             p.digest { code { (document.digest.as_deref().unwrap_or_default()) } }
             @if let Some(previous) = document.previous_digest.as_deref().filter(|digest| !digest.is_empty()) {

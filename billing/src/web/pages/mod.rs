@@ -130,7 +130,8 @@ fn months(view: &View, path: &str, period: Period, is_current: bool) -> Markup {
 }
 
 /// What can be taken away of a month.
-fn downloads(view: &View, period: &str) -> Markup {
+/// `of`: what the files are of, as `period=2026-11` or `number=SPT-2026-000001`.
+fn downloads(view: &View, of: &str) -> Markup {
     let texts = texts(view.locale);
     let files = [
         ("usage.csv", texts.download_usage),
@@ -143,7 +144,7 @@ fn downloads(view: &View, period: &str) -> Markup {
     html! {
         ul.downloads {
             @for (file, name) in files {
-                li { a href={ "/portal/exports/" (file) "?period=" (period) } download { (name) } }
+                li { a href={ "/portal/exports/" (file) "?" (of) } download { (name) } }
             }
         }
     }

@@ -123,7 +123,7 @@ fn exports(view: &View, page: &OverviewPage) -> Markup {
     html! {
         section.card aria-labelledby="downloads" {
             h2 #downloads { (texts.downloads) " " span.muted { (page.period) } }
-            (downloads(view, &page.period.to_string()))
+            (downloads(view, &format!("period={}", page.period)))
             p.hint { (texts.reproduce) }
             pre.command { (rate_command(page)) }
         }

@@ -1,6 +1,8 @@
 //! What pages show: drill-down, budgets, savings, forecast, service.
 
 use super::*;
+use crate::bill::issue::Issuer;
+use crate::bill::notes::correct;
 
 #[tokio::test]
 async fn a_line_leads_to_its_interactions_page_by_page_each_once_and_masked() {
@@ -111,6 +113,79 @@ async fn the_overview_says_what_the_month_will_come_to_and_on_what_that_rests() 
     assert_eq!(forecast["forecast"]["basis"], "the average of the month so far");
     let (_, _, past) = bench.get("/portal?period=2026-10", &[("cookie", &cookie)]).await;
     assert!(!past.contains("Expected for the whole month"));
+}
+
+#[tokio::test]
+async fn files_of_a_note_are_the_notes_own_and_not_its_months() {
+    let bench = bench().await;
+    let cookie = bench.session().await;
+    let account = bench.store.account_of_uid("uid-acme").await.unwrap().unwrap();
+    let november = "2026-11".parse().unwrap();
+    issue(&bench.store, &account, november, now()).await.unwrap();
+    bench.store.ingest(&[answered("late")], now()).await.unwrap();
+    let issuer = Issuer {
+        actor: "jo",
+        note: "",
+        now: now(),
+    };
+    let note = correct(&bench.store, &account, november, issuer)
+        .await
+        .unwrap()
+        .unwrap();
+    let number = note.number.unwrap();
+    // It came after the note too.
+    bench.store.ingest(&[answered("later")], now()).await.unwrap();
+
+    let (_, _, page) = bench
+        .get(&format!("/portal/invoices/{number}"), &[("cookie", &cookie)])
+        .await;
+    let mut links = page.split("/portal/exports/").skip(1);
+    assert!(links.clone().count() >= 6);
+    assert!(
+        links.all(|link| link
+            .split('"')
+            .next()
+            .unwrap()
+            .ends_with(&format!("?number={number}"))),
+        "{page}"
+    );
+    let file = async |name: &str, of: &str| {
+        let path = format!("/portal/exports/{name}?{of}");
+        let (status, headers, text) = bench.get(&path, &[("cookie", &cookie)]).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        let name = headers["content-disposition"].to_str().unwrap().to_owned();
+        (name, text)
+    };
+    let of = format!("number={number}");
+    let (name, text) = file("bill.json", &of).await;
+    assert_eq!(name, format!("attachment; filename=\"acme-{number}-bill.json\""));
+    let bill: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(bill["number"], number.as_str());
+    let (_, text) = file("focus.csv", &of).await;
+    assert!(
+        text.contains(&number) && !text.contains("SPT-2026-000002"),
+        "{text}"
+    );
+    let counted = async |of: &str| {
+        let (_, text) = file("usage.csv", of).await;
+        let row = text.lines().nth(1).unwrap().to_owned();
+        row.split(',').nth(2).unwrap().to_owned()
+    };
+    assert_eq!(counted("period=2026-11").await, "10");
+    assert_eq!(
+        counted(&of).await,
+        "11",
+        "with what was late, without what is later"
+    );
+    for name in ["minutes.csv", "plan.json", "interactions.jsonl"] {
+        let (said, _) = file(name, &of).await;
+        assert!(said.contains(&format!("acme-{number}-{name}")), "{said}");
+    }
+    for others in ["SPT-2026-000009", "../x"] {
+        let path = format!("/portal/exports/bill.json?number={others}");
+        let (status, ..) = bench.get(&path, &[("cookie", &cookie)]).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{others}");
+    }
 }
 
 #[tokio::test]

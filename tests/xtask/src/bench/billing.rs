@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{ingest, invoices};
+use super::{ingest, invoices, pdf};
 
 /// Options of `bench billing`.
 #[derive(Args)]
@@ -30,6 +30,8 @@ enum Part {
     Ingest,
     /// A month's end of thousands of tenants, killed in the middle.
     Invoices,
+    /// Bills as PDFs.
+    Pdf,
 }
 
 /// Measures, and writes the report; a bar that is missed is said and is no error.
@@ -43,6 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let (measured, run) = match part {
             Part::Ingest => ingest::run(&options.ingest, &options.report.with_extension("ingest"))?,
             Part::Invoices => invoices::run(&options.invoices, &options.report.with_extension("invoices"))?,
+            Part::Pdf => pdf::run()?,
         };
         bars.extend(measured);
         let name = part.to_possible_value();

@@ -11,13 +11,11 @@ use serde_json::{Value, json};
 
 use crate::clock::Stopwatch;
 use crate::command::{attached, output};
-use crate::packages;
-use crate::postgres::Postgres;
 use crate::progress::alone;
-use crate::workspace;
 
 use super::autoscaling::bar;
 use super::billing::at_least;
+use super::database::{Database, build, released};
 
 /// How much.
 #[derive(Args)]
@@ -39,49 +37,32 @@ pub(super) struct IngestOptions {
     checkpoint_timeout: String,
 }
 
+const COURSE: &str = "springtide-course";
 /// Rows of the reference, at most.
 const REFERENCE_ROWS: u64 = 1_000_000;
 
 /// Bars, and all that was measured.
 pub(super) fn run(options: &IngestOptions, folder: &Path) -> Result<(Vec<Value>, Value)> {
-    alone("build, optimised (minutes the first time)", |step| {
-        let mut build = workspace::cargo()?;
-        build.args(["build", "--release", "--locked", "--workspace"]);
-        build.args(["--bin", "springtide-course", "--bin", "springtide-billing"]);
-        step.run(&mut build)?;
-        Ok(())
-    })?;
-    let release = workspace::target()?.join("release");
-    let bin = packages::postgres_programs().context("no PostgreSQL server under /usr/lib/postgresql")?;
+    build("springtide-tests", COURSE)?;
     let settings = [
-        ("fsync", "on"),
-        ("synchronous_commit", "on"),
-        ("full_page_writes", "on"),
         ("wal_compression", "lz4"),
         ("wal_buffers", "64MB"),
         ("max_wal_size", "24GB"),
         ("checkpoint_timeout", options.checkpoint_timeout.as_str()),
         ("checkpoint_completion_target", "0.9"),
         ("shared_buffers", options.shared_buffers.as_str()),
-        ("max_connections", "100"),
     ];
-    let server = Postgres::start_with(&bin, &settings)?;
-    let database = Database {
-        psql: bin.join("psql").display().to_string(),
-        address: server.address().to_owned(),
-    };
-    let mut migrate = Command::new(release.join("springtide-billing"));
-    output(migrate.args(["migrate", "--database-url", server.address()]))?;
+    let database = Database::start(&settings)?;
     alone(&format!("{} random keys", options.keys), |_| {
-        database.fill(options.keys)
+        fill(&database, options.keys)
     })?;
-    let before = database.checkpoints()?;
-    let figures = measure(options, &release, server.address(), folder)?;
-    let checkpoints = database.checkpoints()? - before;
+    let before = checkpoints(&database)?;
+    let figures = measure(options, &database, folder)?;
+    let checkpoints = checkpoints(&database)? - before;
     let counted = database.number("SELECT COALESCE(sum(quantity), 0)::bigint FROM usage_bucket")?;
     let events = database.number("SELECT count(*) FROM event")?;
-    let references = alone("COPY of the same rows", |_| database.references(server.folder()))?;
-    let configuration = database.configuration()?;
+    let references = alone("COPY of the same rows", |_| references(&database))?;
+    let configuration = configuration(&database)?;
     let run = json!({
         "keys_before": options.keys, "checkpoints": checkpoints, "events": events, "billed": counted, "figures": figures,
         "copy_rows_per_s": references, "configuration": configuration,
@@ -89,14 +70,14 @@ pub(super) fn run(options: &IngestOptions, folder: &Path) -> Result<(Vec<Value>,
     Ok((bars(&run), run))
 }
 
-fn measure(options: &IngestOptions, release: &Path, address: &str, folder: &Path) -> Result<Value> {
+fn measure(options: &IngestOptions, database: &Database, folder: &Path) -> Result<Value> {
     // The run ends with this command, however that ends.
     let mut run = Command::new("setpriv");
     run.args(["--pdeathsig", "TERM"]);
-    run.arg(release.join("springtide-course")).arg("ingest");
+    run.arg(released(COURSE)?).arg("ingest");
     run.arg("--report").arg(folder);
-    run.arg("--billing").arg(release.join("springtide-billing"));
-    run.args(["--database-url", address]);
+    run.arg("--billing").arg(database.program());
+    run.args(["--database-url", database.address()]);
     run.arg(format!("--seconds={}", options.seconds));
     run.arg(format!("--lanes={}", options.lanes));
     if std::env::var_os("SPRINGTIDE_LOG").is_none() {
@@ -166,106 +147,81 @@ fn bars(run: &Value) -> Vec<Value> {
     ]
 }
 
-struct Database {
-    psql: String,
-    address: String,
+fn checkpoints(database: &Database) -> Result<u64> {
+    database.number("SELECT checkpoints_timed + checkpoints_req FROM pg_stat_bgwriter")
 }
 
-impl Database {
-    fn command(&self, text: &str) -> Command {
-        let mut psql = Command::new(&self.psql);
-        psql.args([
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-d",
-            &self.address,
-            "-c",
-            text,
-        ]);
-        psql
-    }
+/// Rows first and then the index over them: much faster than one by one.
+fn fill(database: &Database, keys: u64) -> Result<()> {
+    database.say("ALTER TABLE event_key DROP CONSTRAINT event_key_pkey")?;
+    database.say(&format!(
+        "INSERT INTO event_key (key, hash, event_time, worker, gateway, standing, delivery)
+        SELECT gen_random_uuid(), gen_random_uuid(), 1700000000000000000 + n, 1, 2, 7, 2 FROM generate_series(1, {keys}) n"
+    ))?;
+    database.say("SET maintenance_work_mem = '2GB'; ALTER TABLE event_key ADD CONSTRAINT event_key_pkey PRIMARY KEY (key)")?;
+    database.say("VACUUM ANALYZE event_key")?;
+    database.say("CHECKPOINT").map(drop)
+}
 
-    fn run(&self, text: &str) -> Result<String> {
-        output(&mut self.command(text))
+/// Rows a second of plain COPY into `event_key` and `event`, of rows of the run under new keys, over one and two connections.
+fn references(database: &Database) -> Result<Value> {
+    let events = database.number("SELECT count(*) FROM event")?;
+    let rows = REFERENCE_ROWS.min(events);
+    if rows == 0 {
+        bail!("the run left no events");
     }
-
-    fn number(&self, text: &str) -> Result<u64> {
-        let answer = self.run(text)?;
-        answer
-            .trim()
-            .parse()
-            .with_context(|| format!("{answer:?} is no number"))
-    }
-
-    fn checkpoints(&self) -> Result<u64> {
-        self.number("SELECT checkpoints_timed + checkpoints_req FROM pg_stat_bgwriter")
-    }
-
-    /// Rows first and then the index over them: much faster than one by one.
-    fn fill(&self, keys: u64) -> Result<()> {
-        self.run("ALTER TABLE event_key DROP CONSTRAINT event_key_pkey")?;
-        self.run(&format!(
-            "INSERT INTO event_key (key, hash, event_time, worker, gateway, standing, delivery)
-            SELECT gen_random_uuid(), gen_random_uuid(), 1700000000000000000 + n, 1, 2, 7, 2 FROM generate_series(1, {keys}) n"
-        ))?;
-        self.run("SET maintenance_work_mem = '2GB'; ALTER TABLE event_key ADD CONSTRAINT event_key_pkey PRIMARY KEY (key)")?;
-        self.run("VACUUM ANALYZE event_key")?;
-        self.run("CHECKPOINT").map(drop)
-    }
-
-    /// Rows a second of plain COPY into `event_key` and `event`, of rows of the run under new keys, over one and two connections.
-    /// The new keys are the old ones with their digits exchanged: those that lay side by side still do.
-    fn references(&self, folder: &Path) -> Result<Value> {
-        let events = self.number("SELECT count(*) FROM event")?;
-        let rows = REFERENCE_ROWS.min(events);
-        if rows == 0 {
-            bail!("the run left no events");
-        }
-        for (part, digits) in (1..).zip(["89abcdef01234567", "cdef89ab45670123", "fedcba9876543210"]) {
-            let file = |name: &str| folder.join(format!("{name}-{part}")).display().to_string();
-            self.run(&format!(
-                "CREATE TABLE reference AS SELECT translate(e.key::text, '0123456789abcdef', '{digits}')::uuid AS key,
-                    ledger_id, event_time, recorded_at, meter, quantity, payload FROM event e LIMIT {rows};
-                COPY (SELECT key, gen_random_uuid(), event_time, 1, 2, 7::smallint, 2::smallint FROM reference) TO '{}' (FORMAT binary);
-                COPY (SELECT ledger_id, event_time, recorded_at, key, meter, quantity, payload FROM reference) TO '{}' (FORMAT binary);
-                DROP TABLE reference",
-                file("keys"),
-                file("events")
-            ))?;
-        }
-        let copying = |part: u32| {
-            let file = |name: &str| folder.join(format!("{name}-{part}")).display().to_string();
-            self.command(&format!(
-                "BEGIN; COPY event_key (key, hash, event_time, worker, gateway, standing, delivery) FROM '{}' (FORMAT binary);
-                COPY event (ledger_id, event_time, recorded_at, key, meter, quantity, payload) FROM '{}' (FORMAT binary); COMMIT",
-                file("keys"),
-                file("events")
-            ))
+    for part in 1..=3 {
+        let file = |name: &str| {
+            database
+                .folder()
+                .join(format!("{name}-{part}"))
+                .display()
+                .to_string()
         };
-        let watch = Stopwatch::start();
-        output(&mut copying(1))?;
-        let one = rows as f64 / watch.elapsed().as_secs_f64();
-        let watch = Stopwatch::start();
-        let mut both = [copying(2).spawn()?, copying(3).spawn()?];
-        for child in &mut both {
-            if !child.wait()?.success() {
-                bail!("COPY failed");
-            }
+        database.say(&format!(
+            "CREATE TABLE reference AS SELECT gen_random_uuid() AS key, e.* FROM
+                (SELECT ledger_id, event_time, recorded_at, meter, quantity, payload FROM event LIMIT {rows}) e;
+            COPY (SELECT key, gen_random_uuid(), event_time, 1, 2, 7::smallint, 2::smallint FROM reference) TO '{}' (FORMAT binary);
+            COPY (SELECT ledger_id, event_time, recorded_at, key, meter, quantity, payload FROM reference) TO '{}' (FORMAT binary);
+            DROP TABLE reference",
+            file("keys"),
+            file("events")
+        ))?;
+    }
+    let copying = |part: u32| {
+        let file = |name: &str| {
+            database
+                .folder()
+                .join(format!("{name}-{part}"))
+                .display()
+                .to_string()
+        };
+        database.saying(&format!(
+            "BEGIN; COPY event_key (key, hash, event_time, worker, gateway, standing, delivery) FROM '{}' (FORMAT binary);
+            COPY event (ledger_id, event_time, recorded_at, key, meter, quantity, payload) FROM '{}' (FORMAT binary); COMMIT",
+            file("keys"),
+            file("events")
+        ))
+    };
+    let watch = Stopwatch::start();
+    output(&mut copying(1))?;
+    let one = rows as f64 / watch.elapsed().as_secs_f64();
+    let watch = Stopwatch::start();
+    let mut both = [copying(2).spawn()?, copying(3).spawn()?];
+    for child in &mut both {
+        if !child.wait()?.success() {
+            bail!("COPY failed");
         }
-        let two = 2.0 * rows as f64 / watch.elapsed().as_secs_f64();
-        Ok(json!({"one_connection": one, "two_connections": two, "rows_of_each": rows}))
     }
+    let two = 2.0 * rows as f64 / watch.elapsed().as_secs_f64();
+    Ok(json!({"one_connection": one, "two_connections": two, "rows_of_each": rows}))
+}
 
-    fn configuration(&self) -> Result<Value> {
-        let text = self.run(
-            "SELECT json_object_agg(name, current_setting(name)) FROM pg_settings WHERE name IN ('server_version', 'fsync',
-            'synchronous_commit', 'full_page_writes', 'wal_compression', 'wal_buffers', 'max_wal_size', 'checkpoint_timeout',
-            'checkpoint_completion_target', 'shared_buffers', 'max_connections', 'wal_sync_method', 'autovacuum')",
-        )?;
-        Ok(serde_json::from_str(&text)?)
-    }
+fn configuration(database: &Database) -> Result<Value> {
+    let text = database.say(
+        "SELECT json_object_agg(name, current_setting(name)) FROM pg_settings WHERE name IN ('server_version', 'fsync',
+        'synchronous_commit', 'full_page_writes', 'wal_compression', 'wal_buffers', 'max_wal_size', 'checkpoint_timeout',
+        'checkpoint_completion_target', 'shared_buffers', 'max_connections', 'wal_sync_method', 'autovacuum')",
+    )?;
+    Ok(serde_json::from_str(&text)?)
 }

@@ -2,9 +2,11 @@
 
 mod autoscaling;
 mod billing;
+mod database;
 mod in_process;
 mod ingest;
 mod invoices;
+mod pdf;
 mod scale;
 mod simulation;
 

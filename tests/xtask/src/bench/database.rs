@@ -1,0 +1,103 @@
+//! What the parts of `bench billing` measure on: a PostgreSQL of their own, as durable as in production, with billing's tables,
+//! and the programs as they are released.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::command::output;
+use crate::packages;
+use crate::postgres::Postgres;
+use crate::progress::alone;
+use crate::workspace;
+
+const BILLING: &str = "springtide-billing";
+/// A crash loses nothing of what was acknowledged.
+const DURABLE: [(&str, &str); 4] = [
+    ("fsync", "on"),
+    ("synchronous_commit", "on"),
+    ("full_page_writes", "on"),
+    ("max_connections", "100"),
+];
+
+/// A database with billing's tables.
+pub(super) struct Database {
+    server: Postgres,
+    psql: PathBuf,
+    billing: PathBuf,
+}
+
+impl Database {
+    /// Starts a server with these settings beside those that make it durable.
+    pub(super) fn start(settings: &[(&str, &str)]) -> Result<Self> {
+        build(BILLING)?;
+        let bin = packages::postgres_programs().context("no PostgreSQL server under /usr/lib/postgresql")?;
+        let database = Self {
+            server: Postgres::start_with(&bin, &[&DURABLE, settings].concat())?,
+            psql: bin.join("psql"),
+            billing: released(BILLING)?,
+        };
+        output(&mut database.billing(&["migrate"]))?;
+        Ok(database)
+    }
+
+    /// The administrator's address.
+    pub(super) fn address(&self) -> &str {
+        self.server.address()
+    }
+
+    /// Where the server may write files.
+    pub(super) fn folder(&self) -> &Path {
+        self.server.folder()
+    }
+
+    /// Billing's program.
+    pub(super) fn program(&self) -> &Path {
+        &self.billing
+    }
+
+    /// Billing's program on this database.
+    pub(super) fn billing(&self, words: &[&str]) -> Command {
+        let mut billing = Command::new(&self.billing);
+        billing.args(words).args(["--database-url", self.address()]);
+        billing
+    }
+
+    /// What says `text` to the database.
+    pub(super) fn saying(&self, text: &str) -> Command {
+        let mut psql = Command::new(&self.psql);
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
+        psql.args(["-d", self.address(), "-c", text]);
+        psql
+    }
+
+    /// Says it, and returns the answer.
+    pub(super) fn say(&self, text: &str) -> Result<String> {
+        output(&mut self.saying(text))
+    }
+
+    /// The number that it answers.
+    pub(super) fn number(&self, text: &str) -> Result<u64> {
+        let answer = self.say(text)?;
+        answer
+            .trim()
+            .parse()
+            .with_context(|| format!("{answer:?} is no number"))
+    }
+}
+
+/// Builds a program as it is released: of the whole workspace, so that all benches share what is built.
+pub(super) fn build(program: &str) -> Result<()> {
+    let what = format!("build {program}, optimised (minutes the first time)");
+    alone(&what, |step| {
+        let mut build = workspace::cargo()?;
+        build.args(["build", "--release", "--locked", "--workspace"]);
+        step.run(build.args(["--bin", program]))
+    })
+}
+
+/// Where a program is that [`build`] made.
+pub(super) fn released(program: &str) -> Result<PathBuf> {
+    Ok(workspace::target()?.join("release").join(program))
+}
