@@ -14,6 +14,12 @@ pub(super) async fn a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions
     );
     let later = |seconds| now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
     let store = &bench.store;
+    let holder = |id: &str| Holder {
+        token: id.into(),
+        provider: String::new(),
+        name: "CI".into(),
+        role: Role::Finance,
+    };
     for (id, seconds) in [("one", 60), ("two", 6000)] {
         let new = NewToken {
             id,
@@ -28,18 +34,13 @@ pub(super) async fn a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions
             .open_session(
                 Digest::of(format!("s-{id}").as_bytes()),
                 acme,
-                id,
+                &holder(id),
                 now(),
                 later(9000),
             )
             .await
             .unwrap();
     }
-    let holder = |id: &str| Holder {
-        token: id.into(),
-        name: "CI".into(),
-        role: Role::Finance,
-    };
     let opened = async |id: &str, second| {
         let token = store
             .holder_of_token(Digest::of(id.as_bytes()), later(second))
@@ -100,6 +101,7 @@ pub(super) async fn settings_disputes_and_audit_are_a_ledgers_own_and_the_audit_
     assert!(store.disputes(other).await.unwrap().is_empty());
     let viewer = Holder {
         token: "t".into(),
+        provider: String::new(),
         name: "CI".into(),
         role: Role::Viewer,
     };

@@ -1,0 +1,1 @@
+//! The settings' file: what is refused, and by which words.
