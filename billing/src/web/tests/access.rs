@@ -22,7 +22,12 @@ pub(super) const PAGES: [&str; 14] = [
 ];
 
 impl Bench {
-    async fn post(&self, path: &str, cookie: &str, form: &str) -> (StatusCode, header::HeaderMap, String) {
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        cookie: &str,
+        form: &str,
+    ) -> (StatusCode, header::HeaderMap, String) {
         let request = Request::post(path)
             .header("cookie", cookie)
             .header("content-type", "application/x-www-form-urlencoded")
