@@ -89,3 +89,26 @@ impl<'c> AsyncHttpClient<'c> for ProviderHttp {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_with_tls_leads_nowhere_without_it_and_not_to_this_machine() {
+        let of = |issuer: &str| ProviderHttp::new(issuer, RootCertStore::empty()).unwrap();
+        let (far, here) = (of("https://login.acme.example"), of("http://127.0.0.1:4000"));
+        assert_eq!(far.check("https://keys.acme.example/"), Ok(()));
+        assert_eq!(here.check("http://127.0.0.1:4000/keys"), Ok(()));
+        assert_eq!(
+            far.check("http://127.0.0.1:4000/keys"),
+            Err(WrongUrl::NotEncrypted)
+        );
+        for http in [far, here] {
+            assert_eq!(
+                http.check("http://keys.acme.example/"),
+                Err(WrongUrl::NotEncrypted)
+            );
+        }
+    }
+}

@@ -199,7 +199,9 @@ fn signed_in(view: &View, cookie: &str) -> Response {
 fn refused(view: &View, provider: &Provider, why: &NotSignedIn) -> Response {
     let (name, reason) = (&provider.settings().name, why.reason());
     match why {
-        NotSignedIn::NotBegun | NotSignedIn::Declined => {
+        // Logged where it failed.
+        NotSignedIn::Failed(_) => {}
+        NotSignedIn::Refused(Refusal::NoRole) | NotSignedIn::NotBegun | NotSignedIn::Declined => {
             tracing::info!(provider = name, reason, "nobody was signed in");
         }
         _ => tracing::warn!(provider = name, reason, "nobody was signed in"),

@@ -373,7 +373,13 @@ async fn a_provider_that_is_away_says_so_and_tokens_still_open() {
 #[tokio::test]
 async fn metadata_that_is_too_long_or_leads_to_where_all_read_along_is_not_followed() {
     let long = "x".repeat(300_000);
+    let here = Key::new("1");
+    let aside = Played::start(&here)
+        .await
+        .issuer()
+        .replace("127.0.0.1", "localhost");
     for metadata in [
+        json!({"jwks_uri": format!("{aside}/keys")}),
         json!({"service_documentation": format!("http://127.0.0.1/{long}")}),
         json!({"authorization_endpoint": "http://login.acme.example/authorize"}),
         json!({"token_endpoint": "http://login.acme.example/token"}),
