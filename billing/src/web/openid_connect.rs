@@ -74,7 +74,10 @@ impl NotSignedIn {
 
 /// Sends the browser to the provider.
 pub async fn begin(State(state): State<WebState>, Path(name): Path<String>, headers: HeaderMap) -> Page {
-    let (openid, provider, view) = place(&state, &name, &headers)?;
+    let view = view(&headers, &PortalQuery::default(), "/sign-in");
+    let Some((openid, provider)) = provider_of(&state, &name) else {
+        return Err(failed(&view, &not_found()));
+    };
     let sent = send(&state, openid, provider).await;
     let (to, cookie) = sent.map_err(|error| refused(&view, provider, &error))?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(&to)).into_response())
@@ -105,7 +108,10 @@ pub async fn finish(
     Query(brought): Query<Return>,
     headers: HeaderMap,
 ) -> Page {
-    let (openid, provider, view) = place(&state, &name, &headers)?;
+    let view = view(&headers, &PortalQuery::default(), "/sign-in");
+    let Some((openid, provider)) = provider_of(&state, &name) else {
+        return Err(failed(&view, &not_found()));
+    };
     let attempt = attempt_of(&state, openid, provider, &brought, &headers).await;
     let attempt = attempt.map_err(|error| refused(&view, provider, &error))?;
     // The attempt has ended, so what the browser holds of it is of no use any more.
@@ -129,8 +135,7 @@ async fn attempt_of(
     headers: &HeaderMap,
 ) -> Result<Attempt, NotSignedIn> {
     let name = &provider.settings().name;
-    let attempt =
-        cookie_value(headers, attempt_cookie_name(openid)).and_then(|secret| Attempt::of_secret(secret));
+    let attempt = cookie_value(headers, attempt_cookie_name(openid)).and_then(Attempt::of_secret);
     let attempt = attempt.filter(|attempt| {
         brought
             .state
@@ -175,19 +180,9 @@ async fn open(
     Ok(open_session(state, headers, &caller).await?)
 }
 
-/// The provider that is asked for, and a page.
-fn place<'a>(
-    state: &'a WebState,
-    name: &str,
-    headers: &HeaderMap,
-) -> Result<(&'a OpenIdConnect, &'a Provider, View), Response> {
-    let view = view(headers, &PortalQuery::default(), "/sign-in");
-    let openid = state.openid_connect.as_deref();
-    let found = openid.and_then(|openid| Some((openid, openid.named(name)?)));
-    match found {
-        Some((openid, provider)) => Ok((openid, provider, view)),
-        None => Err(failed(&view, &not_found())),
-    }
+fn provider_of<'a>(state: &'a WebState, name: &str) -> Option<(&'a OpenIdConnect, &'a Provider)> {
+    let openid = state.openid_connect.as_deref()?;
+    Some((openid, openid.named(name)?))
 }
 
 /// The browser came from another site, and would not send our cookie along with a redirect's request: the page leads on.

@@ -156,14 +156,12 @@ fn query_of(location: &str) -> BTreeMap<String, String> {
 
 /// The session that an answer opens, as a browser sends it back.
 fn session_in(headers: &header::HeaderMap) -> Option<String> {
-    let cookies = headers
+    let mut cookies = headers
         .get_all("set-cookie")
         .iter()
         .map(|value| value.to_str().unwrap());
-    let session = cookies
-        .filter(|cookie| cookie.starts_with("springtide_session="))
-        .map(|cookie| cookie.split(';').next().unwrap().to_owned());
-    session.last()
+    let session = cookies.find(|cookie| cookie.starts_with("springtide_session="))?;
+    session.split(';').next().map(str::to_owned)
 }
 
 fn later(minutes: i64) -> Timestamp {
@@ -393,6 +391,28 @@ async fn metadata_that_is_too_long_or_leads_to_where_all_read_along_is_not_follo
         let what: String = metadata.to_string().chars().take(60).collect();
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_provider_behind_an_authority_of_its_own_is_trusted_where_the_settings_say_so() {
+    let key = Key::new("1");
+    let (acme, certificate) = Played::start_with_tls(&key).await;
+    let other = Played::start(&key).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("authority.pem");
+    std::fs::write(&file, certificate).unwrap();
+    let text = settings(&acme, &other);
+    let untrusting = bench_with(&text).await;
+    let (status, ..) = untrusting.get("/sign-in/openid-connect/acme", &[]).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let said = format!("certificateAuthorityFile: '{}', scopes", file.display());
+    let portal = Portal {
+        bench: bench_with(&text.replacen("scopes", &said, 1)).await,
+        key,
+        acme,
+        other,
+    };
+    portal.session().await;
 }
 
 #[tokio::test]

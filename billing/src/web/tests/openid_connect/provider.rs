@@ -7,13 +7,18 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use axum::serve::Listener;
 use axum::{Json, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// A pair of keys, by which tokens are signed with ES256.
 pub(super) struct Key {
@@ -72,14 +77,41 @@ pub(super) struct Script {
 
 /// A provider that listens.
 pub(super) struct Played {
-    address: SocketAddr,
+    issuer: String,
     pub(super) script: Arc<Mutex<Script>>,
 }
 
 impl Played {
     pub(super) async fn start(key: &Key) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        Self::serve(key, issuer, listener)
+    }
+
+    /// With TLS, and the certificate that is to be trusted, as PEM.
+    pub(super) async fn start_with_tls(key: &Key) -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        let private = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], private)
+            .unwrap();
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let issuer = format!("https://{}", tcp.local_addr().unwrap());
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        (
+            Self::serve(key, issuer, WithTls { tcp, acceptor }),
+            made.cert.pem(),
+        )
+    }
+
+    fn serve<L: Listener>(key: &Key, issuer: String, listener: L) -> Self
+    where
+        L::Addr: std::fmt::Debug,
+    {
         let script = Arc::new(Mutex::new(Script {
             keys: vec![key.jwk()],
             ..Script::default()
@@ -88,29 +120,48 @@ impl Played {
             .route("/.well-known/openid-configuration", get(metadata))
             .route("/keys", get(keys))
             .route("/token", post(token))
-            .with_state((address, script.clone()));
+            .with_state((issuer.clone(), script.clone()));
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        Self { address, script }
+        Self { issuer, script }
     }
 
     pub(super) fn issuer(&self) -> String {
-        issuer(self.address)
+        self.issuer.clone()
     }
 }
 
-fn issuer(address: SocketAddr) -> String {
-    format!("http://{address}")
+struct WithTls {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
 }
 
-type Shared = (SocketAddr, Arc<Mutex<Script>>);
+impl Listener for WithTls {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
 
-async fn metadata(State((address, script)): State<Shared>) -> Response {
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, peer) = self.tcp.accept().await.unwrap();
+            // Who does not trust the certificate goes again.
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, peer);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+type Shared = (String, Arc<Mutex<Script>>);
+
+async fn metadata(State((issuer, script)): State<Shared>) -> Response {
     let mut script = script.lock();
     script.discoveries += 1;
     if script.is_away {
         return StatusCode::BAD_GATEWAY.into_response();
     }
-    let issuer = issuer(address);
     let mut metadata = json!({
         "issuer": issuer, "authorization_endpoint": format!("{issuer}/authorize"),
         "token_endpoint": format!("{issuer}/token"), "jwks_uri": format!("{issuer}/keys"),
