@@ -74,6 +74,8 @@ pub struct ServeArgs {
 
 /// Serves until the process is told to end; what was taken by then is durable.
 pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let openid_connect = openid_connect(args.openid_connect.as_deref(), &clock)?;
     let shutdown = shutdown::on_signal().context("signals cannot be caught")?;
     let health = Health::default();
     health.starting(DATABASE);
@@ -86,8 +88,6 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         .await
         .context("the admin port cannot listen")?;
     let tls = args.tls.load().context("mutual TLS cannot start")?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let openid_connect = openid_connect(args.openid_connect.as_deref(), &clock)?;
     let grpc = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
