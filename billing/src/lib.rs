@@ -6,6 +6,7 @@
 //! - [`service_level`]: the minutes that gateways report, and what is made of them.
 //! - [`store`]: SQLite or PostgreSQL behind one interface.
 //! - [`grpc`]: the services `Metering` and `Tenancy`. [`web`]: REST and the client firms' portal.
+//! - [`openid_connect`]: what a firm's own provider says of a person. [`https`]: how billing calls out.
 //! - [`serve`] and [`command`]: the program.
 //!
 //! Rating knows no database, no clock and no float. Billing never calls the cluster.
@@ -16,9 +17,11 @@ pub mod command;
 pub mod digest;
 pub mod export;
 pub mod grpc;
+pub mod https;
 pub mod locale;
 pub mod metering;
 pub mod metrics;
+pub mod openid_connect;
 pub mod pdf;
 pub mod rating;
 pub mod serve;

@@ -1,6 +1,7 @@
 //! The server: gRPC with mutual TLS, REST and portal over plain HTTP (an ingress ends TLS), and the admin port.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::grpc::tenancy::TenancyService;
 use crate::metering::MAX_MESSAGE;
 use crate::metering::writer::UsageWriter;
 use crate::metrics::{Metrics, ReplicaMetrics};
+use crate::openid_connect::{OpenIdConnect, Settings};
 use crate::service_level::ServiceMetrics;
 use crate::service_level::watch::Watch;
 use crate::service_level::webhook::Webhooks;
@@ -59,6 +61,9 @@ pub struct ServeArgs {
     /// while it has what they wrote last, and else from the database itself
     #[arg(long, env = "READ_DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub read_database_url: Option<String>,
+    /// A file that says at which OpenID providers client firms sign in; by tokens alone without it
+    #[arg(long, env = "SPRINGTIDE_OPENID_CONNECT", value_name = "FILE")]
+    pub openid_connect: Option<PathBuf>,
     /// Certificates.
     #[command(flatten)]
     pub tls: TlsArgs,
@@ -69,6 +74,8 @@ pub struct ServeArgs {
 
 /// Serves until the process is told to end; what was taken by then is durable.
 pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let openid_connect = openid_connect(args.openid_connect.as_deref(), &clock)?;
     let shutdown = shutdown::on_signal().context("signals cannot be caught")?;
     let health = Health::default();
     health.starting(DATABASE);
@@ -91,7 +98,6 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         return Ok(());
     };
 
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (writer, writing) = UsageWriter::start(store.clone(), clock.clone(), metrics.clone());
     let (reporter, grpc_health) = tonic_health::server::health_reporter();
     let probing = tokio::spawn(probe(
@@ -109,12 +115,15 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     });
     let stores = tenant_stores(&store, replica).await?;
     loops.spawn(stores.clone().watch_replica(shutdown.clone()));
-    let web_state = web::WebState::new(
+    let mut web_state = web::WebState::new(
         stores.clone(),
         clock.clone(),
         Arc::new(web::SystemSecrets::default()),
         writer.clone(),
     );
+    if let Some(providers) = openid_connect {
+        web_state = web_state.with_openid_connect(providers);
+    }
     let serving_http = tokio::spawn({
         let shutdown = shutdown.clone();
         async move {
@@ -161,6 +170,16 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     stores.close().await;
     store.close().await;
     served.context("the gRPC server failed")
+}
+
+/// The providers of the file, if there is one. None of them is asked: billing starts without them.
+fn openid_connect(file: Option<&Path>, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<OpenIdConnect>> {
+    let Some(file) = file else {
+        return Ok(None);
+    };
+    let settings = Settings::read(file).context("OpenID Connect cannot be set up")?;
+    let providers = OpenIdConnect::new(settings, clock.clone()).context("OpenID Connect cannot be set up")?;
+    Ok(Some(providers))
 }
 
 /// What goes on beside the servers, until shutdown.

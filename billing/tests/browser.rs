@@ -8,6 +8,7 @@
 )]
 
 mod sample;
+mod sign_in;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

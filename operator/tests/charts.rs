@@ -113,6 +113,7 @@ fn templates_render_as_the_snapshots_show() {
                 "billing.replicas=2",
                 "billing.database.urlSecret.name=springtide-database",
                 "billing.database.readUrlSecret.name=springtide-replica",
+                "billing.openIdConnect.secret.name=springtide-openid-connect",
             ],
         ),
         (

@@ -18,6 +18,18 @@ CREATE INDEX access_token_by_ledger ON access_token (ledger_id, created_at);
 
 -- By which access token a session was opened; empty: by the account's own.
 ALTER TABLE portal_session ADD COLUMN token_id TEXT NOT NULL DEFAULT '';
+-- At which OpenID provider its person signed in, or empty; who that is, and what it may. Of a session that an access token opened
+-- the token's own name and role count.
+ALTER TABLE portal_session ADD COLUMN provider TEXT NOT NULL DEFAULT '';
+ALTER TABLE portal_session ADD COLUMN person TEXT NOT NULL DEFAULT '';
+ALTER TABLE portal_session ADD COLUMN role TEXT NOT NULL DEFAULT '';
+
+-- Who is on the way to an OpenID provider, by what the browser holds; one comes back once.
+CREATE TABLE sign_in_attempt (
+    digest BYTEA PRIMARY KEY,
+    provider TEXT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
 
 -- What a client firm set for itself, as its monthly budget.
 CREATE TABLE portal_setting (

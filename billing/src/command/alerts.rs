@@ -7,7 +7,7 @@ use springtide_runtime::clock::{Clock as _, SystemClock};
 use super::export::Lines;
 use super::select::TenantArgs;
 use crate::digest::Digest;
-use crate::service_level::webhook::check_url;
+use crate::https::check_url;
 use crate::store::{AlertTarget, Store};
 use crate::web::{Secrets as _, SystemSecrets};
 

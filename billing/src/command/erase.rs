@@ -46,6 +46,7 @@ impl EraseArgs {
         let holder = Holder {
             name: format!("operator: {actor}"),
             token: String::new(),
+            provider: String::new(),
             role: Role::Admin,
         };
         let eraser = Eraser {

@@ -4,27 +4,20 @@
 //! dot and the body, with the secret that `alerts set` printed. The receiver checks it, and that the seconds are not long ago.
 //! Any 2xx is taken for received; redirects are not followed. What is not received is sent again with growing pauses for a day.
 
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use http::{Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use jiff::{SignedDuration, Timestamp};
 use ring::hmac;
 
+use crate::https::{self, HttpsClient};
 use crate::store::{AlertTarget, Attempt, DueDelivery};
 
 /// The header with the signature.
 pub const SIGNATURE: &str = "springtide-signature";
 /// Longest wait for a receiver.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_URL: usize = 512;
 const FIRST_PAUSE_SECONDS: i64 = 10;
 const LONGEST_PAUSE_SECONDS: i64 = 3_600;
 /// What was not received for so long is given up.
@@ -32,39 +25,12 @@ const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
 
 /// Sends messages.
 #[derive(Clone, Debug)]
-pub struct Webhooks(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
-
-/// Why an address is none that alerts can go to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WrongUrl {
-    /// No URL, or a long one.
-    #[error("is not a URL of at most {MAX_URL} characters")]
-    Syntax,
-    /// Not encrypted.
-    #[error("must begin with https://")]
-    NotEncrypted,
-}
+pub struct Webhooks(HttpsClient);
 
 impl Webhooks {
     /// Trusts the public authorities, as they were when this program was built.
     pub fn new() -> Result<Self, rustls::Error> {
-        let roots = rustls::RootCertStore {
-            roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(TIMEOUT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
-        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
+        https::client(https::public_authorities(), TIMEOUT).map(Self)
     }
 
     /// Sends a message once; what became of it.
@@ -90,24 +56,6 @@ impl Webhooks {
         response
             .map(|response| response.status())
             .map_err(|error| crate::store::with_causes(&error))
-    }
-}
-
-/// An address that alerts can go to: https, or http to this machine itself.
-pub fn check_url(url: &str) -> Result<(), WrongUrl> {
-    let uri: Uri = url.parse().map_err(|_| WrongUrl::Syntax)?;
-    let host = uri
-        .host()
-        .filter(|_| url.len() <= MAX_URL)
-        .ok_or(WrongUrl::Syntax)?;
-    let own = host
-        .trim_matches(['[', ']'])
-        .parse()
-        .is_ok_and(|address: IpAddr| address.is_loopback());
-    match uri.scheme_str() {
-        Some("https") => Ok(()),
-        Some("http") if own => Ok(()),
-        _ => Err(WrongUrl::NotEncrypted),
     }
 }
 
@@ -175,32 +123,5 @@ mod tests {
         let pauses = [1, 2, 3, 7, 1_000].map(|attempts| pause(attempts, early));
         assert_eq!(pauses, [10, 30, 90, 3_600, 3_600].map(Some));
         assert_eq!(pause(30, "2026-11-11T23:30:00Z"), None);
-    }
-
-    #[test]
-    fn alerts_go_only_where_nobody_reads_along() {
-        for right in [
-            "https://acme.example/a?b=c",
-            "http://127.0.0.1:8080/",
-            "http://[::1]:80/",
-        ] {
-            assert_eq!(check_url(right), Ok(()), "{right}");
-        }
-        for wrong in [
-            "http://acme.example/",
-            "ftp://acme.example/",
-            "http://10.0.0.1/",
-            "http://localhost/",
-        ] {
-            assert_eq!(check_url(wrong), Err(WrongUrl::NotEncrypted), "{wrong}");
-        }
-        for wrong in [
-            "",
-            "/alerts",
-            "acme",
-            &format!("https://acme.example/{}", "a".repeat(512)),
-        ] {
-            assert!(check_url(wrong).is_err(), "{wrong}");
-        }
     }
 }

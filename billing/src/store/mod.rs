@@ -25,6 +25,7 @@ mod reporters;
 mod retention;
 mod reviews;
 mod service;
+mod sessions;
 mod snapshot;
 mod sqlite;
 mod states;

@@ -138,6 +138,8 @@ on_both_databases! {
     service::an_exclusion_is_recorded_listed_and_revoked,
     service::no_exclusion_touches_a_period_whose_bill_was_issued,
     portal::a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions_with_it,
+    portal::an_attempt_to_sign_in_ends_once_in_time_and_at_its_own_provider,
+    portal::a_session_of_a_provider_keeps_who_it_is_and_what_that_may,
     portal::settings_disputes_and_audit_are_a_ledgers_own_and_the_audit_never_changes,
     portal::a_page_of_interactions_is_the_beginning_of_the_export,
     entities::each_entity_has_numbers_without_a_gap_and_a_chain_of_its_own,

@@ -1,5 +1,5 @@
-//! Access tokens that a client firm makes for its people and programs, and the sessions of the portal. Of a token and of a
-//! session's secret only the digest is kept. The account's own token, which its operator hands out, is an administrator's.
+//! Access tokens that a client firm makes for its people and programs. Of a token only the digest is kept. The account's own
+//! token, which its operator hands out, is an administrator's.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,7 +11,7 @@ use crate::metering::decide::LedgerId;
 /// How fresh the time of last use is kept.
 const USE_IS_NOTED_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
-/// What the holder of a token may do; each may do what those before it may.
+/// What who signed in, or the holder of a token, may do; each may do what those before it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// See usage, bills and service levels.
@@ -44,9 +44,11 @@ impl Role {
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Of the access token; empty for the account's own.
+    /// Of the access token; empty for the account's own, and for who signed in at a provider.
     pub token: String,
-    /// What the token is called; empty for the account's own.
+    /// The OpenID provider that vouches for it; empty for the holder of a token.
+    pub provider: String,
+    /// What the token is called, empty for the account's own; or who it is, as the provider says.
     pub name: String,
     /// What it may do.
     pub role: Role,
@@ -57,6 +59,7 @@ impl Holder {
     pub fn of_account() -> Self {
         Self {
             token: String::new(),
+            provider: String::new(),
             name: String::new(),
             role: Role::Admin,
         }
@@ -173,72 +176,15 @@ impl Store {
             ledger,
             Holder {
                 token: id,
+                provider: String::new(),
                 name,
                 role,
             },
         )))
     }
-
-    /// Opens a session, and forgets those that have lapsed. `token`: of the access token that opens it; empty: the account's.
-    pub async fn open_session(
-        &self,
-        secret: Digest,
-        ledger: LedgerId,
-        token: &str,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<(), StoreError> {
-        let (now, until) = (nanosecond_of(now)?, nanosecond_of(until)?);
-        let insert =
-            "INSERT INTO portal_session (digest, ledger_id, token_id, expires_at) VALUES ($1, $2, $3, $4)";
-        in_transaction!(self, transaction => {
-            sqlx::query("DELETE FROM portal_session WHERE expires_at <= $1").bind(now).execute(&mut *transaction).await?;
-            sqlx::query(insert).bind(&secret.as_bytes()[..]).bind(ledger).bind(token).bind(until)
-                .execute(&mut *transaction).await?;
-            transaction.commit().await?;
-        });
-        Ok(())
-    }
-
-    /// Whose session it is, if neither it nor its token has lapsed.
-    pub async fn session(
-        &self,
-        secret: Digest,
-        now: Timestamp,
-    ) -> Result<Option<(LedgerId, Holder)>, StoreError> {
-        let text = "SELECT s.ledger_id, s.token_id, coalesce(t.name, ''), coalesce(t.role, 'admin')
-            FROM portal_session s LEFT JOIN access_token t ON t.id = s.token_id AND t.ledger_id = s.ledger_id
-            WHERE s.digest = $1 AND s.expires_at > $2
-                AND (s.token_id = '' OR (t.id IS NOT NULL AND t.revoked_at IS NULL AND t.expires_at > $2))";
-        let now = nanosecond_of(now)?;
-        let row: Option<(i64, String, String, String)> = on_readers!(self, pool => {
-            sqlx::query_as(text).bind(&secret.as_bytes()[..]).bind(now).fetch_optional(pool).await
-        })?;
-        row.map(|(ledger, token, name, role)| {
-            Ok((
-                ledger,
-                Holder {
-                    token,
-                    name,
-                    role: role_of(&role)?,
-                },
-            ))
-        })
-        .transpose()
-    }
-
-    /// Ends a session.
-    pub async fn close_session(&self, secret: Digest) -> Result<(), StoreError> {
-        in_transaction!(self, transaction => {
-            sqlx::query("DELETE FROM portal_session WHERE digest = $1").bind(&secret.as_bytes()[..])
-                .execute(&mut *transaction).await?;
-            transaction.commit().await?;
-        });
-        Ok(())
-    }
 }
 
-fn role_of(name: &str) -> Result<Role, StoreError> {
+pub(super) fn role_of(name: &str) -> Result<Role, StoreError> {
     Role::named(name).ok_or_else(|| StoreError::unreadable("role"))
 }
 

@@ -3,12 +3,13 @@
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use springtide_proto::error::{ApiError, Reason};
 
 use super::WebState;
 use crate::digest::Digest;
 use crate::metering::decide::LedgerId;
+use crate::openid_connect::{Person, Provider};
 use crate::store::{Account, Holder, Role, Store, StoreError, TenantStores};
 
 const SESSION_COOKIE: &str = "springtide_session";
@@ -34,6 +35,27 @@ impl Entrance {
 
     fn store(&self) -> &Store {
         self.0.everything()
+    }
+
+    /// Notes that a browser is on the way to a provider.
+    pub(super) async fn begin_attempt(
+        &self,
+        secret: Digest,
+        provider: &str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.store().begin_attempt(secret, provider, now, until).await
+    }
+
+    /// Whether one that was on the way to that provider comes back, for the first time and in time.
+    pub(super) async fn end_attempt(
+        &self,
+        secret: Digest,
+        provider: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.store().end_attempt(secret, provider, now).await
     }
 
     async fn caller(&self, account: Account, holder: Holder) -> Result<Caller, StoreError> {
@@ -128,9 +150,42 @@ async fn caller_of(
         return Ok(None);
     };
     match state.entrance.store().account_of_ledger(ledger).await? {
-        Some(account) => state.entrance.caller(account, holder).await.map(Some),
-        None => Ok(None),
+        Some(account) if is_vouched_for(state, &account, &holder) => {
+            state.entrance.caller(account, holder).await.map(Some)
+        }
+        _ => Ok(None),
     }
+}
+
+/// Who signed in at a provider is let in as long as that speaks for the tenant.
+fn is_vouched_for(state: &WebState, account: &Account, holder: &Holder) -> bool {
+    let provider = || state.openid_connect.as_deref()?.named(&holder.provider);
+    holder.provider.is_empty()
+        || provider().is_some_and(|provider| provider.speaks_for(&account.details.party))
+}
+
+/// Who a person is here that a provider vouches for; `None` if its tenant has no account.
+pub(super) async fn caller_of_person(
+    state: &WebState,
+    provider: &Provider,
+    person: Person,
+) -> Result<Option<Caller>, StoreError> {
+    let settings = provider.settings();
+    let accounts = state.entrance.store().accounts_named(settings.tenant.as_str());
+    let account = accounts
+        .await?
+        .into_iter()
+        .find(|account| provider.speaks_for(&account.details.party));
+    let Some(account) = account else {
+        return Ok(None);
+    };
+    let holder = Holder {
+        token: String::new(),
+        provider: settings.name.clone(),
+        name: person.name,
+        role: person.role,
+    };
+    state.entrance.caller(account, holder).await.map(Some)
 }
 
 /// Opens a session and returns its `Set-Cookie`. The secret itself is kept by the browser alone.
@@ -150,12 +205,23 @@ pub(super) async fn open_session(
         .open_session(
             Digest::of(secret.as_bytes()),
             caller.account.ledger,
-            &caller.holder.token,
+            &caller.holder,
             now,
             until,
         )
         .await?;
-    Ok(cookie(headers, SESSION_COOKIE, &secret, SESSION_HOURS * 3600))
+    let is_encrypted = is_tls(headers)
+        || state
+            .openid_connect
+            .as_ref()
+            .is_some_and(|openid| openid.is_encrypted());
+    Ok(set_cookie(
+        SESSION_COOKIE,
+        &secret,
+        SESSION_HOURS * 3600,
+        "Strict",
+        is_encrypted,
+    ))
 }
 
 /// Ends the session and returns the `Set-Cookie` that forgets it.
@@ -168,11 +234,25 @@ pub(super) async fn close_session(state: &WebState, headers: &HeaderMap) -> Resu
 
 /// A cookie that scripts cannot read and other sites cannot send. Secure where the ingress says that TLS was used.
 pub(super) fn cookie(headers: &HeaderMap, name: &str, value: &str, seconds: i64) -> String {
-    let is_tls = headers
+    set_cookie(name, value, seconds, "Strict", is_tls(headers))
+}
+
+fn is_tls(headers: &HeaderMap) -> bool {
+    headers
         .get("x-forwarded-proto")
-        .is_some_and(|scheme| scheme == "https");
-    let secure = if is_tls { "; Secure" } else { "" };
-    format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}")
+        .is_some_and(|scheme| scheme == "https")
+}
+
+/// A cookie that scripts cannot read, and other sites only as `same_site` says.
+pub(super) fn set_cookie(
+    name: &str,
+    value: &str,
+    seconds: i64,
+    same_site: &str,
+    is_encrypted: bool,
+) -> String {
+    let secure = if is_encrypted { "; Secure" } else { "" };
+    format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}")
 }
 
 /// The value of a cookie.

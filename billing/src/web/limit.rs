@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use jiff::{SignedDuration, Timestamp};
@@ -32,8 +32,10 @@ const OF_ADDRESS: Allowance = Allowance {
     burst: 1000,
     every: SignedDuration::from_millis(10),
 };
-/// What an attempt to sign in takes of an address's allowance.
+/// What an attempt to sign in by a token takes of an address's allowance.
 const SIGN_IN_COST: i32 = 100;
+/// What a page of signing in at a firm's own provider takes: it looks up a firm's name, writes a row, or asks the provider.
+const PROVIDER_COST: i32 = 20;
 
 /// How much may be asked at once, and how soon one more.
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +93,11 @@ fn forget(full_at: &mut HashMap<Digest, Timestamp>, now: Timestamp) {
 pub(super) async fn limited(State(state): State<WebState>, request: Request, next: Next) -> Response {
     let now = state.clock.now();
     let path = request.uri().path();
-    let cost = if path == "/sign-in" { SIGN_IN_COST } else { 1 };
+    let cost = match path {
+        "/sign-in" if request.method() == Method::POST => SIGN_IN_COST,
+        path if path.starts_with("/sign-in") => PROVIDER_COST,
+        _ => 1,
+    };
     let address = Digest::of(format!("address {}", address_of(&request)).as_bytes());
     let by_address = state.limiter.take(address, OF_ADDRESS, cost, now);
     let allowed = by_address.and_then(|()| match secret_of(request.headers()) {

@@ -10,6 +10,7 @@ pub mod events;
 pub mod insight;
 pub mod interactions;
 mod limit;
+pub mod openid_connect;
 mod pages;
 pub mod portal;
 mod texts;
@@ -29,6 +30,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::bill::BillError;
 use crate::metering::writer::UsageWriter;
+use crate::openid_connect::OpenIdConnect;
 use crate::pdf::PdfError;
 use crate::store::{StoreError, TenantStores, with_causes};
 
@@ -71,6 +73,7 @@ pub struct WebState {
     secrets: Arc<dyn Secrets>,
     writer: UsageWriter,
     limiter: limit::Limiter,
+    openid_connect: Option<Arc<OpenIdConnect>>,
 }
 
 impl WebState {
@@ -87,6 +90,16 @@ impl WebState {
             secrets,
             writer,
             limiter: limit::Limiter::default(),
+            openid_connect: None,
+        }
+    }
+
+    /// The same, where firms also sign in at providers of their own.
+    #[must_use]
+    pub fn with_openid_connect(self, providers: OpenIdConnect) -> Self {
+        Self {
+            openid_connect: Some(Arc::new(providers)),
+            ..self
         }
     }
 }
@@ -136,7 +149,12 @@ fn rest() -> Router<WebState> {
 fn pages() -> Router<WebState> {
     Router::new()
         .route("/", get(portal::sign_in_form))
-        .route("/sign-in", post(portal::sign_in))
+        .route("/sign-in", get(portal::sign_in_form).post(portal::sign_in))
+        .route("/sign-in/openid-connect/{provider}", get(openid_connect::begin))
+        .route(
+            "/sign-in/openid-connect/{provider}/return",
+            get(openid_connect::finish),
+        )
         .route("/sign-out", post(portal::sign_out))
         .route("/portal", get(portal::overview))
         .route("/portal/invoices/{number}", get(bills::invoice))

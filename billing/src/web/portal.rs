@@ -7,12 +7,14 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use jiff::civil::Date;
 use serde::Deserialize;
 use springtide_proto::error::ApiError;
+use springtide_proto::ids::TenantId;
 
 use super::auth::{
     Caller, caller_of_session, caller_of_token, close_session, open_session, require_own_form,
 };
+use super::pages::Tab;
 use super::pages::overview::{OverviewPage, overview_page};
-use super::pages::{Tab, sign_in::sign_in_page};
+use super::pages::sign_in::{SignInPage, sign_in_page};
 use super::visit::{Page, PortalQuery, Visit, failed, respond, view};
 use super::{Failure, WebState};
 use crate::bill::forecast::forecast;
@@ -35,7 +37,8 @@ pub async fn sign_in_form(
     Query(query): Query<PortalQuery>,
     headers: HeaderMap,
 ) -> Page {
-    let view = view(&headers, &query, "/");
+    let (address, page) = sign_in_of(&state, &query);
+    let view = view(&headers, &query, &address);
     let caller = caller_of_session(&state, &headers)
         .await
         .map_err(|error| failed(&view, &error.into()))?;
@@ -46,8 +49,34 @@ pub async fn sign_in_form(
         &headers,
         &query,
         StatusCode::OK,
-        sign_in_page(&view, false),
+        sign_in_page(&view, &page),
     ))
+}
+
+/// The page's address, and what it shows: of the firm that is named, whether or not there is one of that name.
+fn sign_in_of<'a>(state: &'a WebState, query: &'a PortalQuery) -> (String, SignInPage<'a>) {
+    let Some(openid) = state.openid_connect.as_deref() else {
+        return ("/".to_owned(), SignInPage::default());
+    };
+    let firm = query.tenant.as_deref().unwrap_or_default().trim();
+    // Only what can be a name is written into links.
+    let address = match TenantId::parse(firm) {
+        Ok(tenant) => format!("/sign-in?tenant={tenant}"),
+        Err(_) => "/".to_owned(),
+    };
+    let providers = openid.of_tenant(firm).map(|provider| {
+        (
+            provider.settings().name.as_str(),
+            provider.settings().label.as_str(),
+        )
+    });
+    let page = SignInPage {
+        was_wrong: false,
+        has_providers: true,
+        firm,
+        providers: providers.collect(),
+    };
+    (address, page)
 }
 
 /// Checks the token and opens a session.
@@ -63,7 +92,14 @@ pub async fn sign_in(State(state): State<WebState>, headers: HeaderMap, Form(for
             &headers,
             &query,
             StatusCode::UNAUTHORIZED,
-            sign_in_page(&view, true),
+            sign_in_page(
+                &view,
+                &SignInPage {
+                    was_wrong: true,
+                    has_providers: state.openid_connect.is_some(),
+                    ..SignInPage::default()
+                },
+            ),
         ));
     };
     let cookie = open_session(&state, &headers, &caller)

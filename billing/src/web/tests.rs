@@ -1,6 +1,7 @@
 //! REST and portal over a store of its own, one request after the other.
 
 mod access;
+mod openid_connect;
 mod pages;
 mod postgres;
 
@@ -37,6 +38,7 @@ impl Secrets for Counted {
 
 pub(super) struct Bench {
     routes: Router,
+    clock: Arc<ManualClock>,
     pub(super) store: Store,
     _folder: tempfile::TempDir,
 }
@@ -55,6 +57,14 @@ pub(super) async fn bench() -> Bench {
 }
 
 async fn bench_on(store: Store, folder: tempfile::TempDir) -> Bench {
+    bench_of(store, folder, |_| None).await
+}
+
+async fn bench_of(
+    store: Store,
+    folder: tempfile::TempDir,
+    openid_connect: impl FnOnce(Arc<ManualClock>) -> Option<OpenIdConnect>,
+) -> Bench {
     store.migrate().await.unwrap();
     let spec = r#"{"charges":[{"meter":"interactions","model":"PerUnit","name":"<answers>","unitPrice":"0.10"}],"currency":"CNY","timeZone":"Asia/Shanghai"}"#;
     let digest = Digest::of(spec.as_bytes());
@@ -76,14 +86,23 @@ async fn bench_on(store: Store, folder: tempfile::TempDir) -> Bench {
         .await
         .unwrap();
     let clock = Arc::new(ManualClock::new(now()));
-    let (writer, _) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default());
-    let (stores, _) = TenantStores::open(store.clone()).await.unwrap();
-    let state = WebState::new(stores, clock, Arc::new(Counted::default()), writer);
+    let routes = routes_on(&store, &clock, openid_connect(clock.clone())).await;
     Bench {
-        routes: router(state),
+        routes,
+        clock,
         store,
         _folder: folder,
     }
+}
+
+async fn routes_on(store: &Store, clock: &Arc<ManualClock>, openid_connect: Option<OpenIdConnect>) -> Router {
+    let (writer, _) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default());
+    let (stores, _) = TenantStores::open(store.clone()).await.unwrap();
+    let state = WebState::new(stores, clock.clone(), Arc::new(Counted::default()), writer);
+    router(match openid_connect {
+        Some(providers) => state.with_openid_connect(providers),
+        None => state,
+    })
 }
 
 fn details(tenant: &str) -> AccountDetails {

@@ -24,6 +24,7 @@ pub struct PortalQuery {
     pub(super) day: Option<String>,
     pub(super) line: Option<usize>,
     pub(super) after: Option<String>,
+    pub(super) tenant: Option<String>,
 }
 
 /// A failure, as a page.

@@ -8,6 +8,7 @@
 mod backup;
 mod books;
 mod kills;
+mod openid_connect;
 mod point_in_time;
 mod postgres_server;
 mod replica;

@@ -13,6 +13,7 @@ use springtide_billing::metering::examine::{Reporter, examine};
 use springtide_billing::metering::report::{Party, Verdict};
 use springtide_billing::metering::writer::UsageWriter;
 use springtide_billing::metrics::Metrics;
+use springtide_billing::openid_connect::OpenIdConnect;
 use springtide_billing::rating::period::{Bounds, Period};
 use springtide_billing::rating::plan::RatePlan;
 use springtide_billing::rating::rate::{Exclusion, MinuteCounts, Service};
@@ -65,7 +66,17 @@ fn party() -> Party {
 impl Portal {
     /// Serves at `now`, with usage from September on, and the bill of November if that is over.
     pub(crate) async fn start(now: &str) -> Self {
+        Self::start_with(now, |_| None).await
+    }
+
+    /// The same, where firms sign in at providers of their own; those are told where the portal is.
+    pub(crate) async fn start_with(
+        now: &str,
+        openid_connect: impl FnOnce(SocketAddr) -> Option<OpenIdConnect>,
+    ) -> Self {
         let now = at(now);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/billing.db", folder.path().display());
         let store = Store::connect(&url, true).await.unwrap();
@@ -86,9 +97,11 @@ impl Portal {
         let (writer, _) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default());
         let secrets = Arc::new(SystemSecrets::default());
         let (stores, _) = TenantStores::open(store.clone()).await.unwrap();
-        let routes = router(WebState::new(stores, clock, secrets, writer));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let mut state = WebState::new(stores, clock, secrets, writer);
+        if let Some(providers) = openid_connect(address) {
+            state = state.with_openid_connect(providers);
+        }
+        let routes = router(state);
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, service).await });
         Self {

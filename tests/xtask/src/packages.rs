@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use crate::command::exists;
 use crate::progress::Step;
-use crate::workspace::is_root;
+use crate::workspace::{is_root, root};
 
 /// A program (or file) that we need, and the package that brings it.
 pub(crate) type Need = (&'static str, &'static str);
@@ -31,6 +31,8 @@ pub(crate) const BROWSER: &[Need] = &[
     ("chromedriver", "chromium-driver"),
     ("pdftotext", "poppler-utils"),
 ];
+/// What the OpenID provider of the portal's tests runs on.
+const NODE: &[Need] = &[("node", "nodejs"), ("npm", "npm")];
 const POSTGRES: &str = "postgresql-15";
 /// Debian's PostgreSQL package starts a server of its own unless this file says no.
 const POSTGRES_SETTINGS: &str = "/etc/postgresql-common/createcluster.conf";
@@ -50,6 +52,25 @@ pub(crate) fn ensure(step: &Step, needs: &[Need]) -> Result<()> {
         .map(|(_, package)| *package)
         .collect();
     install(step, &missing)
+}
+
+/// Installs the OpenID provider of the portal's tests, in the versions of its lock file; nothing where that was done.
+pub(crate) fn ensure_openid_provider(step: &Step) -> Result<()> {
+    let folder = root()?.join("tests/openid-provider");
+    // npm writes the former as a copy of the latter, less what is not installed.
+    let (installed, locked) = (
+        folder.join("node_modules/.package-lock.json"),
+        folder.join("package-lock.json"),
+    );
+    let age = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    if age(&installed).is_some_and(|installed| age(&locked) <= Some(installed)) && exists("node") {
+        return Ok(());
+    }
+    ensure(step, NODE)?;
+    let mut npm = Command::new("npm");
+    npm.current_dir(&folder)
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    step.run(&mut npm)
 }
 
 /// Installs PostgreSQL where there is none, without its auto-started server.

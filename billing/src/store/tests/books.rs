@@ -117,7 +117,13 @@ pub(super) async fn a_session_opens_until_it_lapses_or_is_closed(bench: Bench) {
     let later = |seconds| now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
     bench
         .store
-        .open_session(one, account.ledger, "", now(), later(60))
+        .open_session(
+            one,
+            account.ledger,
+            &crate::store::Holder::of_account(),
+            now(),
+            later(60),
+        )
         .await
         .unwrap();
     assert_eq!(

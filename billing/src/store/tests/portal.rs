@@ -14,6 +14,12 @@ pub(super) async fn a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions
     );
     let later = |seconds| now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
     let store = &bench.store;
+    let holder = |id: &str| Holder {
+        token: id.into(),
+        provider: String::new(),
+        name: "CI".into(),
+        role: Role::Finance,
+    };
     for (id, seconds) in [("one", 60), ("two", 6000)] {
         let new = NewToken {
             id,
@@ -28,18 +34,13 @@ pub(super) async fn a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions
             .open_session(
                 Digest::of(format!("s-{id}").as_bytes()),
                 acme,
-                id,
+                &holder(id),
                 now(),
                 later(9000),
             )
             .await
             .unwrap();
     }
-    let holder = |id: &str| Holder {
-        token: id.into(),
-        name: "CI".into(),
-        role: Role::Finance,
-    };
     let opened = async |id: &str, second| {
         let token = store
             .holder_of_token(Digest::of(id.as_bytes()), later(second))
@@ -73,6 +74,63 @@ pub(super) async fn a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions
     assert!(store.tokens(other).await.unwrap().is_empty());
 }
 
+pub(super) async fn an_attempt_to_sign_in_ends_once_in_time_and_at_its_own_provider(bench: Bench) {
+    let store = &bench.store;
+    let later = |seconds| now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
+    let (one, late) = (Digest::of(b"one"), Digest::of(b"late"));
+    store.begin_attempt(one, "acme", now(), later(60)).await.unwrap();
+    store.begin_attempt(late, "acme", now(), later(60)).await.unwrap();
+    assert!(!store.end_attempt(one, "other", later(1)).await.unwrap());
+    assert!(
+        !store
+            .end_attempt(Digest::of(b"none"), "acme", later(1))
+            .await
+            .unwrap()
+    );
+    let ends = (0..8).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.end_attempt(one, "acme", later(59)).await.unwrap() })
+    });
+    let ended = futures::future::join_all(ends).await;
+    assert_eq!(
+        ended.into_iter().filter(|ended| *ended.as_ref().unwrap()).count(),
+        1
+    );
+    assert!(
+        !store.end_attempt(late, "acme", later(60)).await.unwrap(),
+        "too late"
+    );
+    // The next one forgets who did not come back.
+    store
+        .begin_attempt(one, "acme", later(60), later(120))
+        .await
+        .unwrap();
+    store
+        .begin_attempt(late, "acme", later(60), later(120))
+        .await
+        .unwrap();
+}
+
+pub(super) async fn a_session_of_a_provider_keeps_who_it_is_and_what_that_may(bench: Bench) {
+    let acme = bench.register("acme").await.ledger;
+    let later = |seconds| now().checked_add(SignedDuration::from_secs(seconds)).unwrap();
+    let secret = Digest::of(b"secret");
+    for role in Role::ALL {
+        let holder = Holder {
+            token: String::new(),
+            provider: "acme".into(),
+            name: "ann (17, https://login.acme.example)".into(),
+            role,
+        };
+        let opened = bench.store.open_session(secret, acme, &holder, now(), later(60));
+        opened.await.unwrap();
+        let found = bench.store.session(secret, later(59)).await.unwrap();
+        assert_eq!(found, Some((acme, holder)));
+        assert_eq!(bench.store.session(secret, later(60)).await.unwrap(), None);
+        bench.store.close_session(secret).await.unwrap();
+    }
+}
+
 pub(super) async fn settings_disputes_and_audit_are_a_ledgers_own_and_the_audit_never_changes(bench: Bench) {
     let account = bench.account("acme").await;
     let other = bench.register("other").await.ledger;
@@ -100,6 +158,7 @@ pub(super) async fn settings_disputes_and_audit_are_a_ledgers_own_and_the_audit_
     assert!(store.disputes(other).await.unwrap().is_empty());
     let viewer = Holder {
         token: "t".into(),
+        provider: String::new(),
         name: "CI".into(),
         role: Role::Viewer,
     };

@@ -9,7 +9,7 @@ use crate::metering::decide::LedgerId;
 use crate::store::{Confinement, Store, StoreError, TenantStores, on_readers};
 
 /// What no tenant's read sees anything of.
-const CLOSED: [&str; 9] = [
+const CLOSED: [&str; 10] = [
     "event_key",
     "event_retention",
     "further_report",
@@ -19,6 +19,7 @@ const CLOSED: [&str; 9] = [
     "rejection",
     "reporter",
     "rival",
+    "sign_in_attempt",
 ];
 const RELATIONS: &str = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
     AND relkind IN ('r', 'p', 'v', 'm') AND NOT relispartition AND relname <> '_sqlx_migrations' ORDER BY 1";

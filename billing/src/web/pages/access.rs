@@ -131,6 +131,7 @@ fn action_in_words(action: &str, locale: Locale) -> &str {
         "make token" => "创建令牌",
         "revoke token" => "收回令牌",
         "erase customer" => "删除客户信息",
+        "sign in" => "登录",
         other => other,
     };
     match locale {

@@ -1,7 +1,7 @@
 //! Who may see and do what: other tenants, roles, the audit, allowances.
 
 use super::*;
-use crate::store::{NewToken, Role};
+use crate::store::{Holder, NewToken, Role};
 
 /// Each address that belongs to a tenant, for people: what stands behind it is acme's.
 pub(super) const PAGES: [&str; 14] = [
@@ -22,7 +22,12 @@ pub(super) const PAGES: [&str; 14] = [
 ];
 
 impl Bench {
-    async fn post(&self, path: &str, cookie: &str, form: &str) -> (StatusCode, header::HeaderMap, String) {
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        cookie: &str,
+        form: &str,
+    ) -> (StatusCode, header::HeaderMap, String) {
         let request = Request::post(path)
             .header("cookie", cookie)
             .header("content-type", "application/x-www-form-urlencoded")
@@ -43,10 +48,16 @@ impl Bench {
         };
         self.store.create_token(1, &new, now()).await.unwrap();
         let secret = format!("secret-{}", role.name());
+        let holder = Holder {
+            token: role.name().into(),
+            provider: String::new(),
+            name: role.name().into(),
+            role,
+        };
         let until = "2026-12-11T00:00:00Z".parse().unwrap();
         let digest = Digest::of(secret.as_bytes());
         self.store
-            .open_session(digest, 1, role.name(), now(), until)
+            .open_session(digest, 1, &holder, now(), until)
             .await
             .unwrap();
         format!("springtide_session={secret}")

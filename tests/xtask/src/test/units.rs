@@ -30,6 +30,9 @@ pub(super) fn run(report: &mut Report, programs: Option<&Path>) {
     report.step("browser", |step| {
         packages::ensure(step, packages::BROWSER).map(|()| Ending::Done(String::new()))
     });
+    report.step("OpenID provider", |step| {
+        packages::ensure_openid_provider(step).map(|()| Ending::Done(String::new()))
+    });
     let mut environment = Vec::new();
     if let Some(server) = &server {
         environment.push((postgres::VARIABLE, server.address().to_owned()));
