@@ -311,13 +311,17 @@ pub(super) async fn what_is_supposed_of_a_batch_changes_nothing_of_what_becomes_
             let is_worker = number % 2 == 0 || draw(5) == 0;
             let first = if draw(4) == 0 { draw(10) } else { 0 };
             // Now and then with other bytes under an identity of the same batch.
-            let repeated = (draw(3) == 0).then_some(first);
-            let batch: Vec<_> = (first..first + 8)
-                .chain(repeated)
-                .enumerate()
-                .map(|(position, turn)| {
+            let mut turns: Vec<_> = (first..first + 8).map(|turn| (turn, false)).collect();
+            match draw(6) {
+                0 => turns.push((first, true)),
+                1 => turns.insert(0, (first, true)),
+                _ => {}
+            }
+            let batch: Vec<_> = turns
+                .into_iter()
+                .map(|(turn, is_other)| {
                     let mut turn = interaction(&tenant, &format!("t{turn}"));
-                    if draw(variety * 10) == 0 || position == 8 {
+                    if is_other || draw(variety * 10) == 0 {
                         turn.kind = InteractionKind::List;
                     }
                     if is_worker {

@@ -30,7 +30,7 @@ const PERIOD: &str = "2026-09";
 const FIRST_SECOND: i64 = 1_788_192_000;
 /// Quarters of an hour of its thirty days.
 const SLOTS: i64 = 30 * 96;
-const PLAN: &str = r#"{"charges":[{"included":"1000","meter":"interactions","model":"Graduated","name":"answers","tiers":[{"unitPrice":"0.10","upTo":"10000"},{"unitPrice":"0.08"}]}],"currency":"CNY","modules":[{"monthlyFee":"500.00","name":"voice"}],"surcharges":[{"charge":"answers","name":"evening peak","unitPrice":"0.02","windows":[{"days":["Sat","Sun"],"from":"20:00","to":"24:00"}]}],"tax":{"inclusive":false,"name":"VAT","percent":"6"},"timeZone":"Asia/Shanghai"}"#;
+const PLAN: &str = r#"{"charges":[{"included":"1000","meter":"interactions","model":"Graduated","name":"answers","tiers":[{"unitPrice":"0.10","upTo":"10000"},{"unitPrice":"0.08"}]}],"currency":"CNY","modules":[{"monthlyFee":"500.00","name":"voice"}],"sla":{"availability":{"objective":"99.9","slice":"5m","badShare":"0.05","minimumRequests":10,"noData":"Up","credits":[{"below":"99.9","percent":"10"},{"below":"99","percent":"25"},{"below":"95","percent":"100"}],"creditCap":"100"}},"surcharges":[{"charge":"answers","name":"evening peak","unitPrice":"0.02","windows":[{"days":["Sat","Sun"],"from":"20:00","to":"24:00"}]}],"tax":{"inclusive":false,"name":"VAT","percent":"6"},"timeZone":"Asia/Shanghai"}"#;
 
 /// Bars, and all that was measured.
 pub(super) fn run(options: &InvoiceOptions, _folder: &Path) -> Result<(Vec<Value>, Value)> {
@@ -57,6 +57,7 @@ pub(super) fn run(options: &InvoiceOptions, _folder: &Path) -> Result<(Vec<Value
         "invoices": books.0.number("SELECT count(*) FROM invoice")?,
         "tenants_with_one": books.0.number("SELECT count(*) FROM (SELECT 1 FROM invoice GROUP BY ledger_id HAVING count(*) = 1) o")?,
         "billed_interactions": books.0.number("SELECT sum((document::json #>> '{lines,0,counted}')::bigint) FROM invoice")?,
+        "with_a_credit": books.0.number("SELECT count(*) FROM invoice WHERE document LIKE '%\"kind\":\"credit\"%'")?,
         "interactions": books.0.number("SELECT sum(quantity)::bigint FROM usage_bucket")?,
         "verify": verified,
     });
@@ -106,11 +107,12 @@ impl Books {
             INSERT INTO account (ledger_id, tenant_uid, tenant, display_name, time_zone, legal_name, tax_id, billing_email,
                     payment_days, portal_token_digest, locale, registered_at)
                 SELECT id, tenant_uid, tenant, tenant, 'Asia/Shanghai', tenant, '', '', 30, sha256(tenant::bytea), 'zh-CN',
-                    {begun} * 1000000000 FROM ledger;
+                    {begun}000000000 FROM ledger;
             INSERT INTO plan_assignment (ledger_id, ordinal, plan, from_date, recorded_at, recorded_by)
-                SELECT id, 1, 'standard', '2026-08-31', {begun} * 1000000000, 'operator' FROM ledger;
+                SELECT id, 1, 'standard', '2026-08-31', {begun}000000000, 'operator' FROM ledger;
             INSERT INTO service_hour (ledger_id, start_second, pool, boot_id, is_probe, reporter, minutes)
-                SELECT l.id, {FIRST_SECOND} + 3600 * h, 'web', 'boot', 0, 'gateway-0', decode(repeat('010a000a00', 60), 'hex')
+                SELECT l.id, {FIRST_SECOND} + 3600 * h, 'web', 'boot', 0, 'gateway-0',
+                    decode(repeat(CASE WHEN l.id % 7 = 0 AND h = 100 THEN '0105050a00' ELSE '010a000a00' END, 60), 'hex')
                 FROM generate_series(0, {SLOTS} / 4 - 1) h CROSS JOIN (SELECT id FROM ledger ORDER BY id) l"
         ))?;
         let key = self.0.say(
