@@ -23,7 +23,7 @@ pub(super) struct IngestOptions {
     /// Random keys that are there before.
     #[arg(long, default_value_t = 40_000_000, value_name = "COUNT")]
     keys: u64,
-    /// Seconds of the long phase.
+    /// Seconds of the long phase. Ten minutes leave some 20 GB of events, and up to 24 GB of log for a while.
     #[arg(long, default_value_t = 600, value_name = "SECONDS")]
     seconds: u64,
     /// Tenants that report at the same time.
