@@ -84,6 +84,15 @@ struct Observed {
     changed: Instant,
 }
 
+impl Observed {
+    /// From when on it may be taken, if it does not change.
+    fn ends(&self, settings: &Settings) -> Instant {
+        let seconds = self.spec.lease_duration_seconds.unwrap_or(0);
+        let theirs = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        self.changed + settings.lease_duration.max(theirs)
+    }
+}
+
 /// The longest wait at the end for writers to stop and the lease to be released.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -136,18 +145,26 @@ impl Election {
                 tracing::warn!("lease not renewed in time, giving up");
                 self.lose();
             }
-            let wake = self
-                .held
-                .as_ref()
-                .map_or(now + self.settings.retry_period, |held| {
-                    (now + self.settings.retry_period).min(held.renewed + self.settings.renew_deadline)
-                });
+            let wake = (now + self.settings.retry_period).min(self.latest_wake(now));
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
         self.release().await;
+    }
+
+    /// A holder is back before it has to give up; others at the instant from which they may take over.
+    fn latest_wake(&self, now: Instant) -> Instant {
+        let renewed = self.held.as_ref().map(|held| held.renewed);
+        let give_up = renewed.map(|renewed| renewed + self.settings.renew_deadline);
+        let take_over = || {
+            let lease_ends = self.observed.as_ref()?.ends(&self.settings);
+            (lease_ends > now).then_some(lease_ends)
+        };
+        give_up
+            .or_else(take_over)
+            .unwrap_or(now + self.settings.retry_period)
     }
 
     async fn attempt(&mut self, started: Instant) -> Result<(), kube::Error> {
@@ -242,15 +259,12 @@ impl Election {
 
     fn is_free(&self, lease: &Lease, now: Instant) -> bool {
         let holder = holder(lease);
-        let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
-        let theirs = Duration::from_secs(u64::try_from(seconds.unwrap_or(0)).unwrap_or(0));
-        let duration = self.settings.lease_duration.max(theirs);
         holder.is_empty()
             || holder == self.settings.identity
             || self
                 .observed
                 .as_ref()
-                .is_some_and(|observed| observed.changed + duration <= now)
+                .is_some_and(|observed| observed.ends(&self.settings) <= now)
     }
 
     fn claim(&self, mut metadata: ObjectMeta, transitions: u64) -> Lease {

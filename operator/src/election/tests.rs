@@ -13,15 +13,19 @@ struct Candidate {
     task: tokio::task::JoinHandle<()>,
 }
 
-fn candidate(api: &FakeApi, name: &str) -> Candidate {
-    let settings = Settings {
+fn settings(retry_period: Duration, name: &str) -> Settings {
+    Settings {
         namespace: "system".to_owned(),
         lease: "operator".to_owned(),
         identity: format!("{name}@10.0.0.1:7444"),
         lease_duration: Duration::from_secs(1),
         renew_deadline: Duration::from_millis(300),
-        retry_period: Duration::from_millis(20),
-    };
+        retry_period,
+    }
+}
+
+fn candidate(api: &FakeApi, name: &str) -> Candidate {
+    let settings = settings(Duration::from_millis(20), name);
     let (election, standing) = Election::new(api.client(), settings, Arc::new(SystemClock));
     let shutdown = CancellationToken::new();
     let task = tokio::spawn(election.run(shutdown.clone()));
@@ -127,6 +131,27 @@ async fn anothers_lease_is_taken_only_when_it_has_not_changed_for_its_duration()
         "by our own clock, whatever the record's time says"
     );
     follower.end().await;
+}
+
+#[tokio::test]
+async fn a_follower_is_back_at_the_instant_from_which_it_may_take_over() {
+    let (retry, now) = (LONG, Instant::now());
+    let (mut election, _standing) = Election::new(
+        FakeApi::default().client(),
+        settings(retry, "one"),
+        Arc::new(SystemClock),
+    );
+    assert_eq!(election.latest_wake(now), now + retry, "it knows of no lease");
+    let lease: Lease = serde_json::from_value(lease_of("two@10.0.0.2:7444", 4)).unwrap();
+    election.observe(&lease, now);
+    let lease_ends = now + Duration::from_secs(1);
+    assert_eq!(election.latest_wake(now), lease_ends);
+    assert!(election.is_free(&lease, lease_ends));
+    assert_eq!(
+        election.latest_wake(lease_ends),
+        lease_ends + retry,
+        "others may be faster: no busy loop"
+    );
 }
 
 #[tokio::test]
