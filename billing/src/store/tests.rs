@@ -60,6 +60,7 @@ on_one_that_assumes! {
     ingest::events_equal_buckets_after_any_history,
     ingest::concurrent_batches_through_the_writer_each_hear_their_own_verdicts,
     ingest::what_is_supposed_of_a_batch_changes_nothing_of_what_becomes_of_it,
+    ingest::other_bytes_within_a_batch_say_what_they_say_of_the_delivery,
     bills::nothing_is_lost_or_doubled_when_closing_while_reports_come,
     erasure::what_was_erased_is_known_when_it_is_reported_again,
     erasure::what_was_erased_still_leaves_the_bill_when_nobody_got_it,
@@ -68,6 +69,7 @@ on_one_that_assumes! {
 
 on_both_databases! {
     ingest::what_is_supposed_of_a_batch_changes_nothing_of_what_becomes_of_it,
+    ingest::other_bytes_within_a_batch_say_what_they_say_of_the_delivery,
     ingest::two_witnesses_of_one_interaction_are_one_event_with_two_provenances,
     ingest::what_was_accepted_is_a_duplicate_for_ever_also_after_a_restart,
     ingest::an_undelivered_report_takes_it_off_and_a_delivered_one_brings_it_back,

@@ -353,6 +353,21 @@ pub(super) async fn what_is_supposed_of_a_batch_changes_nothing_of_what_becomes_
     }
 }
 
+pub(super) async fn other_bytes_within_a_batch_say_what_they_say_of_the_delivery(bench: Bench) {
+    let turn = interaction("acme", "t1");
+    let mut other = turn.clone();
+    other.kind = InteractionKind::List;
+    bench.report(vec![by_worker(&turn)]).await;
+    let verdicts = bench
+        .report(vec![
+            by_gateway(&other, Delivery::Delivered),
+            by_gateway(&turn, Delivery::Undelivered),
+        ])
+        .await;
+    assert_eq!(verdicts, [Verdict::Variant, Verdict::Duplicate]);
+    assert_eq!(bench.interactions("acme").await, count(1));
+}
+
 /// Who said what of how many events, as people are shown it.
 async fn said(store: &Store) -> Vec<(i64, String, i64, i64)> {
     on_readers!(store, pool => {
