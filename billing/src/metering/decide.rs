@@ -380,6 +380,14 @@ impl<'a> Batch<'a> {
 }
 
 impl<'a> Changes<'a> {
+    /// New events and their usage, nothing else.
+    pub fn is_only_new(&self) -> bool {
+        self.changed.is_empty()
+            && self.further.is_empty()
+            && self.rivals.is_empty()
+            && self.rejections.is_empty()
+    }
+
     /// One more report of an event.
     fn note(&mut self, working: &mut Working<'a>, ledger: OpenLedger, reporter: ReporterId, report: &Report) {
         let Provenance {

@@ -55,9 +55,8 @@ pub(super) enum Hold {
 
 /// What ingest asks of a transaction of either database.
 pub(super) trait IngestTransaction {
-    /// (tenant UID, tenant) of those UIDs that are registered.
-    async fn registered_names(&mut self, uids: &[String]) -> Result<Vec<(String, String)>, StoreError>;
-    /// The parties' ledgers, made where missing, whose open statements cannot be closed until the transaction ends.
+    /// The parties' ledgers, made where missing, whose open statements cannot be closed until the transaction ends. A party
+    /// whose UID is registered under another name has none.
     async fn hold_ledgers(&mut self, parties: &[&Party], hold: Hold) -> Result<Vec<LedgerRow>, StoreError>;
     /// Those of the keys that are known. The keys come sorted.
     async fn find(&mut self, keys: &[EventKey]) -> Result<Vec<KeyRow>, StoreError>;
@@ -204,18 +203,11 @@ async fn assign_ledgers<'a, T: IngestTransaction>(
         .flatten()
         .map(|report| &report.party)
         .collect();
-    let uids: Vec<_> = parties.iter().map(|party| party.tenant_uid.to_string()).collect();
-    let registered: HashMap<_, _> = transaction.registered_names(&uids).await?.into_iter().collect();
-    let is_own = |party: &Party| {
-        registered
-            .get(party.tenant_uid.as_str())
-            .is_none_or(|name| name == party.tenant.as_str())
-    };
-    let own: Vec<_> = parties.iter().copied().filter(|party| is_own(party)).collect();
-    let held = if own.is_empty() {
+    let held = if parties.is_empty() {
         Vec::new()
     } else {
-        transaction.hold_ledgers(&own, hold).await?
+        let parties: Vec<_> = parties.into_iter().collect();
+        transaction.hold_ledgers(&parties, hold).await?
     };
     let ledgers: HashMap<_, _> = held
         .iter()

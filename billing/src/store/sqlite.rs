@@ -130,26 +130,19 @@ impl IngestDatabase for Sqlite {
 }
 
 impl IngestTransaction for Transaction<'_, sqlx::Sqlite> {
-    async fn registered_names(&mut self, uids: &[String]) -> Result<Vec<(String, String)>, StoreError> {
-        let text =
-            "SELECT tenant_uid, tenant FROM account WHERE tenant_uid IN (SELECT value FROM json_each($1))";
-        Ok(sqlx::query_as(text)
-            .bind(json!(uids).to_string())
-            .fetch_all(&mut **self)
-            .await?)
-    }
-
     async fn hold_ledgers(&mut self, parties: &[&Party], _: Hold) -> Result<Vec<LedgerRow>, StoreError> {
         let rows: Vec<_> = parties
             .iter()
             .map(|party| json!([party.tenant_uid, party.tenant]))
             .collect();
         let rows = Value::from(rows).to_string();
-        let insert = "INSERT INTO ledger (tenant_uid, tenant) SELECT value ->> 0, value ->> 1 FROM json_each($1) WHERE true
+        let insert = "INSERT INTO ledger (tenant_uid, tenant) SELECT value ->> 0, value ->> 1 FROM json_each($1) w
+            WHERE NOT EXISTS (SELECT 1 FROM account a WHERE a.tenant_uid = w.value ->> 0 AND a.tenant <> w.value ->> 1)
             ON CONFLICT DO NOTHING";
         sqlx::query(insert).bind(&rows).execute(&mut **self).await?;
         let select = "SELECT l.tenant_uid, l.tenant, l.id, l.open_statement FROM json_each($1) w
-            JOIN ledger l ON l.tenant_uid = w.value ->> 0 AND l.tenant = w.value ->> 1";
+            JOIN ledger l ON l.tenant_uid = w.value ->> 0 AND l.tenant = w.value ->> 1
+            WHERE NOT EXISTS (SELECT 1 FROM account a WHERE a.tenant_uid = l.tenant_uid AND a.tenant <> l.tenant)";
         Ok(sqlx::query_as(select).bind(&rows).fetch_all(&mut **self).await?)
     }
 

@@ -15,7 +15,9 @@ use crate::metering::report::{EventKey, Party};
 use crate::metering::standing::Standing;
 use crate::rating::number::Exact;
 use crate::store::StoreError;
-use crate::store::ingest::{Hold, IngestTransaction, KeyRow, LedgerRow, Place, bucket_deltas, nanosecond_of};
+use crate::store::ingest::{
+    BucketDelta, Hold, IngestTransaction, KeyRow, LedgerRow, Place, bucket_deltas, nanosecond_of,
+};
 use crate::store::kept::insert_rivals_and_rejections;
 
 /// Up to so many rows an INSERT is faster: the end of a COPY waits some 40 ms for the acknowledgement of its data, which is
@@ -53,31 +55,48 @@ impl Decode<'_, sqlx::Postgres> for Fingerprint {
     }
 }
 
+/// Ledgers of parties whose UIDs are not registered under other names.
+macro_rules! own_ledgers {
+    ($lock:literal) => {
+        concat!(
+            "SELECT l.tenant_uid, l.tenant, l.id, l.open_statement FROM ledger l
+            JOIN unnest($1::text[], $2::text[]) AS w (uid, tenant) ON l.tenant_uid = w.uid AND l.tenant = w.tenant
+            WHERE NOT EXISTS (SELECT FROM account a WHERE a.tenant_uid = l.tenant_uid AND a.tenant <> l.tenant)
+            ORDER BY l.id ",
+            $lock,
+            " OF l"
+        )
+    };
+}
+
+/// Adds to buckets; with the numbers of its parameters.
+macro_rules! raise_buckets {
+    ($ledger:literal, $start:literal, $statement:literal, $meter:literal, $digest:literal, $dimensions:literal, $quantity:literal) => {
+        concat!(
+            "INSERT INTO usage_bucket AS b (ledger_id, start_second, statement, meter, dimensions_digest, dimensions, quantity)
+            SELECT ledger_id, start_second, statement, meter, digest, dimensions, quantity::numeric
+            FROM unnest(",
+            $ledger, "::bigint[], ", $start, "::bigint[], ", $statement, "::bigint[], ", $meter, "::text[], ",
+            $digest, "::bytea[], ", $dimensions, "::text[], ", $quantity, "::text[])
+            AS w (ledger_id, start_second, statement, meter, digest, dimensions, quantity)
+            ON CONFLICT (ledger_id, start_second, statement, meter, dimensions_digest)
+            DO UPDATE SET quantity = b.quantity + excluded.quantity"
+        )
+    };
+}
+
 /// (key, hash, event time, standing, worker, gateway, delivery).
 type FoundRow = (Fingerprint, Fingerprint, i64, i16, i32, i32, i16);
 type Writing<'a> = Transaction<'a, sqlx::Postgres>;
 
 impl IngestTransaction for Writing<'_> {
-    async fn registered_names(&mut self, uids: &[String]) -> Result<Vec<(String, String)>, StoreError> {
-        let text = "SELECT tenant_uid, tenant FROM account WHERE tenant_uid = ANY($1)";
-        Ok(sqlx::query_as(text).bind(uids).fetch_all(&mut **self).await?)
-    }
-
     async fn hold_ledgers(&mut self, parties: &[&Party], hold: Hold) -> Result<Vec<LedgerRow>, StoreError> {
         let uids: Vec<_> = parties.iter().map(|party| party.tenant_uid.to_string()).collect();
         let names: Vec<_> = parties.iter().map(|party| party.tenant.to_string()).collect();
         // In either form, closing a statement waits until this transaction has ended.
         let text = match hold {
-            Hold::Shared => {
-                "SELECT l.tenant_uid, l.tenant, l.id, l.open_statement FROM ledger l
-                JOIN unnest($1::text[], $2::text[]) AS w (uid, tenant) ON l.tenant_uid = w.uid AND l.tenant = w.tenant
-                ORDER BY l.id FOR SHARE OF l"
-            }
-            Hold::Alone => {
-                "SELECT l.tenant_uid, l.tenant, l.id, l.open_statement FROM ledger l
-                JOIN unnest($1::text[], $2::text[]) AS w (uid, tenant) ON l.tenant_uid = w.uid AND l.tenant = w.tenant
-                ORDER BY l.id FOR NO KEY UPDATE OF l"
-            }
+            Hold::Shared => own_ledgers!("FOR SHARE"),
+            Hold::Alone => own_ledgers!("FOR NO KEY UPDATE"),
         };
         let held: Vec<LedgerRow> = sqlx::query_as(text)
             .bind(&uids)
@@ -87,7 +106,10 @@ impl IngestTransaction for Writing<'_> {
         if held.len() == parties.len() {
             return Ok(held);
         }
-        let insert = "INSERT INTO ledger (tenant_uid, tenant) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING";
+        let insert = "INSERT INTO ledger (tenant_uid, tenant)
+            SELECT w.uid, w.tenant FROM unnest($1::text[], $2::text[]) AS w (uid, tenant)
+            WHERE NOT EXISTS (SELECT FROM account a WHERE a.tenant_uid = w.uid AND a.tenant <> w.tenant)
+            ON CONFLICT DO NOTHING";
         sqlx::query(insert)
             .bind(&uids)
             .bind(&names)
@@ -117,11 +139,18 @@ impl IngestTransaction for Writing<'_> {
     }
 
     async fn apply(&mut self, changes: &Changes<'_>, now: i64) -> Result<(), StoreError> {
-        insert_events(self, changes, now).await?;
+        let buckets = bucket_deltas(changes);
+        // What has nothing between new keys and buckets, as most small batches, costs one round trip.
+        let (with_events, after) = if changes.is_only_new() && changes.events.len() <= FEW {
+            (buckets, Vec::new())
+        } else {
+            (Vec::new(), buckets)
+        };
+        insert_events(self, changes, &with_events, now).await?;
         update_known(self, changes).await?;
         write_further(self, changes, now).await?;
         insert_rivals_and_rejections!(self, changes, now);
-        write_buckets(self, changes).await
+        write_buckets(self, &after).await
     }
 
     async fn finish(self) -> Result<(), StoreError> {
@@ -149,6 +178,7 @@ fn key_row(row: FoundRow) -> KeyRow {
 async fn insert_events(
     transaction: &mut Writing<'_>,
     changes: &Changes<'_>,
+    buckets: &[BucketDelta<'_>],
     now: i64,
 ) -> Result<(), StoreError> {
     let rows = changes
@@ -158,7 +188,7 @@ async fn insert_events(
         .collect::<Result<Vec<_>, _>>()?;
     match rows.len() {
         0 => Ok(()),
-        few if few <= FEW => insert_few(transaction, &rows, now).await,
+        few if few <= FEW => insert_few(transaction, &rows, buckets, now).await,
         _ => copy_many(transaction, &rows, now).await,
     }
 }
@@ -178,43 +208,44 @@ fn event_row<'a>(new: &NewEvent<'a>) -> Result<EventRow<'a>, StoreError> {
     })
 }
 
+/// One statement: its own rows first, then what it is WITH.
 async fn insert_few(
     transaction: &mut Writing<'_>,
     rows: &[EventRow<'_>],
+    buckets: &[BucketDelta<'_>],
     now: i64,
 ) -> Result<(), StoreError> {
-    fn column<T>(rows: &[EventRow<'_>], value: impl Fn(&EventRow<'_>) -> T) -> Vec<T> {
-        rows.iter().map(value).collect()
-    }
-    let keys = column(rows, |row| row.new.report.key);
-    let times = column(rows, |row| row.time);
-    let into_keys = "INSERT INTO event_key (key, hash, event_time, standing, worker, gateway, delivery)
-        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::int[], $6::int[], $7::smallint[])";
-    sqlx::query(into_keys)
-        .bind(&keys)
+    let text = concat!(
+        "WITH buckets AS (",
+        raise_buckets!("$13", "$14", "$15", "$16", "$17", "$18", "$19"),
+        "), events AS (
+            INSERT INTO event (key, ledger_id, event_time, recorded_at, meter, quantity, payload)
+            SELECT key, ledger_id, event_time, $12, meter, quantity::numeric, payload
+            FROM unnest($1::uuid[], $8::bigint[], $3::bigint[], $9::text[], $10::text[], $11::bytea[])
+            AS w (key, ledger_id, event_time, meter, quantity, payload)
+        )
+        INSERT INTO event_key (key, hash, event_time, standing, worker, gateway, delivery)
+        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::int[], $6::int[], $7::smallint[])"
+    );
+    let query = sqlx::query(text)
+        .bind(column(rows, |row| row.new.report.key))
         .bind(column(rows, |row| row.new.report.hash.fingerprint()))
-        .bind(&times)
+        .bind(column(rows, |row| row.time))
         .bind(column(rows, |row| row.new.marks.standing.to_stored()))
         .bind(column(rows, |row| row.new.marks.worker))
         .bind(column(rows, |row| row.new.marks.gateway))
         .bind(column(rows, |row| row.new.marks.delivery))
-        .execute(&mut **transaction)
-        .await?;
-    let into_events = "INSERT INTO event (key, ledger_id, event_time, recorded_at, meter, quantity, payload)
-        SELECT key, ledger_id, event_time, $7, meter, quantity::numeric, payload
-        FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::bytea[])
-        AS w (key, ledger_id, event_time, meter, quantity, payload)";
-    sqlx::query(into_events)
-        .bind(&keys)
         .bind(column(rows, |row| row.new.ledger))
-        .bind(&times)
         .bind(column(rows, |row| row.new.report.event.meter.clone()))
         .bind(column(rows, |row| Exact::from_nanos(row.nanos).to_string()))
         .bind(column(rows, |row| row.new.report.payload.clone()))
-        .bind(now)
-        .execute(&mut **transaction)
-        .await?;
+        .bind(now);
+    bind_buckets(query, buckets).execute(&mut **transaction).await?;
     Ok(())
+}
+
+fn column<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
 }
 
 async fn copy_many(transaction: &mut Writing<'_>, rows: &[EventRow<'_>], now: i64) -> Result<(), StoreError> {
@@ -323,36 +354,29 @@ async fn write_further(
     Ok(())
 }
 
-async fn write_buckets(transaction: &mut Writing<'_>, changes: &Changes<'_>) -> Result<(), StoreError> {
-    let deltas = bucket_deltas(changes);
-    if deltas.is_empty() {
+async fn write_buckets(transaction: &mut Writing<'_>, buckets: &[BucketDelta<'_>]) -> Result<(), StoreError> {
+    if buckets.is_empty() {
         return Ok(());
     }
-    let text = "INSERT INTO usage_bucket AS b (ledger_id, start_second, statement, meter, dimensions_digest, dimensions, quantity)
-        SELECT ledger_id, start_second, statement, meter, digest, dimensions, quantity::numeric
-        FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::bytea[], $6::text[], $7::text[])
-        AS w (ledger_id, start_second, statement, meter, digest, dimensions, quantity)
-        ON CONFLICT (ledger_id, start_second, statement, meter, dimensions_digest)
-        DO UPDATE SET quantity = b.quantity + excluded.quantity";
-    sqlx::query(text)
-        .bind(deltas.iter().map(|delta| delta.ledger).collect::<Vec<_>>())
-        .bind(deltas.iter().map(|delta| delta.start_second).collect::<Vec<_>>())
-        .bind(deltas.iter().map(|delta| delta.statement).collect::<Vec<_>>())
-        .bind(deltas.iter().map(|delta| delta.meter).collect::<Vec<_>>())
-        .bind(
-            deltas
-                .iter()
-                .map(|delta| delta.digest.as_bytes().to_vec())
-                .collect::<Vec<_>>(),
-        )
-        .bind(deltas.iter().map(|delta| delta.dimensions).collect::<Vec<_>>())
-        .bind(
-            deltas
-                .iter()
-                .map(|delta| Exact::from_nanos(delta.nanos).to_string())
-                .collect::<Vec<_>>(),
-        )
+    let text = raise_buckets!("$1", "$2", "$3", "$4", "$5", "$6", "$7");
+    bind_buckets(sqlx::query(text), buckets)
         .execute(&mut **transaction)
         .await?;
     Ok(())
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// The seven parameters of `raise_buckets!`.
+fn bind_buckets<'q>(query: Query<'q>, buckets: &[BucketDelta<'q>]) -> Query<'q> {
+    query
+        .bind(column(buckets, |delta| delta.ledger))
+        .bind(column(buckets, |delta| delta.start_second))
+        .bind(column(buckets, |delta| delta.statement))
+        .bind(column(buckets, |delta| delta.meter))
+        .bind(column(buckets, |delta| delta.digest.as_bytes().to_vec()))
+        .bind(column(buckets, |delta| delta.dimensions))
+        .bind(column(buckets, |delta| {
+            Exact::from_nanos(delta.nanos).to_string()
+        }))
 }

@@ -260,16 +260,18 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// As a unique key and a row's lock do: waits for another transaction that has it, then looks again.
+    /// As a unique key and a row's lock do: waits for another transaction that has it, then looks again. A row that another
+    /// is inserting is not there yet for who would change it: nobody waits for that.
     async fn lock(
         &mut self,
         key: EventKey,
         expected: Option<(Fingerprint, Marks)>,
     ) -> Result<(), StoreError> {
         loop {
-            let others = self
-                .memory
-                .with(|state| state.locks.get(&key).is_some_and(|number| *number != self.number));
+            let others = self.memory.with(|state| {
+                let is_others = state.locks.get(&key).is_some_and(|number| *number != self.number);
+                is_others && (expected.is_none() || state.keys.contains_key(&key))
+            });
             if !others {
                 break;
             }
@@ -302,11 +304,6 @@ impl Running {
 }
 
 impl IngestTransaction for Running {
-    async fn registered_names(&mut self, _: &[String]) -> Result<Vec<(String, String)>, StoreError> {
-        self.memory.may_fail().await?;
-        Ok(Vec::new())
-    }
-
     async fn hold_ledgers(&mut self, parties: &[&Party], hold: Hold) -> Result<Vec<LedgerRow>, StoreError> {
         self.memory.may_fail().await?;
         let mut ledgers: Vec<_> = parties
