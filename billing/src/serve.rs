@@ -98,7 +98,8 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         return Ok(());
     };
 
-    let (writer, writing) = UsageWriter::start(store.clone(), clock.clone(), metrics.clone());
+    let (writer, writing) = UsageWriter::start(store.clone(), clock.clone(), metrics.clone())
+        .context("no thread can be started that writes usage")?;
     let (reporter, grpc_health) = tonic_health::server::health_reporter();
     let probing = tokio::spawn(probe(
         store.clone(),

@@ -9,7 +9,7 @@ use springtide_proto::error::ApiError;
 use springtide_proto::metering::metering_server::Metering;
 use springtide_proto::metering::record_result::Status as WireStatus;
 use springtide_proto::metering::{
-    RecordResult, ReportMinutesRequest, ReportMinutesResponse, ReportRequest, ReportResponse,
+    Record, RecordResult, ReportMinutesRequest, ReportMinutesResponse, ReportRequest, ReportResponse,
 };
 use springtide_runtime::clock::Clock;
 use springtide_runtime::identity::{PeerIdentity, refused};
@@ -85,11 +85,15 @@ impl MeteringService {
             return Err(ApiError::invalid("records", message));
         }
         let now = self.clock.now();
-        let examine_all = || -> Vec<_> {
+        let examine_all = |records: Vec<Record>| -> Vec<_> {
             let records = records.into_iter();
             records.map(|record| examine(record, peer, now)).collect()
         };
-        let examined = at_length(examine_all);
+        let examined = if UsageWriter::is_small(records.len()) {
+            examine_all(records)
+        } else {
+            at_length(|| examine_all(records))
+        };
         let verdicts = self
             .writer
             .write(examined)

@@ -37,7 +37,7 @@ async fn bench() -> Bench {
         .unwrap();
     store.migrate().await.unwrap();
     let clock = Arc::new(ManualClock::new("2026-11-11T01:00:00Z".parse().unwrap()));
-    let (writer, _task) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default());
+    let (writer, _task) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default()).unwrap();
     let metering = MeteringService {
         writer,
         clock: clock.clone(),

@@ -1,21 +1,26 @@
-//! A few tasks write all usage. Small batches have a task of their own, which merges those that come while a transaction is
+//! A few threads write all usage. Small batches have one of their own, which merges those that come while a transaction is
 //! on its way to the disk into the next one: many small reports cost few syncs, and wait for no large batch. Large batches
 //! go by tenant, so that the two witnesses of an event do not meet in two transactions. What a caller hears is heard after
 //! the commit.
+//!
+//! Each thread has its runtime and its connection for itself: between two round trips of a small transaction there is no
+//! turn of a runtime that works on thousands of records.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::io;
 use std::sync::Arc;
 
 use springtide_proto::error::{ApiError, Reason};
 use springtide_runtime::clock::Clock;
+use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use super::report::{Examined, Verdict};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
-/// Batches that may wait for a task; more wait in their callers.
+/// Batches that may wait for a thread; more wait in their callers.
 const QUEUE: usize = 64;
 /// Records up to which a batch is small.
 const SMALL: usize = 500;
@@ -29,7 +34,7 @@ struct Submission {
     answer: oneshot::Sender<Answer>,
 }
 
-/// Where handlers put their batches. The tasks end when all of these are gone.
+/// Where handlers put their batches. The threads end when all of these are gone.
 #[derive(Clone, Debug)]
 pub struct UsageWriter {
     small: mpsc::Sender<Submission>,
@@ -37,39 +42,55 @@ pub struct UsageWriter {
 }
 
 impl UsageWriter {
-    /// Starts the tasks.
-    pub fn start(store: Store, clock: Arc<dyn Clock>, metrics: Metrics) -> (Self, JoinHandle<()>) {
-        let mut tasks = JoinSet::new();
+    /// Starts the threads; what is returned beside it ends with them.
+    pub fn start(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> io::Result<(Self, JoinHandle<()>)> {
         let writers = store.writers();
         let writing = Writing {
             store,
             clock,
             metrics,
         };
-        let mut start = || {
-            let (submissions, waiting) = mpsc::channel(QUEUE);
-            tasks.spawn(writing.clone().run(waiting));
-            submissions
+        let mut ends = Vec::new();
+        let mut start = |name: &str| {
+            let (submissions, end) = writing.clone().on_its_own_thread(name)?;
+            ends.push(end);
+            io::Result::Ok(submissions)
         };
-        let small = start();
-        let large = (0..writers).map(|_| start()).collect();
-        let all = tokio::spawn(async move { while tasks.join_next().await.is_some() {} });
-        (Self { small, large }, all)
+        let small = start("small-usage")?;
+        let large = (0..writers)
+            .map(|_| start("large-usage"))
+            .collect::<io::Result<_>>()?;
+        let all = tokio::spawn(async move {
+            for end in ends {
+                // It says nothing: it ends.
+                drop(end.await);
+            }
+        });
+        Ok((Self { small, large }, all))
+    }
+
+    /// Batches of so many records are merged.
+    pub const fn is_small(records: usize) -> bool {
+        records <= SMALL
     }
 
     /// Makes a batch durable; a verdict for each record, in order. That the caller goes away stops nothing.
     pub async fn write(&self, records: Vec<Examined>) -> Answer {
         let (answer, result) = oneshot::channel();
         let ended = |()| ApiError::new(Reason::Unavailable, "billing is shutting down; try again");
-        self.task_for(&records)
+        self.thread_for(&records)
             .send(Submission { records, answer })
             .await
             .map_err(|_| ended(()))?;
         result.await.map_err(|_| ended(()))?
     }
 
-    fn task_for(&self, records: &[Examined]) -> &mpsc::Sender<Submission> {
-        if records.len() <= SMALL {
+    fn thread_for(&self, records: &[Examined]) -> &mpsc::Sender<Submission> {
+        if Self::is_small(records.len()) {
             return &self.small;
         }
         let tenant = records.iter().find_map(|record| record.as_ref().ok());
@@ -88,6 +109,24 @@ struct Writing {
 }
 
 impl Writing {
+    /// Starts a thread that writes; the second ends with it.
+    fn on_its_own_thread(
+        mut self,
+        name: &str,
+    ) -> io::Result<(mpsc::Sender<Submission>, oneshot::Receiver<()>)> {
+        let (submissions, waiting) = mpsc::channel(QUEUE);
+        let (ended, end) = oneshot::channel::<()>();
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            runtime.block_on(async {
+                self.store = self.store.for_a_writer();
+                self.run(waiting).await;
+            });
+            drop(ended);
+        })?;
+        Ok((submissions, end))
+    }
+
     async fn run(self, mut waiting: mpsc::Receiver<Submission>) {
         while let Some(first) = waiting.recv().await {
             let mut size = first.records.len();
@@ -99,6 +138,7 @@ impl Writing {
             }
             self.write_group(group).await;
         }
+        self.store.close_writer().await;
     }
 
     async fn write_group(&self, mut group: Vec<Submission>) {

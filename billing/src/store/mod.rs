@@ -146,6 +146,22 @@ impl Store {
         }
     }
 
+    /// The same, for one who writes one batch after the other: with a connection of its own, which belongs to the runtime that
+    /// this is called in.
+    pub fn for_a_writer(&self) -> Self {
+        match self {
+            Self::Sqlite(_) => self.clone(),
+            Self::Postgres(database) => Self::Postgres(database.for_a_writer()),
+        }
+    }
+
+    /// Ends that connection.
+    pub async fn close_writer(&self) {
+        if let Self::Postgres(database) = self {
+            database.close_writer().await;
+        }
+    }
+
     /// The same, but batches of so many records suppose what is known, where the database does that.
     #[cfg(test)]
     fn assuming_from(mut self, records: usize) -> Self {

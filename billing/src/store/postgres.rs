@@ -26,7 +26,7 @@ pub(super) use scope::{Readers, TenantReads};
 use scope::{Scope, pool_of};
 
 const CONNECTIONS: u32 = 10;
-/// Connections that take usage; more would only wait for each other.
+/// Connections on which usage is rehearsed, or taken by who is no writer.
 const INGEST_CONNECTIONS: u32 = 6;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// For a replica: then it is read elsewhere.
@@ -58,16 +58,10 @@ pub struct Postgres {
 
 impl Postgres {
     pub(super) async fn connect(url: &str) -> Result<Self, StoreError> {
-        let pool = |connections| {
-            PgPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-        };
         let options = PgConnectOptions::from_str(url)?;
-        let ingest = pool(INGEST_CONNECTIONS).connect_lazy_with(options.clone().options(BY_KEYS));
         let pool = pool(CONNECTIONS).connect_with(options.clone()).await?;
         Ok(Self {
-            ingest,
+            ingest: ingest_pool(&options, INGEST_CONNECTIONS),
             readers: Readers::Everything(pool.clone()),
             pool,
             options: Arc::new(options),
@@ -171,10 +165,33 @@ impl Postgres {
         }
     }
 
+    /// The same, with one connection for usage.
+    pub(super) fn for_a_writer(&self) -> Self {
+        Self {
+            ingest: ingest_pool(&self.options, 1),
+            ..self.clone()
+        }
+    }
+
+    pub(super) async fn close_writer(&self) {
+        self.ingest.close().await;
+    }
+
     pub(super) async fn close(&self) {
         self.ingest.close().await;
         self.pool.close().await;
     }
+}
+
+fn pool(connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
+/// Connections are made when they are needed.
+fn ingest_pool(options: &PgConnectOptions, connections: u32) -> PgPool {
+    pool(connections).connect_lazy_with(options.clone().options(BY_KEYS))
 }
 
 impl IngestDatabase for Postgres {

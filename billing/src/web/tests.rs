@@ -96,7 +96,7 @@ async fn bench_of(
 }
 
 async fn routes_on(store: &Store, clock: &Arc<ManualClock>, openid_connect: Option<OpenIdConnect>) -> Router {
-    let (writer, _) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default());
+    let (writer, _) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default()).unwrap();
     let (stores, _) = TenantStores::open(store.clone()).await.unwrap();
     let state = WebState::new(stores, clock.clone(), Arc::new(Counted::default()), writer);
     router(match openid_connect {

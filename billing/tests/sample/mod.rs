@@ -94,7 +94,7 @@ impl Portal {
         fill(&store, now).await;
         issue_november(&store, &account, &version, now).await;
         let clock = Arc::new(ManualClock::new(now));
-        let (writer, _) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default());
+        let (writer, _) = UsageWriter::start(store.clone(), clock.clone(), Metrics::default()).unwrap();
         let secrets = Arc::new(SystemSecrets::default());
         let (stores, _) = TenantStores::open(store.clone()).await.unwrap();
         let mut state = WebState::new(stores, clock, secrets, writer);

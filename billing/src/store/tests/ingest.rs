@@ -444,7 +444,7 @@ pub(super) async fn a_batch_of_ten_thousand_with_long_dimensions_is_taken(bench:
 
 pub(super) async fn concurrent_batches_through_the_writer_each_hear_their_own_verdicts(bench: Bench) {
     let clock = Arc::new(ManualClock::new(now()));
-    let (writer, task) = UsageWriter::start(bench.store.clone(), clock, Metrics::default());
+    let (writer, task) = UsageWriter::start(bench.store.clone(), clock, Metrics::default()).unwrap();
     let mut calls = tokio::task::JoinSet::new();
     for call in 0..50 {
         let writer = writer.clone();
@@ -476,7 +476,7 @@ pub(super) async fn concurrent_batches_through_the_writer_each_hear_their_own_ve
 
 pub(super) async fn a_database_that_is_away_acknowledges_nothing(bench: Bench) {
     let clock = Arc::new(ManualClock::new(now()));
-    let (writer, _task) = UsageWriter::start(bench.store.clone(), clock, Metrics::default());
+    let (writer, _task) = UsageWriter::start(bench.store.clone(), clock, Metrics::default()).unwrap();
     bench.store.close().await;
     let turn = interaction("acme", "t1");
     let refused = writer.write(vec![by_worker(&turn)]).await.unwrap_err();
@@ -502,7 +502,7 @@ pub(super) async fn a_full_disk_acknowledges_nothing_and_loses_nothing_that_was(
     };
     limit("PRAGMA max_page_count = 1").await;
     let clock = Arc::new(ManualClock::new(now()));
-    let (writer, _task) = UsageWriter::start(bench.store.clone(), clock, Metrics::default());
+    let (writer, _task) = UsageWriter::start(bench.store.clone(), clock, Metrics::default()).unwrap();
     let records = || {
         (0..5_000)
             .map(|turn| by_worker(&interaction("acme", &format!("t{turn}"))))
