@@ -22,20 +22,20 @@ pub struct StoredHour {
 ///
 /// A probe's bad minute adds to what gateways reported; where none did, it makes no minute reported, so that a silence is not
 /// taken for a quiet minute with one bad request.
-pub fn minutes_within(
-    hours: impl IntoIterator<Item = StoredHour>,
+pub fn minutes_within<E>(
+    hours: impl IntoIterator<Item = Result<StoredHour, E>>,
     bounds: &Bounds,
-) -> Vec<(Timestamp, u64, u64, u64, u64)> {
+) -> Result<Vec<(Timestamp, u64, u64, u64, u64)>, E> {
     let first = bounds.start.as_second().div_euclid(MINUTE);
     let number = usize::try_from(bounds.end.as_second().div_euclid(MINUTE) - first + 1).unwrap_or_default();
     let mut reported: Vec<Option<Counts>> = vec![None; number];
     let mut failed_at_the_door = vec![0_u64; number];
-    for StoredHour {
-        start_second,
-        is_probe,
-        hour,
-    } in hours
-    {
+    for hour in hours {
+        let StoredHour {
+            start_second,
+            is_probe,
+            hour,
+        } = hour?;
         let offset = start_second.div_euclid(MINUTE) - first;
         for (place, counts) in (0..MINUTES).zip(hour.minutes()) {
             let Some(counts) = counts else { continue };
@@ -51,7 +51,7 @@ pub fn minutes_within(
             }
         }
     }
-    reported
+    let minutes = reported
         .into_iter()
         .zip(failed_at_the_door)
         .zip(first..)
@@ -66,8 +66,8 @@ pub fn minutes_within(
             bounds
                 .contain(minute)
                 .then_some((minute, good, bad.saturating_add(failed), fast, slow))
-        })
-        .collect()
+        });
+    Ok(minutes.collect())
 }
 
 fn add(sum: &mut Counts, counts: Counts) {
@@ -87,11 +87,16 @@ fn add(sum: &mut Counts, counts: Counts) {
 mod tests {
     use super::*;
 
-    fn bounds(start: &str, end: &str) -> Bounds {
-        Bounds {
+    fn within<const N: usize>(
+        hours: [StoredHour; N],
+        start: &str,
+        end: &str,
+    ) -> Vec<(Timestamp, u64, u64, u64, u64)> {
+        let bounds = Bounds {
             start: start.parse().unwrap(),
             end: end.parse().unwrap(),
-        }
+        };
+        minutes_within(hours.map(Ok::<_, std::convert::Infallible>), &bounds).unwrap()
     }
 
     fn hour(start: &str, is_probe: bool, minutes: &[(usize, Counts)]) -> StoredHour {
@@ -137,7 +142,7 @@ mod tests {
             ),
             hour("2026-11-11T01:00:00Z", false, &[(0, good(5)), (1, good(9))]),
         ];
-        let minutes = minutes_within(hours, &bounds("2026-11-11T00:15:00Z", "2026-11-11T01:01:00Z"));
+        let minutes = within(hours, "2026-11-11T00:15:00Z", "2026-11-11T01:01:00Z");
         let at = |time: &str| time.parse::<Timestamp>().unwrap();
         let expected = [
             (at("2026-11-11T00:15:00Z"), 3, 3, 2, 1),
@@ -157,7 +162,7 @@ mod tests {
             hour("2026-11-11T00:00:00Z", false, &[(1, good(4))]),
             hour("2026-11-11T00:00:00Z", true, &[(1, failed), (2, failed)]),
         ];
-        let minutes = minutes_within(hours, &bounds("2026-11-11T00:00:00Z", "2026-11-11T01:00:00Z"));
+        let minutes = within(hours, "2026-11-11T00:00:00Z", "2026-11-11T01:00:00Z");
         assert_eq!(minutes, [("2026-11-11T00:01:00Z".parse().unwrap(), 4, 1, 4, 0)]);
     }
 }

@@ -119,8 +119,8 @@ pub(super) fn minutes_of(rows: Vec<HourRow>, bounds: &Bounds) -> Result<Vec<Minu
             hour: hour_of(&bytes)?,
         })
     });
-    let hours: Vec<_> = hours.collect::<Result<_, StoreError>>()?;
-    Ok(minutes_within(hours, bounds))
+    // One hour at a time: decoded, a month of a few gateways takes megabytes.
+    minutes_within(hours, bounds)
 }
 
 fn hour_of(bytes: &[u8]) -> Result<Hour, StoreError> {
