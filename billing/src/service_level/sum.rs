@@ -101,7 +101,7 @@ mod tests {
             is_probe: *is_probe,
             minutes,
         });
-        minutes_within(&hours, &bounds).unwrap()
+        minutes_within(hours, &bounds).unwrap()
     }
 
     fn hour(start: &str, is_probe: bool, minutes: &[(usize, Counts)]) -> OwnedHour {
