@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
 use super::BillError;
-use super::schedule::schedule_of;
+use super::schedule::Schedule;
 use crate::rating::number::{Exact, Overflow};
 use crate::rating::period::{BUCKET_SECONDS, Bounds, Period};
 use crate::rating::rate::{self, RatingError, Usage};
@@ -182,10 +182,10 @@ fn usage_of((meter, dimensions): Kind<'_>, at: Timestamp, quantity: Exact) -> Op
 pub async fn forecast(
     store: &Store,
     account: &Account,
+    schedule: &Schedule,
     period: Period,
     now: Timestamp,
 ) -> Result<Option<Forecast>, BillError> {
-    let schedule = schedule_of(store, account).await?;
     let plans = schedule.plans(period)?;
     let (month, currency) = (plans.bounds, plans.last().plan.currency);
     if !month.contain(now) {

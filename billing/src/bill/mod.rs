@@ -30,11 +30,11 @@ use jiff::Timestamp;
 use crate::rating::period::{Period, PeriodError};
 use crate::rating::plan::PlanError;
 use crate::rating::rate::{self, RatingError, Usage};
-use crate::store::{Account, Facts, Store, StoreError, StoredInvoice};
+use crate::store::{Account, Facts, Landed, Store, StoreError, StoredInvoice};
 use document::{Document, DocumentIssuer};
 pub use issue::issue;
 use plans::PlansInPeriod;
-use schedule::schedule_of;
+use schedule::{Schedule, schedule_of};
 
 /// Why there is no bill.
 #[derive(Debug, thiserror::Error)]
@@ -191,6 +191,20 @@ pub async fn bill(
     }
 }
 
+/// The same, where the account's schedule was read already.
+pub async fn bill_by(
+    store: &Store,
+    account: &Account,
+    schedule: &Schedule,
+    period: Period,
+    now: Timestamp,
+) -> Result<Document, BillError> {
+    if schedule.is_billed(period) {
+        return bill(store, account, period, now).await;
+    }
+    draft_by(store, account, &schedule.plans(period)?, period, now).await
+}
+
 /// What the bill of the period would be now.
 pub async fn draft(
     store: &Store,
@@ -209,14 +223,13 @@ async fn draft_by(
     period: Period,
     now: Timestamp,
 ) -> Result<Document, BillError> {
-    let usage = store.summed_usage(account.ledger, &plans.slots, i64::MAX).await?;
-    let facts = store
-        .facts(account.ledger, plans.bounds, plans.has_modules())
-        .await?;
-    let statement = store
-        .open_ledger(account.ledger)
-        .await?
-        .map_or(1, |ledger| ledger.statement);
+    let ledger = account.ledger;
+    let (usage, facts, open) = tokio::try_join!(
+        store.summed_usage(ledger, &plans.slots, Landed::EVER),
+        store.facts(ledger, plans.bounds, plans.has_modules()),
+        store.open_ledger(ledger),
+    )?;
+    let statement = open.map_or(1, |open| open.statement);
     Basis {
         account,
         plans,
@@ -224,6 +237,26 @@ async fn draft_by(
         usage,
         facts,
         statement,
+        now,
+    }
+    .document()
+}
+
+/// What the bill of usage and facts would be that no store holds.
+pub fn draft_of(
+    account: &Account,
+    plans: &PlansInPeriod,
+    period: Period,
+    (usage, facts): (Vec<Usage>, Facts),
+    now: Timestamp,
+) -> Result<Document, BillError> {
+    Basis {
+        account,
+        plans,
+        period,
+        usage,
+        facts,
+        statement: 1,
         now,
     }
     .document()

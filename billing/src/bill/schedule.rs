@@ -156,6 +156,11 @@ impl Schedule {
         }
     }
 
+    /// A month has its bill.
+    pub fn is_billed(&self, period: Period) -> bool {
+        self.billed.contains_key(&period)
+    }
+
     /// A month's instants.
     pub fn bounds(&self, period: Period) -> Result<Bounds, PeriodError> {
         if let Some(bounds) = self.billed.get(&period) {
@@ -216,11 +221,15 @@ impl Schedule {
 
 /// The schedule of one account.
 pub async fn schedule_of(store: &Store, account: &Account) -> Result<Schedule, BillError> {
-    let recorded = store.assignments(account.ledger).await?;
-    let mut plans = KnownPlans::new();
-    add_plans(store, &recorded, &mut plans).await?;
-    let billed = periods_of(store.billed_bounds(account.ledger).await?)?;
-    Ok(Schedule::new(account, &recorded, &plans, billed))
+    let planned = async {
+        let recorded = store.assignments(account.ledger).await?;
+        let mut plans = KnownPlans::new();
+        add_plans(store, &recorded, &mut plans).await?;
+        Ok((recorded, plans))
+    };
+    let billed = async { Ok::<_, BillError>(store.billed_bounds(account.ledger).await?) };
+    let ((recorded, plans), billed) = tokio::try_join!(planned, billed)?;
+    Ok(Schedule::new(account, &recorded, &plans, periods_of(billed)?))
 }
 
 /// The schedules of all these accounts, as far as the month and its neighbours need them. The error is of one account.

@@ -2,7 +2,7 @@
 //!
 //! Rating asks of the time of usage only which part of the period and which surcharges it falls in. Quarters of an hour for
 //! which both are the same are one *class*: their usage may be added up before it is rated, so that a month of a tenant is
-//! a handful of sums instead of thousands of buckets.
+//! a handful of sums instead of thousands of buckets. Neighbours of one class are a *run*.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,9 @@ use jiff::Timestamp;
 
 use crate::rating::period::{BUCKET_SECONDS, Bounds};
 use crate::rating::plan::RatePlan;
+
+/// Seconds of a quarter of an hour, to count with.
+const QUARTER: usize = 900;
 
 /// The classes of a period's quarters of an hour.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,17 @@ pub struct Slots {
     classes: Vec<i32>,
     /// The first quarter of an hour of each class.
     firsts: Vec<Timestamp>,
+}
+
+/// Neighbouring quarters of an hour of one class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// When the first begins.
+    pub first_second: i64,
+    /// When the last ends.
+    pub end_second: i64,
+    /// Theirs.
+    pub class: i32,
 }
 
 impl Slots {
@@ -52,14 +66,50 @@ impl Slots {
         }
     }
 
+    /// Each from one of these instants, which come in the order of time, to the next is a class; the last goes on until `end`.
+    pub fn between(starts: &[Timestamp], end: Timestamp) -> Self {
+        let first = starts.first().copied().unwrap_or(end);
+        let start = first.as_second();
+        let first_second = start - start.rem_euclid(BUCKET_SECONDS);
+        let end_second = end.as_second();
+        let seconds = (first_second..end_second).step_by(QUARTER);
+        let class_of = |second: i64| {
+            let class = starts
+                .partition_point(|start| start.as_second() <= second)
+                .saturating_sub(1);
+            i32::try_from(class).unwrap_or(i32::MAX)
+        };
+        Self {
+            first_second,
+            end_second,
+            classes: seconds.map(class_of).collect(),
+            firsts: starts.to_vec(),
+        }
+    }
+
     /// Seconds of the first quarter of an hour, and of the end.
     pub fn range(&self) -> (i64, i64) {
         (self.first_second, self.end_second)
     }
 
-    /// The class of each quarter of an hour, in order.
-    pub fn classes(&self) -> &[i32] {
-        &self.classes
+    /// All of them, in order.
+    pub fn runs(&self) -> Vec<Run> {
+        let mut first_second = self.first_second;
+        let alike = self.classes.chunk_by(|one, next| one == next);
+        let runs = alike.map(|alike| {
+            // Quarters of an hour of one month.
+            let length = i64::try_from(alike.len())
+                .unwrap_or(i64::MAX)
+                .saturating_mul(BUCKET_SECONDS);
+            let run = Run {
+                first_second,
+                end_second: first_second.saturating_add(length),
+                class: alike.first().copied().unwrap_or_default(),
+            };
+            first_second = run.end_second;
+            run
+        });
+        runs.collect()
     }
 
     /// The class of the quarter of an hour that begins with `second`.
@@ -150,5 +200,25 @@ mod tests {
         let bounds = "2026-11".parse::<Period>().unwrap().bounds(&plan.zone).unwrap();
         let slots = Slots::of(bounds, &[(&plan, bounds)]);
         assert_eq!((slots.firsts.len(), slots.classes.len()), (1, 30 * 96));
+        assert_eq!(slots.runs().len(), 1);
+    }
+
+    #[test]
+    fn runs_adjoin_and_say_of_each_quarter_of_an_hour_its_class() {
+        let plan = RatePlan::parse(PLAN).unwrap();
+        let bounds = "2026-10".parse::<Period>().unwrap().bounds(&plan.zone).unwrap();
+        let slots = Slots::of(bounds, &[(&plan, bounds)]);
+        let runs = slots.runs();
+        // Each evening and the time before it, and two more for each Sunday's night.
+        assert_eq!(runs.len(), 2 * 31 + 2 * 4);
+        let mut second = slots.range().0;
+        for run in &runs {
+            assert_eq!(run.first_second, second);
+            while second < run.end_second {
+                assert_eq!(slots.class_at(second), Some(run.class));
+                second += BUCKET_SECONDS;
+            }
+        }
+        assert_eq!(second, slots.range().1);
     }
 }

@@ -1,14 +1,17 @@
-//! Usage of a period for people: sums by meter, and by local day or hour. Pure.
+//! Usage of a period for people: sums by meter, and by local day or hour. Pure but for [`summed_by_time`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
+use super::slots::Slots;
+use crate::metering::decide::LedgerId;
 use crate::rating::number::{Exact, Overflow};
 use crate::rating::period::{Bounds, first_instant_of};
-use crate::store::StatementUsage;
+use crate::rating::rate::Usage;
+use crate::store::{Landed, Store, StoreError};
 
 /// One meter over the whole period.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -30,62 +33,53 @@ pub struct Slot {
     pub quantities: BTreeMap<String, Exact>,
 }
 
-/// Sums by meter. `billed_up_to`: the statement that was closed with the period's bill, if there is one.
-pub fn by_meter(usage: &[StatementUsage], billed_up_to: Option<i64>) -> Result<Vec<MeterSum>, Overflow> {
-    let meters: BTreeSet<_> = usage.iter().map(|landed| landed.usage.meter.as_str()).collect();
-    let sum = |meter: &str, wanted: &dyn Fn(&StatementUsage) -> bool| {
-        let mine = usage
-            .iter()
-            .filter(|landed| landed.usage.meter == meter && wanted(landed));
-        mine.into_iter()
-            .try_fold(Exact::ZERO, |sum, landed| sum.plus(landed.usage.quantity))
-    };
-    meters
-        .into_iter()
-        .map(|meter| {
-            let is_late =
-                |landed: &StatementUsage| billed_up_to.is_some_and(|closed| landed.statement > closed);
-            Ok(MeterSum {
-                meter: meter.to_owned(),
-                quantity: sum(meter, &|_| true)?,
-                late: sum(meter, &is_late)?,
-            })
-        })
-        .collect()
-}
-
-/// The local days of a period.
-pub fn by_day(usage: &[StatementUsage], bounds: &Bounds, zone: &TimeZone) -> Result<Vec<Slot>, Overflow> {
-    let mut starts = Vec::new();
-    let mut date = zone.to_datetime(bounds.start).date();
-    while let Some(start) = first_instant_of(date, zone).filter(|start| *start < bounds.end) {
-        starts.push(start);
-        let Ok(next) = date.checked_add(1.day()) else {
-            break;
-        };
-        date = next;
+/// Sums by meter of all usage; of which `late` is what came after the period's bill was issued, if there is one.
+pub fn by_meter(usage: &[Usage], late: &[Usage]) -> Result<Vec<MeterSum>, Overflow> {
+    let mut sums: BTreeMap<&str, (Exact, Exact)> = BTreeMap::new();
+    for used in usage {
+        let (quantity, _) = sums.entry(&used.meter).or_insert((Exact::ZERO, Exact::ZERO));
+        *quantity = quantity.plus(used.quantity)?;
     }
-    filled(usage, &starts, bounds.end)
+    for used in late {
+        let (_, late) = sums.entry(&used.meter).or_insert((Exact::ZERO, Exact::ZERO));
+        *late = late.plus(used.quantity)?;
+    }
+    let sum = |(meter, (quantity, late)): (&str, (Exact, Exact))| MeterSum {
+        meter: meter.to_owned(),
+        quantity,
+        late,
+    };
+    Ok(sums.into_iter().map(sum).collect())
 }
 
-/// The hours of a local day: 24, or one more or less where the clocks change.
-pub fn by_hour(usage: &[StatementUsage], day: Date, zone: &TimeZone) -> Result<Vec<Slot>, Overflow> {
-    let bounds = first_instant_of(day, zone).zip(
-        day.checked_add(1.day())
-            .ok()
-            .and_then(|next| first_instant_of(next, zone)),
-    );
-    let Some((start, end)) = bounds else {
-        return Ok(Vec::new());
+/// When the local days of a period begin; the first with the period itself.
+pub fn days_of(bounds: &Bounds, zone: &TimeZone) -> Vec<Timestamp> {
+    let first = zone.to_datetime(bounds.start).date();
+    let dates = std::iter::successors(Some(first), |date| date.checked_add(1.day()).ok());
+    let starts = dates.map_while(|date| first_instant_of(date, zone).filter(|start| *start < bounds.end));
+    starts.map(|start| start.max(bounds.start)).collect()
+}
+
+/// When the hours of a local day begin that lie in a period: 24, or one more or less where the clocks change.
+pub fn hours_of(day: Date, bounds: &Bounds, zone: &TimeZone) -> Vec<Timestamp> {
+    let next = day.checked_add(1.day()).ok();
+    let ends = first_instant_of(day, zone).zip(next.and_then(|next| first_instant_of(next, zone)));
+    let Some((start, end)) = ends else {
+        return Vec::new();
     };
     let hours = std::iter::successors(Some(start), |hour| {
         hour.checked_add(SignedDuration::from_hours(1)).ok()
     });
-    let starts: Vec<_> = hours.take_while(|hour| *hour < end).collect();
-    filled(usage, &starts, end)
+    let within = hours.take_while(|hour| *hour < end);
+    within.filter(|hour| bounds.contain(*hour)).collect()
 }
 
-fn filled(usage: &[StatementUsage], starts: &[Timestamp], end: Timestamp) -> Result<Vec<Slot>, Overflow> {
+/// Usage between these instants, which come in the order of time, and until `end`.
+pub fn by_time<'a>(
+    usage: impl IntoIterator<Item = &'a Usage>,
+    starts: &[Timestamp],
+    end: Timestamp,
+) -> Result<Vec<Slot>, Overflow> {
     let mut slots: Vec<_> = starts
         .iter()
         .map(|start| Slot {
@@ -93,7 +87,7 @@ fn filled(usage: &[StatementUsage], starts: &[Timestamp], end: Timestamp) -> Res
             quantities: BTreeMap::new(),
         })
         .collect();
-    for StatementUsage { usage, .. } in usage.iter().filter(|landed| landed.usage.bucket_start < end) {
+    for usage in usage.into_iter().filter(|usage| usage.bucket_start < end) {
         let position = starts.partition_point(|start| *start <= usage.bucket_start);
         let Some(slot) = position
             .checked_sub(1)
@@ -107,20 +101,31 @@ fn filled(usage: &[StatementUsage], starts: &[Timestamp], end: Timestamp) -> Res
     Ok(slots)
 }
 
+/// Usage of a ledger between these instants and until `end`, added up there by what it was counted by; of the statements after
+/// one and up to another.
+pub async fn summed_by_time(
+    store: &Store,
+    ledger: LedgerId,
+    (starts, end): (&[Timestamp], Timestamp),
+    landed: Landed,
+) -> Result<Vec<Usage>, StoreError> {
+    store
+        .summed_usage(ledger, &Slots::between(starts, end), landed)
+        .await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rating::period::{Period, zone_named};
-    use crate::rating::rate::Usage;
 
-    fn used(at: &str, quantity: i128, statement: i64) -> StatementUsage {
-        let usage = Usage {
+    fn used(at: &str, quantity: i128) -> Usage {
+        Usage {
             bucket_start: at.parse().unwrap(),
             meter: "interactions".into(),
             dimensions: BTreeMap::new(),
             quantity: Exact::new(quantity, 0),
-        };
-        StatementUsage { statement, usage }
+        }
     }
 
     #[test]
@@ -128,11 +133,11 @@ mod tests {
         let zone = zone_named("Asia/Shanghai").unwrap();
         let bounds = "2026-11".parse::<Period>().unwrap().bounds(&zone).unwrap();
         let usage = [
-            used("2026-10-31T16:00:00Z", 1, 1),
-            used("2026-11-10T15:45:00Z", 2, 1),
-            used("2026-11-10T16:00:00Z", 4, 2),
+            used("2026-10-31T16:00:00Z", 1),
+            used("2026-11-10T15:45:00Z", 2),
+            used("2026-11-10T16:00:00Z", 4),
         ];
-        let days = by_day(&usage, &bounds, &zone).unwrap();
+        let days = by_time(&usage, &days_of(&bounds, &zone), bounds.end).unwrap();
         assert_eq!(days.len(), 30);
         let of = |day: usize| {
             days[day - 1]
@@ -144,7 +149,8 @@ mod tests {
             (of(1), of(10), of(11)),
             (Some("1".into()), Some("2".into()), Some("4".into()))
         );
-        let hours = by_hour(&usage, jiff::civil::date(2026, 11, 11), &zone).unwrap();
+        let hours = hours_of(jiff::civil::date(2026, 11, 11), &bounds, &zone);
+        let hours = by_time(&usage, &hours, hours[23] + SignedDuration::from_hours(1)).unwrap();
         assert_eq!(hours.len(), 24);
         assert_eq!(hours[0].quantities["interactions"].to_string(), "4");
     }
@@ -152,29 +158,25 @@ mod tests {
     #[test]
     fn a_day_on_which_the_clock_changes_has_23_or_25_hours() {
         let zone = zone_named("Europe/Berlin").unwrap();
-        assert_eq!(
-            by_hour(&[], jiff::civil::date(2026, 3, 29), &zone).unwrap().len(),
-            23
-        );
-        assert_eq!(
-            by_hour(&[], jiff::civil::date(2026, 10, 25), &zone)
-                .unwrap()
-                .len(),
-            25
-        );
+        for (month, day, hours) in [(3, 29, 23), (10, 25, 25), (10, 26, 24)] {
+            let period: Period = format!("2026-{month:02}").parse().unwrap();
+            let bounds = period.bounds(&zone).unwrap();
+            let day = jiff::civil::date(2026, month, day);
+            assert_eq!(hours_of(day, &bounds, &zone).len(), hours, "{day}");
+            assert_eq!(
+                hours_of(day, &period.next().unwrap().bounds(&zone).unwrap(), &zone),
+                []
+            );
+        }
     }
 
     #[test]
-    fn what_landed_after_the_bills_statement_is_late() {
-        let usage = [
-            used("2026-11-01T00:00:00Z", 10, 3),
-            used("2026-11-01T00:00:00Z", -1, 4),
-        ];
-        let sums = by_meter(&usage, Some(3)).unwrap();
+    fn what_came_after_the_bill_is_said_beside_the_sum() {
+        let late = used("2026-11-01T00:00:00Z", -1);
+        let sums = by_meter(&[used("2026-11-01T00:00:00Z", 10), late.clone()], &[late]).unwrap();
         assert_eq!(
             (sums[0].quantity, sums[0].late),
             (Exact::new(9, 0), Exact::new(-1, 0))
         );
-        assert_eq!(by_meter(&usage, None).unwrap()[0].late, Exact::ZERO);
     }
 }

@@ -147,7 +147,7 @@ impl Cli {
             Command::Export(args) => args.run(&open(&database_url).await?).await,
             Command::Invoice(args) => args.run(&open(&database_url).await?).await,
             Command::Invoices(args) => args.run(&open(&database_url).await?).await,
-            Command::Rate(args) => args.run().await,
+            Command::Rate(args) => args.run(),
             Command::Kept(args) => args.run(&open(&database_url).await?).await,
             Command::Replay(args) => args.run(&open(&database_url).await?).await,
             Command::DropEvents(args) => args.run(&open(&database_url).await?).await,

@@ -12,6 +12,7 @@ use crate::digest::{Digest, Fingerprint};
 use crate::rating::number::Exact;
 use crate::rating::period::BUCKET_SECONDS;
 use crate::rating::plan::IDENTIFYING_DIMENSIONS;
+use crate::rating::rate::ModuleChange;
 
 /// Whose usage: a tenant's UID with the name it was reported under.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -194,7 +195,21 @@ pub struct BucketKey {
     pub dimensions: String,
 }
 
+/// What says that modules were taken or dropped.
+const MODULES: &str = "modules";
+
 impl Event {
+    /// When a module was taken or dropped, if it says that: the dimension `module` says which, and the quantity is 0 where it
+    /// was dropped.
+    pub fn module_change(&self) -> Option<ModuleChange> {
+        let module = self.dimensions.get("module").filter(|_| self.meter == MODULES)?;
+        Some(ModuleChange {
+            at: self.time,
+            module: module.clone(),
+            active: !self.quantity.is_zero(),
+        })
+    }
+
     /// What told its customer was taken out of it: its id is not the one that its key was made of.
     pub fn is_erased(&self) -> bool {
         self.id == ERASED

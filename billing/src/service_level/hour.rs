@@ -80,24 +80,36 @@ impl Hour {
     }
 
     /// As it was stored; `None` if these bytes are no hour.
-    pub fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut hour = Self::default();
-        for place in &mut hour.0 {
-            match bytes.split_off_first()? {
-                0 => {}
-                1 => {
-                    *place = Some(Counts {
-                        good: read_number(&mut bytes)?,
-                        bad: read_number(&mut bytes)?,
-                        fast: read_number(&mut bytes)?,
-                        slow: read_number(&mut bytes)?,
-                    });
-                }
-                _ => return None,
+        for_each_minute(bytes, |minute, counts| {
+            if let Some(place) = hour.0.get_mut(minute) {
+                *place = Some(counts);
             }
-        }
-        bytes.is_empty().then_some(hour)
+        })?;
+        Some(hour)
     }
+}
+
+/// Calls `each` with the minutes of a stored hour that were reported, in order; `None` if these bytes are no hour. A month of
+/// a few gateways is thousands of hours: they need not be made.
+pub fn for_each_minute(mut bytes: &[u8], mut each: impl FnMut(usize, Counts)) -> Option<()> {
+    for minute in 0..MINUTES {
+        match bytes.split_off_first()? {
+            0 => {}
+            1 => {
+                let counts = Counts {
+                    good: read_number(&mut bytes)?,
+                    bad: read_number(&mut bytes)?,
+                    fast: read_number(&mut bytes)?,
+                    slow: read_number(&mut bytes)?,
+                };
+                each(minute, counts);
+            }
+            _ => return None,
+        }
+    }
+    bytes.is_empty().then_some(())
 }
 
 fn write_number(bytes: &mut Vec<u8>, mut number: u64) {

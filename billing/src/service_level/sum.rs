@@ -2,30 +2,32 @@
 
 use jiff::Timestamp;
 
-use super::hour::{Counts, Hour, MINUTES};
+use super::hour::{Counts, for_each_minute};
 use crate::rating::period::Bounds;
 
 const MINUTE: i64 = 60;
 
 /// A stored hour.
-#[derive(Clone, Debug)]
-pub struct StoredHour {
+#[derive(Clone, Copy, Debug)]
+pub struct StoredHour<'a> {
     /// The second at which it begins.
     pub start_second: i64,
     /// Of the operator's probe.
     pub is_probe: bool,
-    /// What was reported.
-    pub hour: Hour,
+    /// What was reported, as it is stored.
+    pub minutes: &'a [u8],
 }
 
 /// Minutes that were reported within the bounds, in order; good, bad, fast and slow of each, summed.
 ///
 /// A probe's bad minute adds to what gateways reported; where none did, it makes no minute reported, so that a silence is not
 /// taken for a quiet minute with one bad request.
-pub fn minutes_within(
-    hours: impl IntoIterator<Item = StoredHour>,
+///
+/// `None` if something is stored that is no hour.
+pub fn minutes_within<'a>(
+    hours: impl IntoIterator<Item = StoredHour<'a>>,
     bounds: &Bounds,
-) -> Vec<(Timestamp, u64, u64, u64, u64)> {
+) -> Option<Vec<(Timestamp, u64, u64, u64, u64)>> {
     let first = bounds.start.as_second().div_euclid(MINUTE);
     let number = usize::try_from(bounds.end.as_second().div_euclid(MINUTE) - first + 1).unwrap_or_default();
     let mut reported: Vec<Option<Counts>> = vec![None; number];
@@ -33,25 +35,24 @@ pub fn minutes_within(
     for StoredHour {
         start_second,
         is_probe,
-        hour,
+        minutes,
     } in hours
     {
         let offset = start_second.div_euclid(MINUTE) - first;
-        for (place, counts) in (0..MINUTES).zip(hour.minutes()) {
-            let Some(counts) = counts else { continue };
+        for_each_minute(minutes, |place, counts| {
             let Ok(index) = usize::try_from(offset + i64::try_from(place).unwrap_or_default()) else {
-                continue;
+                return;
             };
             if is_probe {
                 if let Some(failed) = failed_at_the_door.get_mut(index) {
                     *failed = failed.saturating_add(counts.bad);
                 }
             } else if let Some(sum) = reported.get_mut(index) {
-                add(sum.get_or_insert_default(), *counts);
+                add(sum.get_or_insert_default(), counts);
             }
-        }
+        })?;
     }
-    reported
+    let minutes = reported
         .into_iter()
         .zip(failed_at_the_door)
         .zip(first..)
@@ -66,8 +67,8 @@ pub fn minutes_within(
             bounds
                 .contain(minute)
                 .then_some((minute, good, bad.saturating_add(failed), fast, slow))
-        })
-        .collect()
+        });
+    Some(minutes.collect())
 }
 
 fn add(sum: &mut Counts, counts: Counts) {
@@ -86,24 +87,30 @@ fn add(sum: &mut Counts, counts: Counts) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service_level::hour::Hour;
 
-    fn bounds(start: &str, end: &str) -> Bounds {
-        Bounds {
+    type OwnedHour = (i64, bool, Vec<u8>);
+
+    fn within(hours: &[OwnedHour], start: &str, end: &str) -> Vec<(Timestamp, u64, u64, u64, u64)> {
+        let bounds = Bounds {
             start: start.parse().unwrap(),
             end: end.parse().unwrap(),
-        }
+        };
+        let hours = hours.iter().map(|(start_second, is_probe, minutes)| StoredHour {
+            start_second: *start_second,
+            is_probe: *is_probe,
+            minutes,
+        });
+        minutes_within(hours, &bounds).unwrap()
     }
 
-    fn hour(start: &str, is_probe: bool, minutes: &[(usize, Counts)]) -> StoredHour {
+    fn hour(start: &str, is_probe: bool, minutes: &[(usize, Counts)]) -> OwnedHour {
         let mut hour = Hour::default();
         for (minute, counts) in minutes {
             hour.offer(*minute, *counts);
         }
-        StoredHour {
-            start_second: start.parse::<Timestamp>().unwrap().as_second(),
-            is_probe,
-            hour,
-        }
+        let start = start.parse::<Timestamp>().unwrap();
+        (start.as_second(), is_probe, hour.to_bytes())
     }
 
     fn good(good: u64) -> Counts {
@@ -137,7 +144,7 @@ mod tests {
             ),
             hour("2026-11-11T01:00:00Z", false, &[(0, good(5)), (1, good(9))]),
         ];
-        let minutes = minutes_within(hours, &bounds("2026-11-11T00:15:00Z", "2026-11-11T01:01:00Z"));
+        let minutes = within(&hours, "2026-11-11T00:15:00Z", "2026-11-11T01:01:00Z");
         let at = |time: &str| time.parse::<Timestamp>().unwrap();
         let expected = [
             (at("2026-11-11T00:15:00Z"), 3, 3, 2, 1),
@@ -157,7 +164,7 @@ mod tests {
             hour("2026-11-11T00:00:00Z", false, &[(1, good(4))]),
             hour("2026-11-11T00:00:00Z", true, &[(1, failed), (2, failed)]),
         ];
-        let minutes = minutes_within(hours, &bounds("2026-11-11T00:00:00Z", "2026-11-11T01:00:00Z"));
+        let minutes = within(&hours, "2026-11-11T00:00:00Z", "2026-11-11T01:00:00Z");
         assert_eq!(minutes, [("2026-11-11T00:01:00Z".parse().unwrap(), 4, 1, 4, 0)]);
     }
 }

@@ -65,16 +65,10 @@ pub(super) const SELECT_MODULES: OfLedgers = OfLedgers {
     postgres: select_modules!("= ANY($1)"),
 };
 
-/// When a module was taken or dropped: an event of the meter `modules` with the dimension `module`, whose quantity is 0 where
-/// it was dropped.
+/// What an event of [`SELECT_MODULES`] says.
 pub(super) fn module_change_of(payload: &[u8]) -> Result<Option<ModuleChange>, StoreError> {
     let (_, event) = stored_event(payload).map_err(|_| StoreError::unreadable("event"))?;
-    let module = event.dimensions.get("module").cloned();
-    Ok(module.map(|module| ModuleChange {
-        at: event.time,
-        module,
-        active: !event.quantity.is_zero(),
-    }))
+    Ok(event.module_change())
 }
 
 impl Store {

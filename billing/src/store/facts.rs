@@ -164,7 +164,7 @@ fn minutes_by_ledger(
     }
     let mut minutes = BTreeMap::new();
     for (ledger, hours) in hours {
-        minutes.insert(ledger, minutes_of(hours, bounds)?);
+        minutes.insert(ledger, minutes_of(&hours, bounds)?);
     }
     minutes.retain(|_, minutes| !minutes.is_empty());
     Ok(minutes)

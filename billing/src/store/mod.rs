@@ -59,7 +59,7 @@ pub use snapshot::{Manifest, SnapshotError};
 pub use states::{NextState, StateRecord, TaxRegistration};
 pub use tenants::TenantStores;
 pub use tokens::{AccessToken, Holder, NewToken, Role};
-pub use usage::StatementUsage;
+pub use usage::{Landed, StatementUsage};
 
 use crate::metering::decide::{LedgerId, OpenLedger};
 

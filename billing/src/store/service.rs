@@ -101,7 +101,7 @@ impl Store {
         let rows: Vec<HourRow> = on_readers!(self, pool => {
             sqlx::query_as(SELECT).bind(ledger).bind(first_hour_of(bounds)).bind(bounds.end.as_second()).fetch_all(pool).await
         })?;
-        minutes_of(rows, bounds)
+        minutes_of(&rows, bounds)
     }
 }
 
@@ -111,18 +111,19 @@ pub(super) fn first_hour_of(bounds: &Bounds) -> i64 {
 }
 
 /// The minutes within the bounds of a ledger's rows.
-pub(super) fn minutes_of(rows: Vec<HourRow>, bounds: &Bounds) -> Result<Vec<Minute>, StoreError> {
-    let hours = rows.into_iter().map(|(start_second, is_probe, bytes)| {
-        Ok(StoredHour {
-            start_second,
-            is_probe: is_probe != 0,
-            hour: hour_of(&bytes)?,
-        })
+pub(super) fn minutes_of(rows: &[HourRow], bounds: &Bounds) -> Result<Vec<Minute>, StoreError> {
+    let hours = rows.iter().map(|(start_second, is_probe, minutes)| StoredHour {
+        start_second: *start_second,
+        is_probe: *is_probe != 0,
+        minutes,
     });
-    let hours: Vec<_> = hours.collect::<Result<_, StoreError>>()?;
-    Ok(minutes_within(hours, bounds))
+    minutes_within(hours, bounds).ok_or_else(unreadable_hour)
 }
 
 fn hour_of(bytes: &[u8]) -> Result<Hour, StoreError> {
-    Hour::from_bytes(bytes).ok_or(StoreError::unreadable("hour of service"))
+    Hour::from_bytes(bytes).ok_or_else(unreadable_hour)
+}
+
+fn unreadable_hour() -> StoreError {
+    StoreError::unreadable("hour of service")
 }

@@ -16,11 +16,11 @@ use super::bills::{Export, Subject, numbered, pdf};
 use super::{Failure, WebState};
 use crate::bill::forecast::Basis;
 use crate::bill::schedule::{Schedule, schedule_of};
-use crate::bill::summary::{by_day, by_meter};
-use crate::bill::{BillError, bill, read};
+use crate::bill::summary::{by_meter, by_time, days_of, summed_by_time};
+use crate::bill::{BillError, bill_by, read};
 use crate::locale::Locale;
 use crate::rating::period::{Bounds, Period, PeriodError};
-use crate::store::{Account, Role, StoreError};
+use crate::store::{Account, Landed, Role, StoreError};
 
 /// Lines that may wait for a slow reader.
 const STREAM_AHEAD: usize = 256;
@@ -54,13 +54,18 @@ pub async fn usage(
     let invalid = |error: PeriodError| ApiError::invalid("period", error.to_string());
     let bounds = schedule.bounds(period).map_err(invalid)?;
     let zone = schedule.zone_of(period).map_err(invalid)?;
-    let usage = store.usage(account.ledger, &bounds).await?;
     let invoice = store
         .invoice_of_period(account.ledger, &period.to_string())
         .await?;
-    let meters =
-        by_meter(&usage, invoice.as_ref().map(|invoice| invoice.statement)).map_err(StoreError::from)?;
-    let days = by_day(&usage, &bounds, &zone).map_err(StoreError::from)?;
+    let starts = days_of(&bounds, &zone);
+    let landed = |landed| summed_by_time(&store, account.ledger, (&starts, bounds.end), landed);
+    let usage = landed(Landed::EVER).await?;
+    let late = match &invoice {
+        Some(invoice) => landed(Landed::after(invoice.statement)).await?,
+        None => Vec::new(),
+    };
+    let meters = by_meter(&usage, &late).map_err(StoreError::from)?;
+    let days = by_time(&usage, &starts, bounds.end).map_err(StoreError::from)?;
     let days: Vec<_> = days
         .into_iter()
         .map(|day| json!({"date": zone.to_datetime(day.start).date().to_string(), "quantities": day.quantities}))
@@ -172,7 +177,7 @@ pub async fn forecast(
     let schedule = schedule_of(&store, &account).await?;
     let now = state.clock.now();
     let period = schedule.containing(now).map_err(BillError::Period)?;
-    let forecast = crate::bill::forecast::forecast(&store, &account, period, now).await?;
+    let forecast = crate::bill::forecast::forecast(&store, &account, &schedule, period, now).await?;
     let forecast = forecast.map(|forecast| {
         let basis = match forecast.basis {
             Basis::Weeks(weeks) => format!("the same times of the last {weeks} weeks"),
@@ -207,7 +212,9 @@ pub async fn preview(
     let schedule = schedule_of(&store, &account).await?;
     let period = query.of(&state, &schedule)?;
     Ok(Json(
-        bill(&store, &account, period, state.clock.now()).await?.to_json(),
+        bill_by(&store, &account, &schedule, period, state.clock.now())
+            .await?
+            .to_json(),
     ))
 }
 

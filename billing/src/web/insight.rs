@@ -21,12 +21,11 @@ use crate::bill::budget::{
 use crate::bill::calendar::service_month;
 use crate::bill::forecast::forecast;
 use crate::bill::schedule::schedule_of;
-use crate::bill::summary::by_meter;
-use crate::bill::{BillError, bill};
-use crate::export::billed_usage;
+use crate::bill::summary::{by_meter, summed_by_time};
+use crate::bill::{BillError, bill_by, document};
 use crate::rating::currency::Currency;
 use crate::rating::number::Exact;
-use crate::store::{Role, StoreError};
+use crate::store::{Landed, Role, StoreError};
 
 /// Months that savings are shown of.
 const MONTHS: usize = 6;
@@ -54,7 +53,7 @@ async fn service_of(state: &WebState, caller: &Caller, query: &PortalQuery) -> R
     let period = period_of(state, query, &schedule)?;
     let is_current = schedule.bounds(period).map_err(BillError::Period)?.contain(now);
     let zone = schedule.zone_of(period).map_err(BillError::Period)?;
-    let document = match bill(store, account, period, now).await {
+    let document = match bill_by(store, account, &schedule, period, now).await {
         Ok(document) => Some(document),
         Err(BillError::NoPlan { .. }) => None,
         Err(error) => return Err(error.into()),
@@ -109,9 +108,14 @@ async fn savings_of(state: &WebState, caller: &Caller) -> Result<SavingsPage, Fa
     let mut period = schedule.containing(now).map_err(BillError::Period)?;
     let mut months = Vec::new();
     while months.len() < MONTHS && period >= registered {
-        let document = bill(store, account, period, now).await?;
-        let usage = billed_usage(store, account, period).await?;
-        let sums = by_meter(&usage, None).map_err(StoreError::from)?;
+        let document = bill_by(store, account, &schedule, period, now).await?;
+        let landed = match document.state {
+            document::State::Draft => Landed::EVER,
+            document::State::Issued => Landed::up_to(document.statement),
+        };
+        let month = (&[document.period_start][..], document.period_end);
+        let usage = summed_by_time(store, account.ledger, month, landed).await?;
+        let sums = by_meter(&usage, &[]).map_err(StoreError::from)?;
         let answers = sums
             .into_iter()
             .find(|sum| sum.meter == ANSWERS)
@@ -160,8 +164,8 @@ async fn budget_of(state: &WebState, caller: &Caller) -> Result<BudgetPage, Fail
         Err(error) => return Err(error.into()),
     };
     let period = schedule.containing(now).map_err(BillError::Period)?;
-    let document = bill(store, account, period, now).await?;
-    let expected = forecast(store, account, period, now).await?;
+    let document = bill_by(store, account, &schedule, period, now).await?;
+    let expected = forecast(store, account, &schedule, period, now).await?;
     Ok(BudgetPage {
         period: Some(period),
         currency: Some(currency),

@@ -4,6 +4,7 @@ use axum::Form;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
+use jiff::SignedDuration;
 use jiff::civil::Date;
 use serde::Deserialize;
 use springtide_proto::error::ApiError;
@@ -19,11 +20,12 @@ use super::visit::{Page, PortalQuery, Visit, failed, respond, view};
 use super::{Failure, WebState};
 use crate::bill::forecast::forecast;
 use crate::bill::schedule::{Schedule, schedule_of};
-use crate::bill::summary::{by_day, by_hour, by_meter};
-use crate::bill::{BillError, bill, read};
+use crate::bill::summary::{by_meter, by_time, days_of, hours_of, summed_by_time};
+use crate::bill::{BillError, bill_by, read};
 use crate::rating::period::Period;
-use crate::rating::rate::Usage;
-use crate::store::{Role, StatementUsage, StoreError, with_causes};
+use crate::store::{KIND_REGULAR, Landed, Role, StoreError, with_causes};
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// The form of [`sign_in`].
 #[derive(Deserialize)]
@@ -153,8 +155,23 @@ async fn overview_of(state: &WebState, caller: Caller, query: &PortalQuery) -> R
     let period = period_of(state, query, &schedule)?;
     let bounds = schedule.bounds(period).map_err(BillError::Period)?;
     let zone = schedule.zone_of(period).map_err(BillError::Period)?;
-    let usage = store.usage(account.ledger, &bounds).await?;
-    let document = match bill(store, &account, period, now).await {
+    let day = query.day.as_deref().and_then(|text| text.parse::<Date>().ok());
+    let (starts, end) = match day {
+        Some(day) => {
+            let hours = hours_of(day, &bounds, &zone);
+            let last = hours.last().map(|last| last.saturating_add(HOUR));
+            (hours, last.and_then(Result::ok).unwrap_or(bounds.end))
+        }
+        None => (days_of(&bounds, &zone), bounds.end),
+    };
+    let ledger = account.ledger;
+    let summed = |landed| summed_by_time(store, ledger, (&starts, end), landed);
+    let bills = async { Ok::<_, Failure>(store.invoices(ledger).await?) };
+    let usage = async { Ok::<_, Failure>(summed(Landed::EVER).await?) };
+    let drawn_up = async { Ok::<_, Failure>(bill_by(store, &account, &schedule, period, now).await) };
+    let expected = async { Ok::<_, Failure>(forecast(store, &account, &schedule, period, now).await) };
+    let (bills, usage, document, forecast) = tokio::try_join!(bills, usage, drawn_up, expected)?;
+    let document = match document {
         Ok(document) => Ok(document),
         Err(error @ BillError::Store(_)) => return Err(error.into()),
         Err(error) => {
@@ -163,29 +180,23 @@ async fn overview_of(state: &WebState, caller: Caller, query: &PortalQuery) -> R
             Err(has_plan)
         }
     };
-    let bills = store.invoices(account.ledger).await?;
+    let closed = bills
+        .iter()
+        .find(|bill| bill.kind == KIND_REGULAR && bill.period == period.to_string())
+        .map(|bill| bill.statement);
     let bills = bills.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let invoice = store
-        .invoice_of_period(account.ledger, &period.to_string())
-        .await?;
-    let closed = invoice.map(|invoice| invoice.statement);
     let forecast = match (&document, closed) {
-        (Ok(_), None) => forecast(store, &account, period, now).await?,
+        (Ok(_), None) => forecast?,
         _ => None,
     };
-    let day = query.day.as_deref().and_then(|text| text.parse::<Date>().ok());
-    let of_day = |usage: &StatementUsage| {
-        day.is_none_or(|day| zone.to_datetime(usage.usage.bucket_start).date() == day)
+    let late = match closed {
+        Some(closed) => summed(Landed::after(closed)).await?,
+        None => Vec::new(),
     };
-    let shown: Vec<_> = usage.iter().filter(|usage| of_day(usage)).cloned().collect();
-    let meters = by_meter(&shown, closed).map_err(StoreError::from)?;
-    let slots_of = |usage: &[StatementUsage]| match day {
-        Some(day) => by_hour(usage, day, &zone),
-        None => by_day(usage, &bounds, &zone),
-    };
-    let slots = slots_of(&usage).map_err(StoreError::from)?;
-    let rest = forecast.as_ref().map(|forecast| landed(&forecast.usage));
-    let expected = slots_of(&rest.unwrap_or_default()).map_err(StoreError::from)?;
+    let meters = by_meter(&usage, &late).map_err(StoreError::from)?;
+    let slots = by_time(&usage, &starts, end).map_err(StoreError::from)?;
+    let rest = forecast.iter().flat_map(|forecast| &forecast.usage);
+    let expected = by_time(rest, &starts, end).map_err(StoreError::from)?;
     let is_current = bounds.contain(now);
     Ok(OverviewPage {
         account,
@@ -200,14 +211,6 @@ async fn overview_of(state: &WebState, caller: Caller, query: &PortalQuery) -> R
         forecast,
         bills,
     })
-}
-
-fn landed(usage: &[Usage]) -> Vec<StatementUsage> {
-    let landed = |usage: &Usage| StatementUsage {
-        statement: 0,
-        usage: usage.clone(),
-    };
-    usage.iter().map(landed).collect()
 }
 
 /// Bad requests of the portal's own forms are pages too.

@@ -12,6 +12,7 @@
 //! - [`chaos`]: scale-in under load with those.
 //! - [`assignment`]: how long a new conversation takes to a warm worker, with those.
 //! - [`ingest`]: how fast billing takes usage.
+//! - [`reads`]: how fast a client firm reads its bills.
 //! - [`resources`]: what this process used.
 //! - [`report`]: every figure of a course, computed from the files that it left.
 
@@ -24,6 +25,7 @@ pub mod ingest;
 pub mod load;
 pub mod manifests;
 pub mod parts;
+pub mod reads;
 pub mod report;
 pub mod resources;
 pub mod scale;

@@ -8,7 +8,7 @@ use springtide_runtime::telemetry::{self, TelemetryArgs};
 use springtide_tests::cluster::Cluster;
 use springtide_tests::course::{Course, Database, Scale};
 use springtide_tests::data::DataArgs;
-use springtide_tests::{assignment, chaos, ingest, scale};
+use springtide_tests::{assignment, chaos, ingest, reads, scale};
 
 /// Plays the demo on a running cluster: two client firms, customers, faults, a promotion, and the bills.
 ///
@@ -63,6 +63,16 @@ enum Command {
         place: ingest::Place,
         #[command(flatten)]
         size: ingest::Size,
+    },
+    /// Measure how fast a client firm reads its bills, of billing's program before a PostgreSQL
+    Reads {
+        /// Where the run leaves its figures
+        #[arg(long, value_name = "FOLDER")]
+        report: PathBuf,
+        #[command(flatten)]
+        place: reads::Place,
+        #[command(flatten)]
+        size: reads::Size,
     },
     /// Compute the figures of an assignment run again, from the files it left
     AssignmentReport {
@@ -163,6 +173,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Assignment { report, size } => show(&assignment::run(size, report).await?)?,
         Command::Chaos { report, size } => show(&chaos::run(size, report).await?)?,
         Command::Ingest { report, place, size } => show(&ingest::run(size, place, &report).await?)?,
+        Command::Reads { report, place, size } => show(&reads::run(size, place, &report).await?)?,
         Command::AssignmentReport { folder } => show(&assignment::compute(&folder)?)?,
         Command::ChaosReport { folder } => show(&chaos::compute(&folder)?)?,
         Command::Report { folder } => {

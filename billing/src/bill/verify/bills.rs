@@ -13,7 +13,7 @@ use crate::bill::state::InvoiceState;
 use crate::rating::number::Exact;
 use crate::rating::period::Bounds;
 use crate::rating::rate::Rule;
-use crate::store::{Account, Posting, Store, StoredInvoice};
+use crate::store::{Account, Landed, Posting, Store, StoredInvoice};
 
 /// The document says what its row says, and its total is the sum of its lines.
 pub(super) fn check_document(
@@ -143,7 +143,7 @@ pub(super) async fn check_lines(
         }
         let slots = Slots::of(bounds, &[]);
         let usage = store
-            .summed_usage(invoice.ledger, &slots, invoice.statement)
+            .summed_usage(invoice.ledger, &slots, Landed::up_to(invoice.statement))
             .await?;
         let mut sum = Exact::ZERO;
         for used in usage

@@ -1,42 +1,35 @@
-//! `rate`: a plan and usage from files, priced the way the product prices them: the usage is taken by ingest into a store
-//! made for the purpose, the statement is closed, and the bill is issued and read. So what it prints is what a client
-//! would be billed, and a client can compute its bill again from its own export.
+//! `rate`: a plan and usage from files, priced the way the product prices them: each row is examined and decided as a report
+//! is, and what it comes to is rated and explained as a bill is. So what it prints is what a client would be billed, and a
+//! client can compute its bill again from its own export. Nothing is stored.
 
 mod files;
+mod taken;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use springtide_proto::ids::{BootId, PodName, PoolId, TenantId, TenantUid};
-use springtide_runtime::identity::TenantRole;
+use springtide_proto::ids::{TenantId, TenantUid};
 
 use super::bills::{ReportFormat, print, text_of};
 use crate::bill::document::{Document, DocumentLine};
-use crate::bill::issue::{Issuer, Order, PROGRAM, issue_all};
+use crate::bill::draft_of;
 use crate::bill::plans::{KnownPlan, PlanPart, PlansInPeriod};
-use crate::bill::{BillError, read};
 use crate::digest::{Digest, canonical_json};
 use crate::locale::Locale;
-use crate::metering::examine::{Reporter, examine};
-use crate::metering::report::{Party, Verdict};
-use crate::rating::period::{Period, first_instant_of};
+use crate::metering::report::Party;
+use crate::rating::period::{Bounds, Period, first_instant_of};
 use crate::rating::plan::RatePlan;
-use crate::rating::rate::MinuteCounts;
-use crate::service_level::hour::Counts;
-use crate::service_level::report::{MinutesReport, ReportedMinute};
-use crate::store::{Account, AccountDetails, IssueOutcome, PlanVersion, Store, with_causes};
+use crate::rating::rate::Service;
+use crate::store::{Account, AccountDetails, Facts, LegalEntity, PlanVersion, with_causes};
 
-/// Name of everything in a store that lives for one command.
+/// Name of everything that is made for one command.
 const NAME: &str = "rate";
-/// Largest batch that ingest takes.
-const BATCH: usize = 10_000;
-const HOUR: i64 = 3_600;
 
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
@@ -80,25 +73,19 @@ Examples:
   springtide-billing export --tenant acme --period 2026-11 --format csv > usage.csv";
 
 impl RateArgs {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self) -> anyhow::Result<()> {
         let plans = self.plans()?;
         let bounds = plans.bounds;
-        let usage = files::usage(&self.usage)?;
-        let folder = tempfile::tempdir().context("a temporary folder cannot be made")?;
-        let url = format!("sqlite://{}/rate.db", folder.path().display());
-        let store = Store::connect(&url, true)
-            .await
-            .context("a temporary store cannot be made")?;
-        store.migrate().await?;
-        let account = self.account(&store, &plans).await?;
-        self.ingest(&store, &account, usage).await?;
-        if let Some(path) = &self.minutes {
-            let report = minutes_report(&account.details.party, files::minutes(path)?)?;
-            store.take_minutes(&report).await?;
-        }
+        let account = self.account(&plans)?;
+        let rows = files::usage(&self.usage)?;
+        let taken = taken::taken(&rows, &account.details.party, bounds, &self.usage)?;
+        let facts = Facts {
+            service: self.service(bounds)?,
+            module_changes: taken.module_changes,
+        };
         let as_of = self.as_of.unwrap_or(bounds.end);
-        let document = self.issue(&store, &account, &plans, as_of).await?;
-        store.close().await;
+        let document = draft_of(&account, &plans, self.period, (taken.usage, facts), as_of)
+            .map_err(|error| anyhow::anyhow!(with_causes(&error)))?;
         match self.format {
             ReportFormat::Json => print(&format!("{}\n", lines_json(&document))),
             ReportFormat::Text => print(&text_of(&document)),
@@ -145,36 +132,8 @@ impl RateArgs {
         Ok(plans)
     }
 
-    async fn issue(
-        &self,
-        store: &Store,
-        account: &Account,
-        plans: &PlansInPeriod,
-        as_of: Timestamp,
-    ) -> anyhow::Result<Document> {
-        let order = Order {
-            account,
-            plans,
-            review: None,
-        };
-        let issuer = Issuer {
-            actor: PROGRAM,
-            note: "",
-            now: as_of,
-        };
-        let said = |error: &BillError| anyhow::anyhow!(with_causes(error));
-        let mut outcomes = issue_all(store, self.period, &[order], issuer)
-            .await
-            .map_err(|error| said(&error))?;
-        match outcomes.pop() {
-            Some(IssueOutcome::Issued(invoice)) => read(&invoice).map_err(|error| said(&error)),
-            Some(IssueOutcome::Failed(error)) => Err(said(&error)),
-            other => bail!("there is no bill: {other:?}"),
-        }
-    }
-
     /// An account whose contract covers the whole period, if nothing else is said.
-    async fn account(&self, store: &Store, plans: &PlansInPeriod) -> anyhow::Result<Account> {
+    fn account(&self, plans: &PlansInPeriod) -> anyhow::Result<Account> {
         let instant_in = |date: Date, zone: &TimeZone| {
             first_instant_of(date, zone).with_context(|| format!("{date} is too far away"))
         };
@@ -182,9 +141,6 @@ impl RateArgs {
             .bounds
             .start
             .saturating_sub(SignedDuration::from_hours(48))?;
-        for version in plans.versions() {
-            store.put_plan(version, before).await?;
-        }
         let details = AccountDetails {
             party: party()?,
             display_name: String::new(),
@@ -197,90 +153,37 @@ impl RateArgs {
             portal_token: Digest::of(NAME.as_bytes()),
             locale: Locale::nearest(&self.locale),
         };
-        let first = plans.first().plan.zone.clone();
         let registered = self
             .contract_from
-            .map(|date| instant_in(date, &first))
+            .map(|date| instant_in(date, &plans.first().plan.zone))
             .transpose()?;
-        store.register(&details, registered.unwrap_or(before)).await?;
-        if let Some(last) = self.contract_to {
-            let closed = instant_in(last, &plans.last().plan.zone)?;
-            store.close_account(NAME, closed).await?;
-        }
-        let account = store.account_of_uid(NAME).await?;
-        account.context("the account that was just made is not there")
+        let closed = self
+            .contract_to
+            .map(|date| instant_in(date, &plans.last().plan.zone))
+            .transpose()?;
+        Ok(Account {
+            ledger: 1,
+            details,
+            registered_at: registered.unwrap_or(before),
+            closed_at: closed,
+            entity: LegalEntity::default(),
+        })
     }
 
-    async fn ingest(
-        &self,
-        store: &Store,
-        account: &Account,
-        usage: Vec<files::UsageRow>,
-    ) -> anyhow::Result<()> {
-        let party = &account.details.party;
-        let peer = Reporter {
-            tenant: party.tenant.clone(),
-            role: Some(TenantRole::Worker),
+    /// As of what gateways report; a file without minutes is as if none ever did.
+    fn service(&self, bounds: Bounds) -> anyhow::Result<Option<Service>> {
+        let Some(path) = &self.minutes else {
+            return Ok(None);
         };
-        // The clock is the usage's own: a future month can be rated too.
-        let latest = usage.iter().map(|row| row.time).max();
-        let now = latest.unwrap_or(Timestamp::UNIX_EPOCH);
-        for rows in usage.chunks(BATCH) {
-            let examined: Vec<_> = rows
-                .iter()
-                .map(|row| examine(row.record(party), &peer, now))
-                .collect();
-            let verdicts = store.ingest(&examined, now).await?;
-            for (row, verdict) in rows.iter().zip(verdicts) {
-                ensure!(
-                    verdict == Verdict::Accepted,
-                    "{}, line {}: {}",
-                    self.usage.display(),
-                    row.line,
-                    refusal(&verdict)
-                );
-            }
+        let mut minutes = files::minutes(path)?;
+        if minutes.is_empty() {
+            return Ok(None);
         }
-        Ok(())
-    }
-}
-
-/// The minutes as one gateway would report them.
-fn minutes_report(party: &Party, minutes: Vec<(Timestamp, MinuteCounts)>) -> anyhow::Result<MinutesReport> {
-    let minutes = minutes.into_iter().map(|(at, counts)| {
-        let second = at.as_second();
-        let hour = second.div_euclid(HOUR) * HOUR;
-        let MinuteCounts {
-            good,
-            bad,
-            fast,
-            slow,
-        } = counts;
-        Ok(Ok(ReportedMinute {
-            pool: PoolId::parse(NAME)?,
-            boot_id: BootId::parse(NAME)?,
-            hour,
-            minute: usize::try_from((second - hour) / 60)?,
-            counts: Counts {
-                good,
-                bad,
-                fast,
-                slow,
-            },
+        minutes.retain(|(minute, _)| bounds.contain(*minute));
+        Ok(Some(Service {
+            minutes,
+            exclusions: Vec::new(),
         }))
-    });
-    Ok(MinutesReport {
-        party: party.clone(),
-        reporter: PodName::parse(NAME)?,
-        is_probe: false,
-        minutes: minutes.collect::<anyhow::Result<_>>()?,
-    })
-}
-
-fn refusal(verdict: &Verdict) -> String {
-    match verdict {
-        Verdict::Rejected(_, message) => message.clone(),
-        other => format!("{other:?}"),
     }
 }
 

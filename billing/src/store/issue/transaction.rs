@@ -10,9 +10,9 @@ use crate::metering::decide::LedgerId;
 use crate::store::facts::{facts_over_postgres, facts_over_sqlite};
 use crate::store::invoices::{StoredInvoice, invoice_of, select_invoice};
 use crate::store::usage::{
-    SUMMED_POSTGRES, SUMMED_SQLITE, SummedRow, UsageByLedger, summed_by_postgres, summed_by_us,
+    SUMMED_POSTGRES, SUMMED_SQLITE, UsageByLedger, summed_by_postgres, summed_by_us, with_range, with_runs,
 };
-use crate::store::{Facts, PlanVersion, StoreError};
+use crate::store::{Facts, Landed, PlanVersion, StoreError};
 
 const INSERT_STATE: &str = "INSERT INTO invoice_state (number, ordinal, state, actor, note, recorded_at)
     VALUES ($1, (SELECT COALESCE(max(ordinal), 0) + 1 FROM invoice_state WHERE number = $1), $2, $3, $4, $5)";
@@ -121,7 +121,7 @@ const POSTGRES: Words = Words {
 };
 
 macro_rules! bill_transaction {
-    ($database:ty, $words:expr, $ids:expr, $with_classes:expr, $summed:expr, $facts:expr, $write:expr) => {
+    ($database:ty, $words:expr, $ids:expr, $with_slots:expr, $summed:expr, $facts:expr, $write:expr) => {
         impl BillTransaction for sqlx::Transaction<'_, $database> {
             async fn hold_ledgers(&mut self, ledgers: &[LedgerId]) -> Result<Vec<HeldLedger>, StoreError> {
                 let query = sqlx::query_as($words.hold_ledgers).bind($ids(ledgers));
@@ -158,12 +158,11 @@ macro_rules! bill_transaction {
                 ledgers: &[LedgerId],
                 slots: &Slots,
             ) -> Result<UsageByLedger, StoreError> {
-                let (from, to) = slots.range();
-                let query = sqlx::query_as($words.usage)
-                    .bind($ids(ledgers))
-                    .bind(from)
-                    .bind(to);
-                let query = $with_classes(query.bind(i64::MAX), slots);
+                let query = sqlx::query_as($words.usage).bind($ids(ledgers));
+                let query = $with_slots(
+                    query.bind(Landed::EVER.after).bind(Landed::EVER.up_to),
+                    slots,
+                );
                 $summed(query.fetch_all(&mut **self).await?, slots)
             }
 
@@ -263,21 +262,11 @@ fn array_ids(ledgers: &[LedgerId]) -> Vec<LedgerId> {
     ledgers.to_vec()
 }
 
-fn without_classes<Q>(query: Q, _: &Slots) -> Q {
-    query
-}
-
-type SummedQuery<'q> = sqlx::query::QueryAs<'q, sqlx::Postgres, SummedRow, sqlx::postgres::PgArguments>;
-
-fn with_classes<'q>(query: SummedQuery<'q>, slots: &Slots) -> SummedQuery<'q> {
-    query.bind(slots.classes().to_vec())
-}
-
 bill_transaction!(
     sqlx::Sqlite,
     SQLITE,
     json_ids,
-    without_classes,
+    with_range,
     summed_by_us,
     facts_over_sqlite,
     write_one_by_one
@@ -286,7 +275,7 @@ bill_transaction!(
     sqlx::Postgres,
     POSTGRES,
     array_ids,
-    with_classes,
+    with_runs,
     summed_by_postgres,
     facts_over_postgres,
     write_at_once

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use springtide_proto::metering::Delivery;
 
 use super::support::*;
+use crate::bill::summary::{by_meter, summed_by_time};
 use crate::bill::{BillError, bill, draft, issue, read};
 use crate::digest::Digest;
 use crate::rating::number::Exact;
-use crate::store::{Store, in_transaction};
+use crate::store::{Landed, Store, in_transaction};
 
 pub(super) async fn a_bill_is_issued_once_however_often_and_from_wherever_it_is_asked_for(bench: Bench) {
     let account = bench.account("acme").await;
@@ -99,8 +100,11 @@ pub(super) async fn late_usage_keeps_its_period_and_lands_in_a_later_statement(b
         count(1),
         "in November, but in the next statement"
     );
-    let usage = bench.store.usage(account.ledger, &november()).await.unwrap();
-    let sums = crate::bill::summary::by_meter(&usage, Some(before.statement)).unwrap();
+    let month = ([november().start], november().end);
+    let summed = |landed| summed_by_time(&bench.store, account.ledger, (&month.0, month.1), landed);
+    let usage = summed(Landed::EVER).await.unwrap();
+    let late = summed(Landed::after(before.statement)).await.unwrap();
+    let sums = by_meter(&usage, &late).unwrap();
     assert_eq!((sums[0].quantity, sums[0].late), (count(2), count(1)));
 }
 

@@ -312,7 +312,8 @@ pub(super) async fn a_forecast_goes_on_by_the_plan_that_is_to_come(bench: Bench)
     let account = acme(&bench).await;
     // Eight answers so far, one of them free; all later ones are of plan two, whatever it is that they come to.
     let then = at("2026-11-10T22:45:00Z");
-    let forecast = forecast(&bench.store, &account, november_period(), then)
+    let schedule = schedule_of(&bench.store, &account).await.unwrap();
+    let forecast = forecast(&bench.store, &account, &schedule, november_period(), then)
         .await
         .unwrap()
         .unwrap();

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 pub use figures::{Figures, Phase};
 use lane::{Door, Lane, Tally};
-use program::Program;
+pub(crate) use program::Program;
 
 /// What the run leaves.
 pub const FIGURES: &str = "figures.json";

@@ -17,10 +17,11 @@ use tonic::transport::Channel;
 const LARGEST: usize = 64 << 20;
 const START: Duration = Duration::from_mins(1);
 
-pub(super) struct Program {
+pub(crate) struct Program {
     child: Child,
     authority: Authority,
     address: String,
+    http: String,
     _folder: tempfile::TempDir,
 }
 
@@ -49,7 +50,7 @@ impl Drop for Program {
 }
 
 impl Program {
-    pub(super) async fn start(program: &Path, database_url: &str) -> anyhow::Result<Self> {
+    pub(crate) async fn start(program: &Path, database_url: &str) -> anyhow::Result<Self> {
         springtide_runtime::install_crypto_provider();
         let folder = tempfile::tempdir()?;
         let now = SystemClock.now();
@@ -59,13 +60,14 @@ impl Program {
         std::fs::write(folder.path().join("tls.crt"), &own.certificate)?;
         std::fs::write(folder.path().join("tls.key"), &own.key)?;
         std::fs::write(folder.path().join("ca.crt"), authority.certificate())?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+        let free = || anyhow::Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string());
+        let (address, http) = (free()?, free()?);
         // It ends with this process, however that ends.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .arg(program)
             .arg("serve")
-            .args(["--listen", &address, "--http-listen", "127.0.0.1:0"])
+            .args(["--listen", &address, "--http-listen", &http])
             .args(["--admin-listen", "127.0.0.1:0", "--log", "warn"])
             .arg("--tls-dir")
             .arg(folder.path())
@@ -78,6 +80,7 @@ impl Program {
             child,
             authority,
             address,
+            http,
             _folder: folder,
         };
         tokio::time::timeout(START, async {
@@ -105,8 +108,13 @@ impl Program {
         })
     }
 
+    /// Where it serves REST and the portal.
+    pub(crate) fn http(&self) -> &str {
+        &self.http
+    }
+
     /// Processor time so far, as far as it can be read.
-    pub(super) fn cpu_seconds(&self) -> f64 {
+    pub(crate) fn cpu_seconds(&self) -> f64 {
         crate::resources::cpu_seconds_of(self.child.id()).unwrap_or_default()
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{ingest, invoices, pdf};
+use super::{ingest, invoices, pdf, reads};
 
 /// Options of `bench billing`.
 #[derive(Args)]
@@ -22,6 +22,8 @@ pub(crate) struct Options {
     ingest: ingest::IngestOptions,
     #[command(flatten)]
     invoices: invoices::InvoiceOptions,
+    #[command(flatten)]
+    reads: reads::ReadOptions,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -30,6 +32,8 @@ enum Part {
     Ingest,
     /// A month's end of thousands of tenants, killed in the middle.
     Invoices,
+    /// A big tenant's bills, read over HTTP.
+    Reads,
     /// Bills as PDFs.
     Pdf,
 }
@@ -45,6 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let (measured, run) = match part {
             Part::Ingest => ingest::run(&options.ingest, &options.report.with_extension("ingest"))?,
             Part::Invoices => invoices::run(&options.invoices, &options.report.with_extension("invoices"))?,
+            Part::Reads => reads::run(&options.reads, &options.report.with_extension("reads"))?,
             Part::Pdf => pdf::run()?,
         };
         bars.extend(measured);

@@ -24,7 +24,7 @@ const DURABLE: [(&str, &str); 4] = [
 /// A database with billing's tables.
 pub(super) struct Database {
     server: Postgres,
-    psql: PathBuf,
+    bin: PathBuf,
     billing: PathBuf,
 }
 
@@ -35,8 +35,8 @@ impl Database {
         let bin = packages::postgres_programs().context("no PostgreSQL server under /usr/lib/postgresql")?;
         let database = Self {
             server: Postgres::start_with(&bin, &[&DURABLE, settings].concat())?,
-            psql: bin.join("psql"),
             billing: released(BILLING)?,
+            bin,
         };
         output(&mut database.billing(&["migrate"]))?;
         Ok(database)
@@ -50,6 +50,11 @@ impl Database {
     /// Where the server may write files.
     pub(super) fn folder(&self) -> &Path {
         self.server.folder()
+    }
+
+    /// PostgreSQL's load generator.
+    pub(super) fn pgbench(&self) -> PathBuf {
+        self.bin.join("pgbench")
     }
 
     /// Billing's program.
@@ -66,7 +71,7 @@ impl Database {
 
     /// What says `text` to the database.
     pub(super) fn saying(&self, text: &str) -> Command {
-        let mut psql = Command::new(&self.psql);
+        let mut psql = Command::new(self.bin.join("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
         psql.args(["-d", self.address(), "-c", text]);
         psql

@@ -7,6 +7,7 @@ mod in_process;
 mod ingest;
 mod invoices;
 mod pdf;
+mod reads;
 mod scale;
 mod simulation;
 

@@ -8,7 +8,7 @@ mod memory;
 mod naive;
 mod population;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -17,12 +17,9 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
-use super::support::now;
-use crate::metering::examine::stored_event;
 use crate::metering::report::Verdict;
 use crate::store::StoreError;
 use crate::store::ingest::{Batch, take};
-use crate::store::reporters::ReporterIds;
 use memory::{ForBatch, Memory, step_aside};
 use naive::{Naive, Totals};
 use population::{INTERACTIONS, OTHERS, Population};
@@ -46,14 +43,6 @@ struct Month<'a> {
 /// What there is to report, by spool.
 type Spools = Vec<Vec<usize>>;
 
-fn reporters() -> ReporterIds {
-    let names = ["worker-0", "worker-1", "gateway-0", "gateway-1"];
-    let ids = (1..)
-        .zip(names)
-        .map(|(id, name)| (name.to_owned(), HashMap::from([("boot-1".to_owned(), id)])));
-    ReporterIds(ids.collect())
-}
-
 impl Month<'_> {
     /// One request, of a server that may be killed meanwhile.
     async fn call(&self, messages: &[usize]) -> Result<Vec<Verdict>, StoreError> {
@@ -67,11 +56,10 @@ impl Month<'_> {
             memory: self.memory.clone(),
             messages: messages.to_vec(),
         };
-        let reporters = reporters();
         let batch = Batch {
             records: &records,
-            reporters: &reporters,
-            now: now(),
+            reporters: &self.population.reporters,
+            now: self.population.now,
             is_kept: true,
         };
         let start = self.memory.with(|state| state.starts);
@@ -203,27 +191,25 @@ impl Month<'_> {
                 .values()
                 .filter(|stored| stored.marks.standing.is_billable())
             {
-                let (_, event) = stored_event(&stored.payload).unwrap();
-                let sum: &mut i128 = events.entry((stored.ledger, event.bucket())).or_default();
-                *sum += event.quantity.to_nanos().unwrap();
+                let (bucket, nanos) = self.population.read_back(&stored.payload);
+                let sum: &mut i128 = events.entry((stored.ledger, bucket)).or_default();
+                *sum += nanos;
             }
-            let mut buckets = BTreeMap::new();
+            let mut buckets: BTreeMap<_, i128> = BTreeMap::new();
             for ((ledger, _, bucket), nanos) in &state.buckets {
-                *buckets.entry((*ledger, bucket.clone())).or_default() += nanos;
+                *buckets.entry((*ledger, bucket)).or_default() += nanos;
             }
             buckets.retain(|_, nanos| *nanos != 0);
             assert_eq!(events, buckets, "events are buckets");
             for closed in &state.closed {
                 let is_its =
                     |ledger: i64, statement: i64| ledger == closed.ledger && statement <= closed.statement;
-                let now: BTreeMap<_, _> = state
+                let now = state
                     .buckets
                     .iter()
-                    .filter(|((ledger, statement, _), _)| is_its(*ledger, *statement))
-                    .map(|(key, nanos)| (key.clone(), *nanos))
-                    .collect();
+                    .filter(|((ledger, statement, _), _)| is_its(*ledger, *statement));
                 assert!(
-                    now == closed.buckets,
+                    now.eq(&closed.buckets),
                     "nothing lands in a statement that is closed"
                 );
             }

@@ -1,13 +1,16 @@
 //! All that may be reported in a simulated month, checked once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use jiff::Timestamp;
 use springtide_proto::event::InteractionKind;
 use springtide_proto::metering::{Delivery, Witness};
 
-use super::super::support::{at, interaction, reported, usage_event};
+use super::super::support::{at, interaction, now, reported, usage_event};
 use crate::digest::Digest;
-use crate::metering::report::{Examined, Report};
+use crate::metering::examine::stored_event;
+use crate::metering::report::{BucketKey, Examined, Report};
+use crate::store::reporters::ReporterIds;
 
 pub(super) const INTERACTIONS: usize = 48;
 pub(super) const OTHERS: usize = 12;
@@ -22,6 +25,10 @@ const FORMS: usize = 4;
 pub(super) struct Population {
     messages: Vec<Examined>,
     by_hash: BTreeMap<Digest, usize>,
+    /// What each message counts for, as it reads back from its bytes.
+    read_back: HashMap<Vec<u8>, (BucketKey, i128)>,
+    pub(super) reporters: ReporterIds,
+    pub(super) now: Timestamp,
 }
 
 impl Population {
@@ -37,7 +44,23 @@ impl Population {
         }
         let hash = |(position, message): (usize, &Examined)| (message.as_ref().unwrap().hash, position);
         let by_hash = messages.iter().enumerate().map(hash).collect();
-        Self { messages, by_hash }
+        let read_back = messages.iter().flatten().map(|report| {
+            let (_, event) = stored_event(&report.payload).unwrap();
+            let nanos = event.quantity.to_nanos().unwrap();
+            (report.payload.clone(), (event.bucket(), nanos))
+        });
+        Self {
+            read_back: read_back.collect(),
+            by_hash,
+            messages,
+            reporters: reporters(),
+            now: now(),
+        }
+    }
+
+    /// What an event counts for whose bytes were stored.
+    pub(super) fn read_back(&self, payload: &[u8]) -> &(BucketKey, i128) {
+        &self.read_back[payload]
     }
 
     pub(super) fn worker(interaction: usize, answer: usize, worker: usize) -> usize {
@@ -63,6 +86,14 @@ impl Population {
     pub(super) fn of_hash(&self, hash: Digest) -> usize {
         self.by_hash[&hash]
     }
+}
+
+fn reporters() -> ReporterIds {
+    let names = ["worker-0", "worker-1", "gateway-0", "gateway-1"];
+    let ids = (1..)
+        .zip(names)
+        .map(|(id, name)| (name.to_owned(), HashMap::from([("boot-1".to_owned(), id)])));
+    ReporterIds(ids.collect())
 }
 
 fn tenant(number: usize) -> &'static str {
