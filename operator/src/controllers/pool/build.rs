@@ -408,6 +408,7 @@ fn live(
         tenant_share: seen.tenant_share,
         scarce: seen.scarce,
         start_time: memory.learned.starts.p99(),
+        hold_time: memory.learned.hold.measured(),
         baseline: memory.learned.baseline.learned(),
     }
 }

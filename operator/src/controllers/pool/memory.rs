@@ -89,7 +89,8 @@ impl PoolMemory {
         (self.is_known && self.uid.as_deref() == Some(uid)).then(|| self.learned.checkpoint(now, time))
     }
 
-    /// Learns what load the pool usually has: not from what is not all there, nor from a time that is not like others.
+    /// Learns how long conversations last, and what load the pool usually has: not from what is not all there, and the load not
+    /// from a time that is not like others.
     pub(super) fn learn(&mut self, valid: &ValidPool<'_>, seen: &Seen, observation: &Observation) {
         let usual = !valid.policy.suspended && !seen.plans.iter().any(|plan| plan.open);
         let load = observation.active.saturating_add(observation.waiting);
@@ -98,6 +99,10 @@ impl PoolMemory {
             .as_ref()
             .map_or("UTC", |tenant| tenant.spec.time_zone.as_str());
         let complete = observation.silent == 0 && seen.tenant.is_some();
+        let endings = observation.rates.longest().endings;
+        self.learned
+            .hold
+            .observe(seen.now, complete.then_some((observation.active, endings)));
         self.learned
             .baseline
             .observe(seen.time, zone, (usual && complete).then_some(load));

@@ -52,9 +52,9 @@ pub(super) async fn operators_kubeconfig(cluster: &Cluster, door: Option<&str>) 
     *user = json!({"token": token.trim()});
     if let Some(door) = door {
         let server = config
-            .pointer_mut("/clusters/0/cluster")
+            .pointer_mut("/clusters/0/cluster/server")
             .context("a kubeconfig has a cluster")?;
-        *server = json!({"server": door});
+        *server = json!(door);
     }
     Ok(config.to_string())
 }

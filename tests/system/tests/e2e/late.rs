@@ -21,7 +21,7 @@ use crate::support::{LIMIT, cluster, wait_for_number};
 const TENANT: &str = "larch";
 const NAMESPACE: &str = "tenant-larch";
 const OPERATOR: &str = "deployment/springtide-operator";
-const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Most of the operator's own words to the API server go by it while the test runs.
 const DOOR: &str = "late-watches";
 
@@ -58,8 +58,9 @@ async fn lead_through_door(cluster: &Cluster) -> LateWatches {
         .unwrap();
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": DOOR,
-        "clusters": [{"name": DOOR, "cluster": {"server": door.url()}}],
-        "users": [{"name": DOOR, "user": {"tokenFile": TOKEN}}],
+        // No client is made without a certificate to trust, though none is asked for.
+        "clusters": [{"name": DOOR, "cluster": {"server": door.url(), "certificate-authority": format!("{ACCOUNT}/ca.crt")}}],
+        "users": [{"name": DOOR, "user": {"tokenFile": format!("{ACCOUNT}/token")}}],
         "contexts": [{"name": DOOR, "context": {"cluster": DOOR, "user": DOOR}}],
     });
     let map = json!({
