@@ -4,12 +4,13 @@
 //! created workers that the watch has not shown, and deleted others, so that their names are free. So a leader looks before it
 //! first creates a worker of a pool, and again when a Pod that should be there was not shown for long.
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 
 use crate::api::BotPool;
 use crate::controllers::context::Context;
-use crate::names::POOL_LABEL;
+use crate::names::{POOL_LABEL, TENANT_LABEL};
 
 use super::PoolError;
 use super::dereference::Seen;
@@ -35,10 +36,10 @@ pub(super) async fn is_behind(
         return Ok(false);
     }
     let namespace = pool.namespace().unwrap_or_default();
-    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(context.client.clone(), &namespace);
-    // Without a resource version, so that the answer is no older than the question.
-    let of_pool = ListParams::default().labels(&format!("{POOL_LABEL}={}", pool.name_any()));
-    let listed = pods.list_metadata(&of_pool).await;
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
+    // What the watch would show, and without a resource version, so that the answer is no older than the question.
+    let selector = format!("{TENANT_LABEL},{POOL_LABEL}={}", pool.name_any());
+    let listed = pods.list_metadata(&ListParams::default().labels(&selector)).await;
     let listed = listed.map_err(|source| PoolError::Read(Box::new(source)))?;
     let listed = listed.items.iter().map(|pod| Listed {
         name: pod.name_any(),
