@@ -109,7 +109,8 @@ async fn leader(cluster: &Cluster) -> anyhow::Result<(Pod, Value, Pod)> {
     anyhow::bail!("none leads beside another that is ready: {pods:?}")
 }
 
-/// SIGKILL; another leads, and counts as many workers as there should be.
+/// SIGKILL, and its Pod is gone before it could take its own lease again; another leads, and counts as many workers as there
+/// should be.
 async fn lose_leader(cluster: &Cluster, desired: u64) {
     let lost = cluster
         .wait_for("a leader", LIMIT, || leader(cluster))
@@ -117,6 +118,8 @@ async fn lose_leader(cluster: &Cluster, desired: u64) {
         .unwrap()
         .0;
     kill_process_of_pod(&lost.uid).unwrap();
+    let at_once = ["delete", "pod", &lost.name, "-n", SYSTEM, "--force", "--grace-period=0"];
+    cluster.kubectl(&at_once).await.unwrap();
     let check = || async {
         let (leads, pool, _) = leader(cluster).await?;
         let counted = pool["ready"].as_u64().zip(pool["starting"].as_u64());
