@@ -118,11 +118,11 @@ mod tests {
 
     #[test]
     fn a_time_without_data_says_nothing() {
-        let away = |second: u64| (second < 300 || second >= 900).then_some((100, 1.0));
+        let away = |second: u64| (!(300..900).contains(&second)).then_some((100, 1.0));
         assert!(is_about(looked(1_200, away), 100.0));
         // No look at all, while all that was there is gone and another load came.
         let mut hold = looked(300, |_| Some((100, 1.0)));
-        hold.observe(Duration::from_secs(900), Some((9_000, 0.0)));
+        hold.observe(Duration::from_mins(15), Some((9_000, 0.0)));
         assert!(is_about(hold, 100.0));
     }
 

@@ -185,7 +185,7 @@ fn a_new_leader_counts_by_the_hold_time_that_the_one_before_measured() {
     };
     let kept = Checkpoint::decode(&old.checkpoint(SPAN, noon()).encode()).unwrap();
     let mut new = Learned {
-        hold: HoldTime::of(Duration::from_secs(60), 40.0),
+        hold: HoldTime::of(Duration::from_mins(1), 40.0),
         ..Learned::default()
     };
     new.resume(kept, SPAN, noon());

@@ -118,7 +118,15 @@ async fn lose_leader(cluster: &Cluster, desired: u64) {
         .unwrap()
         .0;
     kill_process_of_pod(&lost.uid).unwrap();
-    let at_once = ["delete", "pod", &lost.name, "-n", SYSTEM, "--force", "--grace-period=0"];
+    let at_once = [
+        "delete",
+        "pod",
+        &lost.name,
+        "-n",
+        SYSTEM,
+        "--force",
+        "--grace-period=0",
+    ];
     cluster.kubectl(&at_once).await.unwrap();
     let check = || async {
         let (leads, pool, _) = leader(cluster).await?;
