@@ -41,6 +41,9 @@ pub struct PoolObservation {
     pub endings_per_second: f64,
     /// Time until a new worker answers.
     pub start_time_seconds: f64,
+    /// How long a conversation lasts on average; none while too few have ended.
+    #[serde(default)]
+    pub hold_time_seconds: Option<f64>,
     /// Workers that take conversations.
     pub ready: u32,
     /// Workers that do not yet.
@@ -129,6 +132,7 @@ impl PoolRecord {
                 arrivals_per_second: flow.arrivals,
                 endings_per_second: flow.endings,
                 start_time_seconds: observation.start_time.as_secs_f64(),
+                hold_time_seconds: live.hold_time.map(|hold| hold.as_secs_f64()),
                 ready: observation.ready,
                 starting: observation.starting,
                 draining: live.draining,

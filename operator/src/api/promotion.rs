@@ -257,6 +257,10 @@ pub struct PromotionPoolStatus {
     /// Where the baseline comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_from: Option<BaselineFrom>,
+    /// How long a conversation lasts on average, in seconds, by which the workers of a percentage are counted; fixed when
+    /// pre-warming begins. Absent while too few conversations have ended to measure it: then it is taken to be 180.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_seconds: Option<u32>,
     /// Workers wanted when the window opens.
     pub wanted: u32,
     /// Workers that are held now: rising while it is being pre-warmed, falling while it cools down.

@@ -3,7 +3,10 @@
 //! - *peak*: the highest load of a minute of the last hour. A minute is one of wall-clock time, for moments of two processes
 //!   cannot be compared; a load counts for the minute that ends after it, so that none is forgotten early.
 //!
-//! Version 1, numbers big-endian: the number of start times (1 byte), each in tenths of a second (2 bytes); the number of peaks
+//! Numbers big-endian. Version 2 has what version 1 has, and before it, as what was not measured is not kept: the hold time in
+//! seconds (2 bytes) and the number of conversations that it was measured by (2 bytes).
+//!
+//! Version 1: the number of start times (1 byte), each in tenths of a second (2 bytes); the number of peaks
 //! (1 byte), if there are any the minute of the newest (4 bytes, since 1970), of each, oldest first, how many minutes before
 //! that it was (1 byte) and its load (4 bytes); then the baseline. A peak is left out where a later one is as high.
 
@@ -13,10 +16,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::baseline;
 use super::history::WindowMaximum;
+use super::hold_time::HoldTime;
 use super::start_times::{self, StartTimes};
 use super::{Baseline, BaselineLearner, Moment};
 
 const VERSION: u8 = 1;
+const VERSION_WITH_HOLD_TIME: u8 = 2;
+const BYTES_OF_HOLD_TIME: usize = 4;
 /// Loads are remembered for so long.
 const SPAN: Duration = Duration::from_hours(1);
 const MINUTE: i64 = 60_000;
@@ -26,8 +32,14 @@ const MOST_PEAKS: usize = OLDEST_PEAK as usize + 1;
 const BYTES_OF_PEAK: usize = 5;
 
 /// No checkpoint of a pool takes more bytes.
-pub const MOST_CHECKPOINT_BYTES: usize =
-    1 + 1 + start_times::KEPT * 2 + 1 + 4 + MOST_PEAKS * BYTES_OF_PEAK + baseline::MOST_BYTES;
+pub const MOST_CHECKPOINT_BYTES: usize = 1
+    + BYTES_OF_HOLD_TIME
+    + 1
+    + start_times::KEPT * 2
+    + 1
+    + 4
+    + MOST_PEAKS * BYTES_OF_PEAK
+    + baseline::MOST_BYTES;
 
 /// Bytes that are no checkpoint.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -55,6 +67,8 @@ pub struct Learned {
     pub load: WindowMaximum,
     /// Load by the slots of the week.
     pub baseline: BaselineLearner,
+    /// How long conversations last.
+    pub hold: HoldTime,
 }
 
 /// [`Learned`], as it is kept.
@@ -65,6 +79,7 @@ pub struct Checkpoint {
     /// Oldest first: minutes rise and loads fall.
     peaks: Vec<Peak>,
     baseline: Baseline,
+    hold: Option<Hold>,
 }
 
 /// Minute since 1970, and load.
@@ -88,6 +103,7 @@ impl Learned {
             starts: self.starts.measured().map(tenths).collect(),
             peaks,
             baseline: self.baseline.learned().as_ref().clone(),
+            hold: whole(self.hold),
         }
     }
 
@@ -97,6 +113,7 @@ impl Learned {
             starts,
             peaks,
             baseline,
+            hold,
         } = kept;
         let since = std::mem::take(self);
         let earlier = starts
@@ -113,6 +130,11 @@ impl Learned {
             self.load.push(at, load, SPAN);
         }
         self.baseline = BaselineLearner::resume(baseline);
+        self.hold = since.hold;
+        if let Some((seconds, ended)) = hold {
+            self.hold
+                .add(HoldTime::of(Duration::from_secs(seconds.into()), ended.into()));
+        }
     }
 }
 
@@ -124,7 +146,14 @@ impl Checkpoint {
 
     /// As bytes, at most [`MOST_CHECKPOINT_BYTES`].
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION, count(self.starts.len())];
+        let mut bytes = match self.hold {
+            None => vec![VERSION],
+            Some((seconds, ended)) => {
+                let parts = [seconds.to_be_bytes(), ended.to_be_bytes()];
+                [&[VERSION_WITH_HOLD_TIME], parts.as_flattened()].concat()
+            }
+        };
+        bytes.push(count(self.starts.len()));
         bytes.extend(self.starts.iter().flat_map(|tenths| tenths.to_be_bytes()));
         bytes.push(count(self.peaks.len()));
         if let Some((newest, _)) = self.peaks.last() {
@@ -141,17 +170,45 @@ impl Checkpoint {
     /// From the bytes of [`Checkpoint::encode`].
     pub fn decode(bytes: &[u8]) -> Result<Self, CheckpointError> {
         let ([version], rest) = take(bytes)?;
-        if version != VERSION {
-            return Err(CheckpointError::Version(version));
-        }
+        let (hold, rest) = match version {
+            VERSION => (None, rest),
+            VERSION_WITH_HOLD_TIME => decode_hold_time(rest)?,
+            other => return Err(CheckpointError::Version(other)),
+        };
         let (starts, rest) = decode_starts(rest)?;
         let (peaks, rest) = decode_peaks(rest)?;
         Ok(Self {
             starts,
             peaks,
             baseline: Baseline::decode(rest)?,
+            hold,
         })
     }
+}
+
+/// Hold time in seconds, and by how many conversations it was measured.
+type Hold = (u16, u16);
+
+fn decode_hold_time(bytes: &[u8]) -> Result<(Option<Hold>, &[u8]), CheckpointError> {
+    let (seconds, rest) = take(bytes)?;
+    let (ended, rest) = take(rest)?;
+    let hold = (u16::from_be_bytes(seconds), u16::from_be_bytes(ended));
+    if hold.0 == 0 || hold.1 == 0 {
+        return Err(CheckpointError::Impossible("a hold time"));
+    }
+    Ok((Some(hold), rest))
+}
+
+/// In whole numbers; none of less than one conversation.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates, and nothing here is negative"
+)]
+fn whole(hold: HoldTime) -> Option<Hold> {
+    let (mean, ended) = hold.known();
+    let seconds = u16::try_from(mean.as_secs()).unwrap_or(u16::MAX);
+    (ended >= 1.0).then_some((seconds, ended as u16))
 }
 
 fn decode_starts(bytes: &[u8]) -> Result<(Vec<u16>, &[u8]), CheckpointError> {

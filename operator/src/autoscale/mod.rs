@@ -12,6 +12,7 @@ mod decide;
 mod forecast;
 mod growth;
 mod history;
+mod hold_time;
 mod manual;
 mod observation;
 mod occurrence;
@@ -31,6 +32,7 @@ pub use checkpoint::{Checkpoint, CheckpointError, Learned, MOST_CHECKPOINT_BYTES
 pub use decide::{Binding, Decision, decide};
 pub use forecast::{Forecast, Usual, horizon};
 pub use history::{History, WindowMaximum};
+pub use hold_time::HoldTime;
 pub use manual::{Override, OverrideMode};
 pub use observation::{Bounds, Observation, Policy};
 pub use occurrence::{Around, Occurrence, Recurrence, Schedule, ScheduleError};

@@ -71,6 +71,17 @@ pub struct Boosted {
     pub usual: u32,
 }
 
+impl Staffing {
+    /// With the hold time that was measured, or else the one that is assumed.
+    pub fn new(capacity: u32, level: ServiceLevel, measured: Option<Duration>) -> Self {
+        Self {
+            capacity,
+            level,
+            hold: measured.unwrap_or(DEFAULT_HOLD_TIME),
+        }
+    }
+}
+
 impl BoostSize {
     /// Workers wanted over a baseline in conversations.
     pub fn over(self, baseline: u32, staffing: &Staffing) -> Boosted {

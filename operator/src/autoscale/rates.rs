@@ -56,6 +56,12 @@ impl Rates {
         sum
     }
 
+    /// The flow over the longest span, which misses nothing that looks a second apart add up.
+    pub fn longest(&self) -> Flow {
+        let [.., longest] = self.0;
+        longest
+    }
+
     /// The flow to go by now: that of the longest span, unless a shorter one differs by more than chance explains.
     pub fn current(&self) -> Flow {
         let mut spans = self.0.into_iter().zip(SPANS).rev();

@@ -71,6 +71,9 @@ pub struct LivePool {
     /// Time until a new worker answers, which 99 of 100 keep.
     #[serde(skip)]
     pub start_time: Duration,
+    /// How long a conversation lasts on average, where that was measured.
+    #[serde(skip)]
+    pub hold_time: Option<Duration>,
     /// What load it usually has at a time of the week.
     #[serde(skip)]
     pub baseline: Arc<Baseline>,

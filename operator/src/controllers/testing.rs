@@ -70,7 +70,11 @@ impl FakeApi {
                 }
                 let (parts, body) = request.into_parts();
                 let body = body.collect_bytes().await?;
-                let (status, answer) = api.answer(&parts.method, parts.uri.path(), &body);
+                let selector = parts.uri.query().unwrap_or_default();
+                let (status, answer) = match api.list(&parts.method, parts.uri.path(), selector) {
+                    Some(list) => (StatusCode::OK, list),
+                    None => api.answer(&parts.method, parts.uri.path(), &body),
+                };
                 let response = Response::builder()
                     .status(status)
                     .body(Body::from(serde_json::to_vec(&answer)?))?;
@@ -81,11 +85,14 @@ impl FakeApi {
     }
 
     pub(crate) fn put(&self, path: &str, object: Value) {
-        let version = object["metadata"]["resourceVersion"].clone();
+        let given = object["metadata"].clone();
         let mut state = self.0.lock();
         state.store(path, object);
-        if !version.is_null() {
-            state.objects.get_mut(path).unwrap()["metadata"]["resourceVersion"] = version;
+        let stored = &mut state.objects.get_mut(path).unwrap()["metadata"];
+        for field in ["resourceVersion", "uid"] {
+            if !given[field].is_null() {
+                stored[field] = given[field].clone();
+            }
         }
     }
 
@@ -115,6 +122,20 @@ impl FakeApi {
             .filter(|call| call.method == *method && call.path.contains(part))
             .cloned()
             .collect()
+    }
+
+    /// The Pods of a pool.
+    fn list(&self, method: &Method, path: &str, query: &str) -> Option<Value> {
+        let pool = query.split_once("springtide.dev%2Fpool%3D")?.1;
+        if *method != Method::GET || !path.ends_with("/pods") {
+            return None;
+        }
+        let state = self.0.lock();
+        let of_pool = state.objects.iter().filter(|(name, pod)| {
+            name.starts_with(path) && pod["metadata"]["labels"]["springtide.dev/pool"] == pool
+        });
+        let items: Vec<_> = of_pool.map(|(_, pod)| pod.clone()).collect();
+        Some(json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items}))
     }
 
     fn answer(&self, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Value) {

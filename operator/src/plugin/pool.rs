@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use super::binding::{Sentences, mode, sentences};
 use super::conditions::unwell;
 use super::text::{Line, counted, paragraph, section, span};
+use super::what_if::hold_time;
 use crate::admin::PoolRecord;
 use crate::api::{BotPool, OverrideStatus};
-use crate::autoscale::Binding;
+use crate::autoscale::{Binding, DEFAULT_HOLD_TIME};
 
 /// The record as a person reads it; the pool's object says what was asked for.
 pub(super) fn explain(record: &PoolRecord, pool: Option<&BotPool>, now: Timestamp) -> String {
@@ -37,6 +38,7 @@ pub(super) fn explain(record: &PoolRecord, pool: Option<&BotPool>, now: Timestam
 fn seen(record: &PoolRecord) -> Vec<Line> {
     let seen = &record.observation;
     let capacity = record.terms.conversations_per_worker;
+    let assumed = DEFAULT_HOLD_TIME.as_secs_f64();
     vec![
         Line::new("active", &seen.active, "conversations, of workers that are heard"),
         Line::new(
@@ -58,6 +60,11 @@ fn seen(record: &PoolRecord) -> Vec<Line> {
             "start time",
             &format!("{:.1}", seen.start_time_seconds),
             "seconds until a new worker answers, which 95 of 100 keep",
+        ),
+        Line::new(
+            "hold time",
+            &format!("{:.0}", seen.hold_time_seconds.unwrap_or(assumed)),
+            hold_time(seen),
         ),
         Line::new("ready", &seen.ready, per_worker(capacity)),
         Line::new("starting", &seen.starting, "workers that do not answer yet"),

@@ -9,6 +9,7 @@ use super::text::{Align, Line, counted, paragraph, section, span, table};
 use crate::api::{
     BaselineFrom, Boost, BoostBase, Promotion, PromotionPoolStatus, PromotionSpec, PromotionStatus,
 };
+use crate::autoscale::DEFAULT_HOLD_TIME;
 
 /// The promotion as a person reads it.
 pub(super) fn explain(promotion: &Promotion, now: Timestamp) -> String {
@@ -135,12 +136,15 @@ fn size(spec: &PromotionSpec) -> Vec<Line> {
 
 fn pools(pools: &[PromotionPoolStatus], now: Timestamp) -> String {
     let headings = [
-        "pool", "baseline", "from", "wanted", "floor", "ready", "missing", "expected",
+        "pool", "baseline", "from", "hold", "wanted", "floor", "ready", "missing", "expected",
     ];
     let mut rows = vec![headings.map(str::to_owned).to_vec()];
     rows.extend(pools.iter().map(|pool| row(pool, now)));
     let (left, right) = (Align::Left, Align::Right);
-    table(&rows, &[left, right, left, right, right, right, right, left])
+    table(
+        &rows,
+        &[left, right, left, left, right, right, right, right, left],
+    )
 }
 
 fn row(status: &PromotionPoolStatus, now: Timestamp) -> Vec<String> {
@@ -150,6 +154,7 @@ fn row(status: &PromotionPoolStatus, now: Timestamp) -> Vec<String> {
         pool,
         baseline,
         baseline_from,
+        hold_seconds,
         wanted,
         floor,
         ready,
@@ -162,6 +167,11 @@ fn row(status: &PromotionPoolStatus, now: Timestamp) -> Vec<String> {
         BaselineFrom::LastHour => "last hour, slots unknown",
         BaselineFrom::CurrentLoad => "last hour",
     });
+    // Percentages alone are counted by it.
+    let hold = baseline.map(|_| match hold_seconds {
+        Some(seconds) => format!("{seconds} s"),
+        None => format!("{} s assumed", DEFAULT_HOLD_TIME.as_secs()),
+    });
     let expected = match expected_at {
         Some(at) => format!("{}, {}", at.0, when(at.0, now)),
         None if short(status) > 0 => limited_by
@@ -173,6 +183,7 @@ fn row(status: &PromotionPoolStatus, now: Timestamp) -> Vec<String> {
         format!("{tenant}/{pool}"),
         baseline.map_or_else(missing, |load| load.to_string()),
         from.map_or_else(missing, str::to_owned),
+        hold.unwrap_or_else(missing),
         wanted.to_string(),
         floor.to_string(),
         ready.to_string(),

@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 
 use super::promotion::zone;
 use super::text::{Align, Line, counted, paragraph, section, table};
-use crate::admin::PoolRecord;
+use crate::admin::{PoolObservation, PoolRecord};
 use crate::api::Promotion;
 use crate::autoscale::DEFAULT_HOLD_TIME;
 use crate::simulate::{Steady, WhatIf};
@@ -17,23 +17,15 @@ const ROWS: usize = 30;
 const BAR: u32 = 40;
 /// A row is one of these, in minutes.
 const MINUTES: [usize; 9] = [5, 10, 15, 30, 60, 120, 180, 360, 720];
-/// Where a measured length of conversations is believed, seconds.
-const SHORTEST: f64 = 10.0;
-const LONGEST: f64 = 7_200.0;
 
-/// The pool as it is now, for ever. How long conversations last follows from how many there are and how many come.
+/// The pool as it is now, for ever.
 pub(super) fn steady(record: &PoolRecord) -> Steady {
     let seen = &record.observation;
     let load = f64::from(seen.active) + f64::from(seen.waiting);
-    let is_measured = seen.active > 0 && seen.arrivals_per_second > 0.0;
-    let hold_seconds = if is_measured {
-        (f64::from(seen.active) / seen.arrivals_per_second).clamp(SHORTEST, LONGEST)
-    } else {
-        DEFAULT_HOLD_TIME.as_secs_f64()
-    };
+    let assumed = DEFAULT_HOLD_TIME.as_secs_f64();
     Steady {
         load,
-        hold_seconds,
+        hold_seconds: seen.hold_time_seconds.unwrap_or(assumed),
         start_seconds: seen.start_time_seconds,
         tenant_share: record.terms.tenant_share,
     }
@@ -88,7 +80,7 @@ pub(super) fn explain(
         Line::new(
             "length",
             &format!("{:.0}", steady.hold_seconds),
-            "seconds of a conversation, from the load and what arrives",
+            hold_time(&record.observation),
         ),
         Line::new(
             "start time",
@@ -100,6 +92,14 @@ pub(super) fn explain(
     let (name, zone) = zone(&promotion.spec);
     let chart = chart(outcome, &zone);
     format!("{text}\nWorkers over time, the most of each row; {name}\n{chart}")
+}
+
+/// What the hold time is.
+pub(super) fn hold_time(seen: &PoolObservation) -> &'static str {
+    match seen.hold_time_seconds {
+        Some(_) => "seconds that a conversation lasts on average, as measured",
+        None => "seconds that a conversation is taken to last: too few have ended to measure it",
+    }
 }
 
 /// Whether limits are in the way, and which.

@@ -8,8 +8,8 @@ use kube::ResourceExt as _;
 use super::pool::Pool;
 use crate::api::Promotion;
 use crate::autoscale::{
-    Around, Course, Creations, DEFAULT_HOLD_TIME, Missing, Occurrence, Phase, Plan, Schedule, ServiceLevel,
-    Staffing, WindowMaximum, lead,
+    Around, Course, Creations, Missing, Occurrence, Phase, Plan, Schedule, ServiceLevel, Staffing,
+    WindowMaximum, lead,
 };
 use crate::controllers::promotion::validate::{Pools, Valid, validate};
 
@@ -45,6 +45,8 @@ pub(super) struct Live {
     pub(super) capacity: u32,
     pub(super) start_time: Duration,
     pub(super) level: ServiceLevel,
+    /// How long a conversation lasts on average, where that was measured.
+    pub(super) hold_time: Option<Duration>,
 }
 
 /// All promotions of a run.
@@ -136,11 +138,7 @@ impl Known {
         occurrence: Occurrence,
         begun: Option<Timestamp>,
     ) -> Option<Plan> {
-        let staffing = Staffing {
-            capacity: live.capacity,
-            level: live.level,
-            hold: DEFAULT_HOLD_TIME,
-        };
+        let staffing = Staffing::new(live.capacity, live.level, live.hold_time);
         let boosted = self.valid.size.over(baseline, &staffing);
         let missing = Missing {
             workers: boosted.wanted.saturating_sub(live.have),
@@ -201,6 +199,7 @@ spec:
                 capacity: 20,
                 start_time: Duration::from_secs(8),
                 level: ServiceLevel::default(),
+                hold_time: None,
             });
             floors.extend(plans.iter().map(|plan| (minute, plan.floor)));
         }

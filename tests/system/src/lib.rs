@@ -4,6 +4,7 @@
 //! - [`trace`]: arrival curves, compressed in time.
 //! - [`load`]: the load generator: customers who ask until they are answered, and the ledger of what they got.
 //! - [`cluster`]: kubectl and helm of the running cluster.
+//! - [`late`]: a door before the API server that holds back what watches of Pods say.
 //! - [`manifests`]: tenants, pools, plans and promotions to apply.
 //! - [`course`]: the demo: its load, its faults, its promotion, its bills.
 //! - [`scale`]: thousands of pools on a real API server, with simulated workers.
@@ -22,6 +23,7 @@ pub mod cluster;
 pub mod course;
 pub mod data;
 pub mod ingest;
+pub mod late;
 pub mod load;
 pub mod manifests;
 pub mod parts;

@@ -14,7 +14,8 @@ use serde_json::Value;
 use crate::course::Event;
 use crate::load::ledger::{LEDGER, LedgerLine};
 
-pub(crate) use pods::{PodEvent, Rise, first_pods, read_pod_events};
+pub use pods::{PodEvent, read_pod_events};
+pub(crate) use pods::{Rise, first_pods};
 
 /// What happened and when.
 pub const EVENTS: &str = "events.jsonl";
@@ -564,6 +565,7 @@ mod tests {
             verb: "create".into(),
             namespace: "tenant-acme".into(),
             name: "web-0".into(),
+            uid: None,
             at: at(time),
             answered: at(time),
             by_operator: true,

@@ -21,8 +21,12 @@ fn full_baseline() -> Baseline {
 fn learned() -> impl Strategy<Value = Learned> {
     let starts = prop::collection::vec(0_u64..20_000_000, 0..100);
     let loads = prop::collection::vec((0_u64..200, any::<u32>()), 0..200);
-    (starts, loads, any::<bool>()).prop_map(|(starts, loads, full)| {
+    let hold = prop::option::of((0_u64..100_000, 0.0..100_000.0));
+    (starts, loads, any::<bool>(), hold).prop_map(|(starts, loads, full, hold)| {
         let mut learned = Learned::default();
+        if let Some((seconds, ended)) = hold {
+            learned.hold = HoldTime::of(Duration::from_secs(seconds), ended);
+        }
         for taken in starts {
             learned.starts.push(Duration::from_millis(taken));
         }
@@ -56,6 +60,7 @@ proptest! {
         let again = next.checkpoint(SPAN, noon());
         prop_assert_eq!(&again.starts, &kept.starts);
         prop_assert_eq!(&again.baseline, &kept.baseline);
+        prop_assert_eq!(again.hold, kept.hold);
         // Those within the hour, as the new leader sees it.
         let within = kept.peaks.iter().filter(|(minute, _)| age_of(*minute, noon()).unwrap() <= SPAN);
         prop_assert!(again.peaks.iter().map(|(_, load)| *load).eq(within.map(|(_, load)| *load)));
@@ -63,7 +68,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_checkpoint_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        for head in [&[][..], &[VERSION], &[VERSION, 0], &[VERSION, 0, 2]] {
+        for head in [&[][..], &[VERSION], &[VERSION, 0], &[VERSION, 0, 2], &[VERSION_WITH_HOLD_TIME]] {
             let bytes = [head, bytes.as_slice()].concat();
             if let Ok(kept) = Checkpoint::decode(&bytes) {
                 prop_assert_eq!(Checkpoint::decode(&kept.encode()), Ok(kept));
@@ -87,6 +92,7 @@ proptest! {
 fn five_thousand_pools_fit_into_the_shards() {
     let mut learned = Learned {
         baseline: BaselineLearner::resume(full_baseline()),
+        hold: HoldTime::of(Duration::from_mins(3), 9_000.0),
         ..Learned::default()
     };
     for second in 0..3_600_u32 {
@@ -141,8 +147,8 @@ fn what_was_seen_since_stays() {
 fn a_version_that_is_not_known_and_a_foreign_baseline_are_refused() {
     assert_eq!(Checkpoint::decode(&[]), Err(CheckpointError::CutOff));
     assert_eq!(
-        Checkpoint::decode(&[2, 0, 0, 1]),
-        Err(CheckpointError::Version(2))
+        Checkpoint::decode(&[3, 0, 0, 1]),
+        Err(CheckpointError::Version(3))
     );
     assert_eq!(
         Checkpoint::decode(&[VERSION, 0, 0, 9]),
@@ -153,4 +159,35 @@ fn a_version_that_is_not_known_and_a_foreign_baseline_are_refused() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[test]
+fn what_was_kept_before_hold_times_were_measured_is_taken_over() {
+    let mut before = Learned::default();
+    before.starts.push(Duration::from_secs(20));
+    before.load.push(SPAN, 5, SPAN);
+    let bytes = before.checkpoint(SPAN, noon()).encode();
+    assert_eq!(bytes[0], VERSION);
+    let mut next = Learned {
+        hold: HoldTime::of(Duration::from_secs(90), 200.0),
+        ..Learned::default()
+    };
+    next.resume(Checkpoint::decode(&bytes).unwrap(), SPAN, noon());
+    assert_eq!(next.starts.measured().count(), 1);
+    assert_eq!(next.hold.measured(), Some(Duration::from_secs(90)));
+}
+
+#[test]
+fn a_new_leader_counts_by_the_hold_time_that_the_one_before_measured() {
+    let old = Learned {
+        hold: HoldTime::of(Duration::from_secs(90), 200.0),
+        ..Learned::default()
+    };
+    let kept = Checkpoint::decode(&old.checkpoint(SPAN, noon()).encode()).unwrap();
+    let mut new = Learned {
+        hold: HoldTime::of(Duration::from_mins(1), 40.0),
+        ..Learned::default()
+    };
+    new.resume(kept, SPAN, noon());
+    assert_eq!(new.hold.measured(), Some(Duration::from_secs(85)));
 }

@@ -64,9 +64,7 @@ impl Deletion {
 }
 
 pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut PoolMemory) -> Prepared<'a> {
-    let names: BTreeSet<_> = seen.pods.iter().map(|pod| pod.name.as_str()).collect();
-    let uids: BTreeSet<_> = seen.pods.iter().map(|pod| pod.uid.as_str()).collect();
-    memory.settle(seen.now, &names, &uids);
+    memory.settle(seen.now, &seen.pods);
     measure_starts(seen, memory);
     let (spec, digest) = template::template(valid);
     let workers = sort(seen, &digest, memory);
@@ -410,6 +408,7 @@ fn live(
         tenant_share: seen.tenant_share,
         scarce: seen.scarce,
         start_time: memory.learned.starts.p99(),
+        hold_time: memory.learned.hold.measured(),
         baseline: memory.learned.baseline.learned(),
     }
 }

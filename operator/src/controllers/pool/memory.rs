@@ -1,19 +1,22 @@
 //! What is remembered of a pool between reconciles: only what guards against caches that lag behind, and windows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::autoscale::{Checkpoint, History, Learned, Moment, Observation};
 use crate::controllers::checkpoint::Earlier;
+use crate::controllers::pods::PodFacts;
 
 use super::budget;
 use super::dereference::Seen;
+use super::look::Listed;
 use super::moving::MovingMemory;
 use super::validate::ValidPool;
 
-/// A Pod that was created and is not seen for this long is not coming.
+/// A Pod that was created and is not seen for this long may not be coming.
 const EXPECTED_FOR: Duration = Duration::from_secs(30);
 /// Baselines of promotions look back this far.
 pub(in crate::controllers) const PEAK_SPAN: Duration = Duration::from_hours(1);
@@ -31,6 +34,8 @@ pub struct PoolMemory {
     is_known: bool,
     /// Names of Pods created and not seen yet.
     pub(super) expected: BTreeMap<String, Moment>,
+    /// Whatever the watch has not shown yet is remembered: see [`super::look`].
+    pub(super) is_current: bool,
     /// When Pods were created that have not answered yet, by name.
     pub(super) created: BTreeMap<String, Moment>,
     /// UIDs of Pods deleted and still seen.
@@ -84,7 +89,8 @@ impl PoolMemory {
         (self.is_known && self.uid.as_deref() == Some(uid)).then(|| self.learned.checkpoint(now, time))
     }
 
-    /// Learns what load the pool usually has: not from what is not all there, nor from a time that is not like others.
+    /// Learns how long conversations last, and what load the pool usually has: not from what is not all there, and the load not
+    /// from a time that is not like others.
     pub(super) fn learn(&mut self, valid: &ValidPool<'_>, seen: &Seen, observation: &Observation) {
         let usual = !valid.policy.suspended && !seen.plans.iter().any(|plan| plan.open);
         let load = observation.active.saturating_add(observation.waiting);
@@ -93,19 +99,47 @@ impl PoolMemory {
             .as_ref()
             .map_or("UTC", |tenant| tenant.spec.time_zone.as_str());
         let complete = observation.silent == 0 && seen.tenant.is_some();
+        let endings = observation.rates.longest().endings;
+        self.learned
+            .hold
+            .observe(seen.now, complete.then_some((observation.active, endings)));
         self.learned
             .baseline
             .observe(seen.time, zone, (usual && complete).then_some(load));
     }
 
-    /// Forgets expectations that came true, and those that will not.
-    pub(super) fn settle(&mut self, now: Moment, names: &BTreeSet<&str>, uids: &BTreeSet<&str>) {
-        self.expected
-            .retain(|name, since| !names.contains(name.as_str()) && *since + EXPECTED_FOR > now);
+    /// Forgets expectations that came true, by the Pods that are seen, and those that may not, which is a reason to look.
+    pub(super) fn settle(&mut self, now: Moment, pods: &[Arc<PodFacts>]) {
+        let uids: BTreeSet<_> = pods.iter().map(|pod| pod.uid.as_str()).collect();
         self.deleted.retain(|uid| uids.contains(uid.as_str()));
         self.moving.released.retain(|uid, _| uids.contains(uid.as_str()));
+        // The name of a Pod that was deleted and is still seen may be another's.
+        let there = pods.iter().filter(|pod| !self.deleted.contains(&pod.uid));
+        let names: BTreeSet<_> = there.map(|pod| pod.name.as_str()).collect();
+        self.expected.retain(|name, _| !names.contains(name.as_str()));
+        let waited_for = self.expected.len();
+        self.expected.retain(|_, since| *since + EXPECTED_FOR > now);
+        self.is_current &= self.expected.len() == waited_for;
         let expected = &self.expected;
         self.created
             .retain(|name, _| names.contains(name.as_str()) || expected.contains_key(name));
+    }
+
+    /// Remembers what the API server has and was not seen, and what was seen and is gone; `true` if there is any.
+    pub(super) fn catch_up(&mut self, seen: &[Arc<PodFacts>], listed: Vec<Listed>, now: Moment) -> bool {
+        self.is_current = true;
+        let there: BTreeSet<_> = listed.iter().map(|pod| pod.uid.clone()).collect();
+        let known: BTreeSet<_> = seen.iter().map(|pod| pod.uid.as_str()).collect();
+        let gone = seen.iter().filter(|pod| !there.contains(&pod.uid));
+        let mut behind = false;
+        for pod in gone {
+            behind |= self.deleted.insert(pod.uid.clone());
+        }
+        for pod in listed {
+            if !pod.terminating && !known.contains(pod.uid.as_str()) {
+                behind |= self.expected.insert(pod.name, now).is_none();
+            }
+        }
+        behind
     }
 }

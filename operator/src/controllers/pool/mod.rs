@@ -2,7 +2,7 @@
 //!
 //! - *counted*: workers that answer or are starting; those that leave are not.
 //! - *expected*: Pods that were created but that the watch has not shown yet; they count, so that a cache that lags behind
-//!   never creates twice. Names are deterministic, so a second create of another leader fails.
+//!   never creates twice. Names are deterministic, so a second create of another leader fails; and see [`look`].
 //! - *draining*: told to leave; deleted when it has no conversation and no usage record left, or its deadline has passed
 //!   and no usage record is left.
 //! - *moving*: on a node that goes; see [`moving`].
@@ -12,6 +12,7 @@ mod budget;
 mod build;
 mod dereference;
 mod findings;
+mod look;
 mod manual;
 mod memory;
 mod moving;
@@ -99,6 +100,10 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
         .fleet
         .with_book(|book| book.at_contract_limit(&key, at_contract_limit));
     drop(granting);
+    if !prepared.create.is_empty() && look::is_behind(&context, &pool, &seen, &mut memory).await? {
+        // Decided again by what is there.
+        return Ok(Action::requeue(Duration::ZERO));
+    }
     let applied = apply::apply(&context, &pool, &prepared, &seen, &mut memory).await;
     let written =
         update_status::update_status(&context, &pool, &prepared, &applied, &seen, &mut memory).await?;

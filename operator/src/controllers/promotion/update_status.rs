@@ -108,6 +108,7 @@ fn pool_status(wish: &Wish) -> PromotionPoolStatus {
         pool: wish.key.pool.to_string(),
         baseline: wish.baseline.map(|(load, _)| load),
         baseline_from: wish.baseline.map(|(_, from)| from),
+        hold_seconds: wish.hold_seconds,
         wanted: wish.boosted.wanted,
         floor: wish.floor,
         ready: wish.ready,

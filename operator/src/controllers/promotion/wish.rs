@@ -7,14 +7,15 @@ use jiff::Timestamp;
 use springtide_proto::ids::TenantId;
 
 use crate::api::{BaselineFrom, BoostBase};
-use crate::autoscale::{
-    BoostSize, Boosted, DEFAULT_HOLD_TIME, DEFAULT_START_TIME, Missing, Occurrence, Staffing,
-};
+use crate::autoscale::{BoostSize, Boosted, DEFAULT_START_TIME, Missing, Occurrence, Staffing};
 use crate::fleet::PoolKey;
 
 use super::build::{known_pool, was_held};
 use super::dereference::{Seen, SeenPool};
 use super::validate::Valid;
+
+/// A measured hold time counts in steps of so many seconds, so that what is wanted is not another number at each look.
+const HOLD_STEP: u64 = 10;
 
 /// What is asked of one pool.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub(super) struct Wish {
     pub(super) key: PoolKey,
     /// Load that percent counts from, and where it comes from.
     pub(super) baseline: Option<(u32, BaselineFrom)>,
+    /// How long a conversation lasts on average, in seconds, where that was measured and counts.
+    pub(super) hold_seconds: Option<u32>,
     pub(super) boosted: Boosted,
     /// Workers held now.
     pub(super) floor: u32,
@@ -91,7 +94,7 @@ impl Wish {
     }
 }
 
-/// What is wanted in a pool for an occurrence; its baseline is fixed once pre-warming has `begun`.
+/// What is wanted in a pool for an occurrence; its baseline and hold time are fixed once pre-warming has `begun`.
 pub(super) fn draft(
     valid: &Valid,
     seen: &Seen,
@@ -103,15 +106,18 @@ pub(super) fn draft(
         BoostSize::Workers(_) => None,
         BoostSize::Percent(_) => baseline(valid, seen, pool, occurrence, begun),
     };
+    let hold_seconds = match valid.size {
+        BoostSize::Workers(_) => None,
+        BoostSize::Percent(_) => hold_seconds(seen, pool, begun),
+    };
     let boosted = pool.object.as_ref().map_or_else(Boosted::default, |object| {
-        let staffing = Staffing {
-            capacity: object.spec.worker.conversations.max(1),
-            level: object
-                .policy()
-                .map(|policy| policy.service_level)
-                .unwrap_or_default(),
-            hold: DEFAULT_HOLD_TIME,
-        };
+        let level = object.policy().map(|policy| policy.service_level);
+        let measured = hold_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        let staffing = Staffing::new(
+            object.spec.worker.conversations.max(1),
+            level.unwrap_or_default(),
+            measured,
+        );
         valid.size.over(baseline.map_or(0, |(load, _)| load), &staffing)
     });
     let known = known_pool(seen, &pool.key);
@@ -122,6 +128,7 @@ pub(super) fn draft(
     Wish {
         key: pool.key.clone(),
         baseline,
+        hold_seconds,
         boosted,
         floor: 0,
         ready,
@@ -139,6 +146,18 @@ pub(super) fn draft(
         decided: pool.live.is_some(),
         settling: pool.settling,
     }
+}
+
+/// As status has it once pre-warming has begun, and while a new leader has not measured enough.
+fn hold_seconds(seen: &Seen, pool: &SeenPool, begun: bool) -> Option<u32> {
+    let known = known_pool(seen, &pool.key);
+    if let Some(known) = known.filter(|_| begun) {
+        return known.hold_seconds;
+    }
+    let measured = pool.live.as_ref().and_then(|live| live.hold_time);
+    let steps = measured.map(|hold| hold.as_secs().div_ceil(HOLD_STEP));
+    let rounded = steps.and_then(|steps| u32::try_from(steps * HOLD_STEP).ok());
+    rounded.or_else(|| known?.hold_seconds)
 }
 
 fn baseline(

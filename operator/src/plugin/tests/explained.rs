@@ -21,6 +21,7 @@ pub(super) fn record() -> PoolRecord {
             arrivals_per_second: 0.484,
             endings_per_second: 0.45,
             start_time_seconds: 1.84,
+            hold_time_seconds: Some(179.8),
             ready: 5,
             starting: 1,
             draining: 0,
@@ -217,7 +218,7 @@ fn a_promotion_reads_as_a_page() {
             condition("PoolsFound", "True", "Found", "it is for 2 pools"),
         ],
         "pools": [
-            {"tenant": "acme", "pool": "web", "baseline": 420, "baselineFrom": "SameSlotBaseline", "wanted": 70, "floor": 60,
+            {"tenant": "acme", "pool": "web", "baseline": 420, "baselineFrom": "SameSlotBaseline", "holdSeconds": 190, "wanted": 70, "floor": 60,
              "ready": 60, "limitedBy": "TenantLimit"},
             {"tenant": "bloom", "pool": "chat", "baseline": 70, "baselineFrom": "LastHour", "wanted": 12, "floor": 12,
              "ready": 2, "expectedAt": "2026-11-10T12:01:10Z"}

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::explained::record;
+use crate::admin::PoolRecord;
 use crate::plugin::what_if::{explain, steady};
 use crate::simulate::{read_promotion, what_if};
 
@@ -44,12 +45,15 @@ fn the_limit_that_cuts_is_named() {
 }
 
 #[test]
-fn without_a_measured_rate_conversations_last_as_long_as_usual() {
+fn conversations_last_as_long_as_was_measured_or_as_is_assumed() {
     let mut record = record();
-    let lasts = |seconds: f64, wanted: f64| assert!((seconds - wanted).abs() < 0.1, "{seconds}");
-    lasts(steady(&record).hold_seconds, 179.8);
-    record.observation.arrivals_per_second = 0.0;
-    lasts(steady(&record).hold_seconds, 180.0);
-    record.observation.arrivals_per_second = 1e-6;
-    lasts(steady(&record).hold_seconds, 7_200.0);
+    let lasts = |record: &PoolRecord, wanted: f64| {
+        let seconds = steady(record).hold_seconds;
+        assert!((seconds - wanted).abs() < 0.1, "{seconds}");
+    };
+    lasts(&record, 179.8);
+    record.observation.hold_time_seconds = Some(31.0);
+    lasts(&record, 31.0);
+    record.observation.hold_time_seconds = None;
+    lasts(&record, 180.0);
 }

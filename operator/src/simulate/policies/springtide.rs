@@ -11,8 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Autoscaler, Cadence, Removable, View, Wish};
 use crate::autoscale::{
-    BaselineLearner, Bounds, Candidate, CounterWindow, History, Observation, Policy, STARTING_AT_ONCE,
-    StartTimes, Usual, choose_victims, decide, horizon,
+    BaselineLearner, Bounds, Candidate, CounterWindow, History, HoldTime, Observation, Policy,
+    STARTING_AT_ONCE, StartTimes, Usual, choose_victims, decide, horizon,
 };
 use crate::simulate::pool::Pool;
 use crate::simulate::promotion::{Live, Promotions};
@@ -30,6 +30,7 @@ pub(in crate::simulate) struct Springtide {
     policy: Policy,
     history: History,
     counters: CounterWindow,
+    hold: HoldTime,
     starts: StartTimes,
     /// Of the starts that were measured.
     start_time: Duration,
@@ -54,6 +55,7 @@ impl Springtide {
             },
             history: History::default(),
             counters: CounterWindow::default(),
+            hold: HoldTime::default(),
             start_time: starts.p95(),
             horizon: horizon(starts.p99()),
             starts,
@@ -96,10 +98,13 @@ impl Autoscaler for Springtide {
 
     fn decide(&mut self, view: &View) -> Wish {
         let now = moment(view.now);
+        let rates = self.counters.rates(now);
+        self.hold
+            .observe(now, Some((view.active, rates.longest().endings)));
         let observation = Observation {
             active: view.active,
             waiting: view.waiting,
-            rates: self.counters.rates(now),
+            rates,
             start_time: self.start_time,
             horizon: self.horizon,
             usual: self.usual,
@@ -114,6 +119,7 @@ impl Autoscaler for Springtide {
             capacity: self.policy.capacity,
             start_time: self.start_time,
             level: self.policy.service_level,
+            hold_time: self.hold.measured(),
         });
         self.unusual = plans.iter().any(|plan| plan.open);
         let bounds = Bounds {

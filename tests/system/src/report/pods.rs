@@ -13,16 +13,22 @@ const LOAD_ROSE_AT: &str = "springtide.dev/load-rose-at";
 const LOAD_ROSE_BY: &str = "springtide.dev/load-rose-by";
 
 /// A Pod that was created or deleted.
-pub(crate) struct PodEvent {
-    pub(crate) verb: String,
-    pub(crate) namespace: String,
-    pub(crate) name: String,
+#[derive(Clone, Debug)]
+pub struct PodEvent {
+    /// create or delete.
+    pub verb: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The only UID that it may have had, by a deletion's own words.
+    pub uid: Option<String>,
     /// When the API server had the request.
-    pub(crate) at: Timestamp,
+    pub at: Timestamp,
     /// When it had answered.
     pub(crate) answered: Timestamp,
     /// By the operator, not by another part of Kubernetes.
-    pub(crate) by_operator: bool,
+    pub by_operator: bool,
     /// What it was created for.
     pub(crate) rise: Option<Rise>,
 }
@@ -36,7 +42,7 @@ pub(crate) struct Rise {
 }
 
 /// Pods that were created or deleted in tenants' namespaces, in order.
-pub(crate) fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
+pub fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
     let lines: Vec<Value> = read_lines(file)?;
     let mut pods: Vec<_> = lines
         .iter()
@@ -59,6 +65,7 @@ pub(crate) fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
                 by_operator,
                 namespace: namespace.to_owned(),
                 name: name.unwrap_or_default().to_owned(),
+                uid: text("/requestObject/preconditions/uid").map(str::to_owned),
                 rise: rise(line, tenant),
                 answered: text("/stageTimestamp")
                     .and_then(|text| text.parse().ok())

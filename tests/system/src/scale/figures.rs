@@ -440,6 +440,7 @@ mod tests {
             verb: verb.to_owned(),
             namespace: "tenant-t".to_owned(),
             name: name.to_owned(),
+            uid: None,
             at,
             answered: at,
             by_operator: true,

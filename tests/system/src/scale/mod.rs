@@ -39,6 +39,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::cluster::Cluster;
 use crate::course::{Database, SYSTEM, install_charts};
+use crate::late::LateWatches;
 
 use doors::Present;
 use figures::Sample;
@@ -56,6 +57,8 @@ const OVERRIDES: usize = 20;
 const LED: Duration = Duration::from_mins(1);
 const FILLED: Duration = Duration::from_mins(20);
 const LOOK: Duration = Duration::from_millis(250);
+/// What was held back is let go for so long.
+const ON_TIME: Duration = Duration::from_secs(2);
 
 /// What a run is made of.
 #[derive(Args, Clone, Debug, Serialize, Deserialize)]
@@ -75,6 +78,10 @@ pub struct Size {
     /// Workers that steps need in a second, over all pools
     #[arg(long, default_value_t = 5.0, value_name = "COUNT")]
     pub creations: f64,
+    /// Hold back what watches of Pods say to the operator for so long, again and again; 0: never
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    #[serde(default)]
+    pub late: u64,
 }
 
 /// A run.
@@ -116,7 +123,11 @@ impl Run {
     async fn measure(&self, notes: &Notes, samples: &Samples) -> anyhow::Result<()> {
         install_charts(&self.cluster, &self.charts, &Database::Sqlite).await?;
         let client = self.client().await?;
-        let mut operators = self.start_operators().await?;
+        let door = match self.size.late {
+            0 => None,
+            _ => Some(LateWatches::open(&self.cluster, ([127, 0, 0, 1], 0).into()).await?),
+        };
+        let mut operators = self.start_operators(door.as_ref()).await?;
         notes.phase("take_on", &format!("{} tenants", self.size.tenants));
         doors::tenancy(
             &setup::identity(&client, SYSTEM, "springtide-billing-tls").await?,
@@ -139,6 +150,9 @@ impl Run {
         notes.phase("filled", "");
         notes.phase("steps", &format!("{} pools cross", steps.crossing()));
         let stepping = AbortOnDropHandle::new(tokio::spawn(steps.run()));
+        let late = Duration::from_secs(self.size.late);
+        let _holding =
+            door.map(|door| AbortOnDropHandle::new(tokio::spawn(hold_again_and_again(door, late))));
         // Workers come and go in balance after the first round.
         tokio::time::sleep(steps::round() + Duration::from_secs(10)).await;
         self.window(&operators, notes, samples).await?;
@@ -156,9 +170,11 @@ impl Run {
         Ok(Client::try_from(config)?)
     }
 
-    async fn start_operators(&self) -> anyhow::Result<Operators> {
+    async fn start_operators(&self, door: Option<&LateWatches>) -> anyhow::Result<Operators> {
         let kubeconfig = self.cluster.kubeconfig.with_file_name("operator.kubeconfig");
-        std::fs::write(&kubeconfig, setup::operators_kubeconfig(&self.cluster).await?)?;
+        let url = door.map(LateWatches::url);
+        let text = setup::operators_kubeconfig(&self.cluster, url.as_deref()).await?;
+        std::fs::write(&kubeconfig, text)?;
         let mut operators = Operators {
             program: self.operator.clone(),
             kubeconfig,
@@ -235,6 +251,15 @@ impl Run {
         samples.take("after", &self.cluster, operators, leads).await?;
         notes.phase("over", "");
         Ok(())
+    }
+}
+
+async fn hold_again_and_again(door: LateWatches, late: Duration) {
+    loop {
+        door.hold_all();
+        tokio::time::sleep(late).await;
+        door.let_go();
+        tokio::time::sleep(ON_TIME).await;
     }
 }
 

@@ -28,8 +28,9 @@ const FIRST_PORT: u16 = 20_000;
 const AT_ONCE: usize = 8;
 const PROVISIONED: Duration = Duration::from_mins(20);
 
-/// A kubeconfig in which the operator has the permissions of its chart, and no others.
-pub(super) async fn operators_kubeconfig(cluster: &Cluster) -> anyhow::Result<String> {
+/// A kubeconfig in which the operator has the permissions of its chart, and no others; with the API server at that address, if one
+/// is given.
+pub(super) async fn operators_kubeconfig(cluster: &Cluster, door: Option<&str>) -> anyhow::Result<String> {
     let token = cluster
         .kubectl(&[
             "create",
@@ -49,6 +50,12 @@ pub(super) async fn operators_kubeconfig(cluster: &Cluster) -> anyhow::Result<St
         .pointer_mut("/users/0/user")
         .context("a kubeconfig has a user")?;
     *user = json!({"token": token.trim()});
+    if let Some(door) = door {
+        let server = config
+            .pointer_mut("/clusters/0/cluster/server")
+            .context("a kubeconfig has a cluster")?;
+        *server = json!(door);
+    }
     Ok(config.to_string())
 }
 

@@ -6,6 +6,7 @@ mod course;
 mod disk;
 mod doors;
 mod drain;
+mod late;
 mod resources;
 mod scarcity;
 mod support;

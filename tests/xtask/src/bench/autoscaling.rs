@@ -50,7 +50,7 @@ pub(crate) struct Options {
     in_process: in_process::InProcessOptions,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     /// Traces under a virtual clock.
     Simulation,
@@ -64,37 +64,54 @@ enum Part {
     Chaos,
 }
 
-/// Measures, and writes the report; a bar that is missed is said and is no error.
+/// Measures, and writes the report after each part, so that one that fails takes nothing of the others with it. A bar that is
+/// missed is said and is no error.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let wanted = |part| options.only.is_none_or(|only| only == part);
-    let (mut bars, mut runs) = (Vec::new(), Vec::new());
-    if wanted(Part::Simulation) {
-        match &options.data {
-            Some(data) => simulate(data, &options.peaks, &mut bars, &mut runs)?,
-            None => eprintln!("simulation skipped: no traces (set SPRINGTIDE_DATA or --data)"),
+    let (mut bars, mut runs, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for part in Part::value_variants() {
+        if options.only.is_some_and(|only| only != *part) {
+            continue;
         }
+        if let Err(error) = measure(options, *part, &mut bars, &mut runs) {
+            eprintln!("{part:?} was not measured: {error:#}");
+            failed.push(*part);
+        }
+        write(&options.report, &bars, &runs)?;
     }
-    if wanted(Part::Cluster) {
-        bars.extend(on_cluster(&options.report.with_extension("course"))?);
+    say(&bars);
+    if !failed.is_empty() || bars.is_empty() {
+        bail!("not measured: {failed:?}");
     }
-    if wanted(Part::Scale) {
-        bars.extend(scale::run(
-            &options.scale,
-            &options.report.with_extension("scale"),
-        )?);
-    }
-    if wanted(Part::Assignment) {
-        let folder = options.report.with_extension("assignment");
-        bars.extend(in_process::assignment(&options.in_process, &folder)?);
-    }
-    if wanted(Part::Chaos) {
-        let folder = options.report.with_extension("chaos");
-        bars.extend(in_process::chaos(&options.in_process, &folder)?);
-    }
-    if bars.is_empty() {
-        bail!("nothing was measured");
-    }
-    for bar in &bars {
+    Ok(())
+}
+
+fn measure(options: &Options, part: Part, bars: &mut Vec<Value>, runs: &mut Vec<Value>) -> Result<()> {
+    let folder = |name: &str| options.report.with_extension(name);
+    let measured = match part {
+        Part::Simulation => {
+            match &options.data {
+                Some(data) => simulate(data, &options.peaks, bars, runs)?,
+                None => eprintln!("simulation skipped: no traces (set SPRINGTIDE_DATA or --data)"),
+            }
+            return Ok(());
+        }
+        Part::Cluster => on_cluster(&folder("course"))?,
+        Part::Scale => scale::run(&options.scale, &folder("scale"))?,
+        Part::Assignment => in_process::assignment(&options.in_process, &folder("assignment"))?,
+        Part::Chaos => in_process::chaos(&options.in_process, &folder("chaos"))?,
+    };
+    bars.extend(measured);
+    Ok(())
+}
+
+fn write(file: &Path, bars: &[Value], runs: &[Value]) -> Result<()> {
+    let report = json!({"bars": bars, "runs": runs});
+    let text = serde_json::to_string_pretty(&report)? + "\n";
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn say(bars: &[Value]) {
+    for bar in bars {
         eprintln!(
             "{} {}: {} (bar {}, n {})",
             if bar["met"] == true { "met   " } else { "MISSED" },
@@ -104,9 +121,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             bar["n"]
         );
     }
-    let report = json!({"bars": bars, "runs": runs});
-    let text = serde_json::to_string_pretty(&report)? + "\n";
-    fs::write(&options.report, text).with_context(|| format!("cannot write {}", options.report.display()))
 }
 
 pub(super) fn bar(what: &str, measured: f64, most: f64, n: u64, reference: &str) -> Value {

@@ -38,6 +38,9 @@ pub(super) struct ScaleOptions {
     /// Workers a second that steps need, over all pools: what the API server carries.
     #[arg(long, default_value_t = 5.0, value_name = "COUNT")]
     creations: f64,
+    /// What watches of Pods say is held back from the operator for so long, again and again, as by caches that lag.
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    late: u64,
     /// Folder of the cluster while it runs.
     #[arg(long, env = cluster::STATE_VARIABLE, default_value = cluster::DEFAULT_STATE)]
     state: PathBuf,
@@ -83,6 +86,7 @@ fn program(options: &ScaleOptions, state: &State, folder: &Path) -> Result<Comma
         workers_per_pool,
         seconds,
         creations,
+        late,
         state: _,
     } = options;
     for (flag, value) in [
@@ -91,6 +95,7 @@ fn program(options: &ScaleOptions, state: &State, folder: &Path) -> Result<Comma
         ("workers-per-pool", workers_per_pool.to_string()),
         ("seconds", seconds.to_string()),
         ("creations", creations.to_string()),
+        ("late", late.to_string()),
     ] {
         run.arg(format!("--{flag}={value}"));
     }

@@ -7,17 +7,17 @@ use serde_json::{Value, json};
 
 use super::layout::{CONTROL_IP, Node, PAUSE_IMAGE, POD_RANGE, State, write};
 
-/// Audit: when each pod was asked for, in microseconds, which the object itself does not say, and with what annotations; and
-/// who wrote what into a pool, statuses aside.
+/// Audit: when each pod was asked for, in microseconds, which the object itself does not say, and with what annotations; which
+/// one a deletion meant; and who wrote what into a pool, statuses aside.
 pub(crate) fn audit_policy(state: &State) -> Result<()> {
     let rule = |level: &str, verbs: &[&str]| json!({"level": level, "verbs": verbs, "resources": [{"group": "", "resources": ["pods"]}]});
-    let changes = ["update", "patch", "delete", "deletecollection"];
+    let changes = ["update", "patch", "deletecollection"];
     let pools = json!({"group": "springtide.dev", "resources": ["botpools", "botpools/scale"]});
     save(
         &state.path("config/audit-policy.json"),
         &json!({
             "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
-            "rules": [rule("Request", &["create"]), rule("Metadata", &changes),
+            "rules": [rule("Request", &["create", "delete"]), rule("Metadata", &changes),
                 {"level": "Request", "verbs": ["update", "patch"], "resources": [pools]}, {"level": "None"}],
         }),
     )

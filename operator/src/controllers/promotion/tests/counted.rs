@@ -94,3 +94,41 @@ async fn a_new_leader_counts_what_an_earlier_one_saw_of_the_last_hour() {
         assert_eq!(built(&promotion, &seen).wishes[0].baseline.unwrap().0, expected);
     }
 }
+
+#[tokio::test]
+async fn workers_are_counted_by_the_hold_time_that_was_measured_and_by_three_minutes_where_none_was() {
+    let live = live(1, 100).await;
+    let promotion = promotion(json!({"boost": {"percent": "200", "of": "CurrentLoad"}}));
+    let counted = |measured: Option<u64>, of: &Seen| {
+        let measured = LivePool {
+            hold_time: measured.map(Duration::from_secs),
+            ..live.clone()
+        };
+        let mut seen = seen(of.now, &measured);
+        seen.known.clone_from(&of.known);
+        let wish = built(&promotion, &seen).wishes.remove(0);
+        (wish.hold_seconds, wish.boosted.wanted)
+    };
+    let waiting = seen(at(300), &live);
+    assert_eq!(counted(None, &waiting), (None, 18));
+    assert_eq!(counted(Some(180), &waiting), (Some(180), 18));
+    assert_eq!(counted(Some(172), &waiting), (Some(180), 18), "in steps");
+    // Who leaves soon makes room for who waits.
+    assert_eq!(counted(Some(31), &waiting), (Some(40), 17));
+    assert_eq!(counted(Some(1_200), &waiting), (Some(1_200), 18));
+
+    let status = |phase: &str, hold: Option<u32>| {
+        let pool = json!({
+            "tenant": "acme", "pool": "web", "baseline": 100, "baselineFrom": "CurrentLoad", "holdSeconds": hold,
+            "wanted": 17, "ready": 1,
+        });
+        let known = json!({"phase": phase, "start": start().to_string(), "pools": [pool]});
+        knowing(seen(at(15), &live), known)
+    };
+    let begun = status("Prewarming", Some(40));
+    assert_eq!(counted(Some(1_200), &begun), (Some(40), 17), "it began with this");
+    let begun = status("Prewarming", None);
+    assert_eq!(counted(Some(40), &begun), (None, 18), "it began without");
+    // A new leader has not measured enough yet.
+    assert_eq!(counted(None, &status("Waiting", Some(40))), (Some(40), 17));
+}

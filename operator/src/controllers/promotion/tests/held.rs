@@ -384,6 +384,7 @@ async fn what_is_gone_is_forgotten_and_a_pool_that_is_made_again_starts_anew() {
 
     let service = "/services/pool-web";
     assert_eq!(scenario.api.calls(&http::Method::PATCH, service).len(), 1);
+    scenario.api.remove("/api/v1/namespaces/tenant-acme/pods/web-0");
     let mut again = web(json!({"max": 10}));
     again.metadata.uid = Some("another-uid".to_owned());
     decided(&scenario, &again).await;

@@ -1,0 +1,54 @@
+//! A look at the API server for the Pods of one pool, where the watch may be behind.
+//!
+//! A watch does not say how late it is. What this leader did since is remembered, and what an earlier one did is not: it may have
+//! created workers that the watch has not shown, and deleted others, so that their names are free. So a leader looks before it
+//! first creates a worker of a pool, and again when a Pod that should be there was not shown for long.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+
+use crate::api::BotPool;
+use crate::controllers::context::Context;
+use crate::names::{POOL_LABEL, TENANT_LABEL};
+
+use super::PoolError;
+use super::dereference::Seen;
+use super::memory::PoolMemory;
+
+/// A Pod that the API server has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) terminating: bool,
+}
+
+/// Whether there are others than what was seen and what is remembered; they are remembered now. Asks once, until there is reason
+/// to ask again.
+pub(super) async fn is_behind(
+    context: &Context,
+    pool: &BotPool,
+    seen: &Seen,
+    memory: &mut PoolMemory,
+) -> Result<bool, PoolError> {
+    if memory.is_current {
+        return Ok(false);
+    }
+    let namespace = pool.namespace().unwrap_or_default();
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
+    // What the watch would show, and without a resource version, so that the answer is no older than the question.
+    let selector = format!("{TENANT_LABEL},{POOL_LABEL}={}", pool.name_any());
+    let listed = pods.list_metadata(&ListParams::default().labels(&selector)).await;
+    let listed = listed.map_err(|source| PoolError::Read(Box::new(source)))?;
+    let listed = listed.items.iter().map(|pod| Listed {
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+    });
+    let behind = memory.catch_up(&seen.pods, listed.collect(), context.fleet.now());
+    if behind {
+        tracing::info!("the watch of pods is behind");
+    }
+    Ok(behind)
+}
