@@ -11,7 +11,7 @@ async fn until(is_so: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), look).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), look).await.unwrap();
 }
 
 /// The doors' bad minutes of a term that reports, until it is told to end.
