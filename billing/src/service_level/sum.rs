@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::burn::Minute;
 use super::hour::{Counts, for_each_minute};
 use crate::rating::period::Bounds;
 
@@ -27,7 +28,7 @@ pub struct StoredHour<'a> {
 pub fn minutes_within<'a>(
     hours: impl IntoIterator<Item = StoredHour<'a>>,
     bounds: &Bounds,
-) -> Option<Vec<(Timestamp, u64, u64, u64, u64)>> {
+) -> Option<Vec<Minute>> {
     let first = bounds.start.as_second().div_euclid(MINUTE);
     let number = usize::try_from(bounds.end.as_second().div_euclid(MINUTE) - first + 1).unwrap_or_default();
     let mut reported: Vec<Option<Counts>> = vec![None; number];
@@ -91,7 +92,7 @@ mod tests {
 
     type OwnedHour = (i64, bool, Vec<u8>);
 
-    fn within(hours: &[OwnedHour], start: &str, end: &str) -> Vec<(Timestamp, u64, u64, u64, u64)> {
+    fn within(hours: &[OwnedHour], start: &str, end: &str) -> Vec<Minute> {
         let bounds = Bounds {
             start: start.parse().unwrap(),
             end: end.parse().unwrap(),

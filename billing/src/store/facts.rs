@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use super::export::{SELECT_MODULES, module_change_of};
 use super::ingest::{instant_of, nanosecond_of};
-use super::service::{Minute, first_hour_of, minutes_of};
+use super::service::{first_hour_of, minutes_of};
 use super::{Store, StoreError};
 use crate::metering::decide::LedgerId;
 use crate::rating::period::Bounds;
 use crate::rating::rate::{Exclusion, MinuteCounts, ModuleChange, Service};
+use crate::service_level::burn::Minute;
 
 /// Of one ledger and period.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -148,6 +148,7 @@ impl Store {
 
     /// The same, for one who writes one batch after the other: with a connection of its own, which belongs to the runtime that
     /// this is called in.
+    #[must_use]
     pub fn for_a_writer(&self) -> Self {
         match self {
             Self::Sqlite(_) => self.clone(),

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use super::{Store, StoreError, in_transaction, on_readers};
 use crate::metering::decide::LedgerId;
 use crate::rating::period::Bounds;
+use crate::service_level::burn::Minute;
 use crate::service_level::hour::{Hour, Offered};
 use crate::service_level::report::{MinutesReport, ReportedMinute};
 use crate::service_level::sum::{StoredHour, minutes_within};
-
-use jiff::Timestamp;
 
 const HOUR: i64 = 3_600;
 
@@ -24,8 +23,6 @@ const UPDATE: &str = "UPDATE service_hour SET minutes = $6
 type Key<'a> = (i64, &'a str, &'a str);
 /// When it begins, whether it is by the operator, its minutes.
 pub(super) type HourRow = (i64, i64, Vec<u8>);
-/// Its beginning, good, bad, fast, slow.
-pub(super) type Minute = (Timestamp, u64, u64, u64, u64);
 
 impl Store {
     /// Takes the minutes of a report that are any; when it returns they are durable. What became of each of those, in order;
