@@ -36,7 +36,7 @@ const BAR: f64 = 20.0;
 const BILLED: u64 = 12;
 const ZONE: &str = "Asia/Shanghai";
 const TENANT: &str = "big";
-const TOKEN: &str = "the token of the bench";
+const TOKEN: &str = "the-token-of-the-bench";
 const CONNECTIONS: u64 = 2;
 /// Usage in every quarter of an hour: of each pool what was answered, offered as a list, and not answered.
 const SERIES: [(&str, &str); 6] = [
