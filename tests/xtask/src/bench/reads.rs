@@ -23,7 +23,7 @@ pub(super) struct ReadOptions {
     #[arg(long, default_value_t = 1_000, value_name = "COUNT")]
     reads: u64,
     /// Reads a second: an access token has no more than 50.
-    #[arg(long, default_value_t = 40, value_name = "RATE")]
+    #[arg(long, default_value_t = 15, value_name = "RATE")]
     rate: u64,
     /// Other tenants in the table of usage.
     #[arg(long, default_value_t = 300, value_name = "COUNT")]
