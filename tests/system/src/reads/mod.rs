@@ -33,7 +33,7 @@ pub struct Size {
     #[arg(long, default_value_t = 1_000, value_name = "COUNT")]
     pub reads: u32,
     /// Reads a second
-    #[arg(long, default_value_t = 40, value_name = "RATE")]
+    #[arg(long, default_value_t = 15, value_name = "RATE")]
     pub rate: u32,
 }
 
