@@ -146,7 +146,7 @@ impl Store {
         }
     }
 
-    /// The same, for one who writes one batch after the other: with a connection of its own, which belongs to the runtime that
+    /// The same, for one who writes one batch after the other: with connections of its own, which belong to the runtime that
     /// this is called in.
     #[must_use]
     pub fn for_a_writer(&self) -> Self {
@@ -156,10 +156,10 @@ impl Store {
         }
     }
 
-    /// Ends that connection.
+    /// Ends those connections.
     pub async fn close_writer(&self) {
         if let Self::Postgres(database) = self {
-            database.close_writer().await;
+            database.close().await;
         }
     }
 

@@ -165,16 +165,16 @@ impl Postgres {
         }
     }
 
-    /// The same, with one connection for usage.
+    /// The same, with one connection for usage and one for all else. A connection lives by the runtime that opened it: none
+    /// that a writer opens may come into others' hands.
     pub(super) fn for_a_writer(&self) -> Self {
+        let pool = pool(1).connect_lazy_with(self.options.as_ref().clone());
         Self {
             ingest: ingest_pool(&self.options, 1),
+            readers: Readers::Everything(pool.clone()),
+            pool,
             ..self.clone()
         }
-    }
-
-    pub(super) async fn close_writer(&self) {
-        self.ingest.close().await;
     }
 
     pub(super) async fn close(&self) {

@@ -562,3 +562,29 @@ pub(super) async fn concurrent_words_on_delivery_add_up_whoever_comes_first(benc
         "delivered outranks, and no bucket is raised twice"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn usage_is_taken_while_readers_hold_every_connection() {
+    let Some(bench) = Bench::postgres().await else {
+        return;
+    };
+    let Store::Postgres(database) = &bench.store else {
+        unreachable!()
+    };
+    let clock = Arc::new(ManualClock::new(now()));
+    let (writer, task) = UsageWriter::start(bench.store.clone(), clock, Metrics::default()).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..database.pool().options().get_max_connections() {
+        held.push(database.pool().acquire().await.unwrap());
+    }
+    // Of a reporter that was not seen before, which is written down first.
+    let verdicts = writer
+        .write(vec![by_worker(&interaction("acme", "t1"))])
+        .await
+        .unwrap();
+    assert_eq!(verdicts, [Verdict::Accepted]);
+    drop(held);
+    drop(writer);
+    task.await.unwrap();
+    assert_eq!(bench.interactions("acme").await, count(1));
+}
