@@ -477,15 +477,26 @@ pub(super) async fn concurrent_batches_through_the_writer_each_hear_their_own_ve
 pub(super) async fn a_database_that_is_away_acknowledges_nothing(bench: Bench) {
     let clock = Arc::new(ManualClock::new(now()));
     let (writer, _task) = UsageWriter::start(bench.store.clone(), clock, Metrics::default()).unwrap();
-    bench.store.close().await;
+    let verdicts = writer
+        .write(vec![by_worker(&interaction("acme", "before"))])
+        .await;
+    assert_eq!(verdicts.unwrap(), [Verdict::Accepted]);
+    bench.take_away().await;
     let turn = interaction("acme", "t1");
     let refused = writer.write(vec![by_worker(&turn)]).await.unwrap_err();
     assert_eq!(refused.reason, Reason::Unavailable);
-    let again = bench.again().await;
+    let again = bench.bring_back().await;
     assert_eq!(
         again.ingest(&[by_worker(&turn)], now()).await.unwrap(),
         [Verdict::Accepted]
     );
+    // A server has to be started again for a file that was closed, and for no database that came back.
+    if matches!(bench.store, Store::Postgres(_)) {
+        assert_eq!(
+            writer.write(vec![by_worker(&turn)]).await.unwrap(),
+            [Verdict::Duplicate]
+        );
+    }
 }
 
 pub(super) async fn a_full_disk_acknowledges_nothing_and_loses_nothing_that_was(bench: Bench) {

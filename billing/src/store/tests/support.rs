@@ -131,6 +131,39 @@ impl Bench {
         }
     }
 
+    /// Ends all connections to the database, and lets nobody connect.
+    pub(in crate::store) async fn take_away(&self) {
+        match &self.store {
+            Store::Postgres(_) => {
+                let name = self.allow_connections(false).await;
+                let text = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+                let mut server = server().await;
+                sqlx::query(text).bind(name).execute(&mut server).await.unwrap();
+            }
+            Store::Sqlite(_) => self.store.close().await,
+        }
+    }
+
+    /// Undoes that; new connections.
+    pub(in crate::store) async fn bring_back(&self) -> Store {
+        if matches!(self.store, Store::Postgres(_)) {
+            self.allow_connections(true).await;
+        }
+        self.again().await
+    }
+
+    /// To a database of PostgreSQL; its name.
+    async fn allow_connections(&self, allowed: bool) -> String {
+        let (_, name) = self.url.rsplit_once('/').unwrap();
+        let text = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}");
+        let mut server = server().await;
+        sqlx::query(AssertSqlSafe(text))
+            .execute(&mut server)
+            .await
+            .unwrap();
+        name.to_owned()
+    }
+
     pub(in crate::store) async fn report(&self, records: Vec<Examined>) -> Vec<Verdict> {
         self.store.ingest(&records, now()).await.unwrap()
     }
@@ -185,6 +218,13 @@ impl Bench {
     pub(in crate::store) async fn interactions(&self, tenant: &str) -> Exact {
         self.sum(tenant, "interactions", None).await
     }
+}
+
+/// A superuser's connection to no test's database.
+async fn server() -> PgConnection {
+    PgConnection::connect(&std::env::var(POSTGRES).unwrap())
+        .await
+        .unwrap()
 }
 
 #[expect(
