@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".springtide.conversation.v1.Reply")
+        .bytes(".springtide.conversation.v1.SpooledRecord")
         .bytes(".springtide.metering.v1.Record")
         .compile_fds(protox::compile(CALLS, ["proto"])?)?;
     // A worker's or gateway's stream lasts as long as it does, and the operator has thousands.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::pod::PodIdentity;
+use crate::spool::origin::Origin;
 use crate::spool::{Spool, SpooledRecord};
 
 const BATCH: u32 = 1_000;
@@ -132,12 +133,26 @@ impl Reporter {
     }
 
     fn record(&self, spooled: SpooledRecord) -> Record {
+        let SpooledRecord {
+            sequence: _,
+            event,
+            delivery,
+            origin,
+        } = spooled;
+        let (witness, reporter, boot_id) = match origin {
+            Some(Origin { reporter, boot_id }) => (Witness::Worker, reporter, boot_id),
+            None => (
+                self.witness,
+                self.pod.name.to_string(),
+                self.pod.boot_id.to_string(),
+            ),
+        };
         Record {
-            usage_event: spooled.event.into(),
-            witness: self.witness.into(),
-            delivery: spooled.delivery.into(),
-            reporter: self.pod.name.to_string(),
-            boot_id: self.pod.boot_id.to_string(),
+            usage_event: event.into(),
+            witness: witness.into(),
+            delivery: delivery.into(),
+            reporter,
+            boot_id,
         }
     }
 

@@ -4,9 +4,10 @@
 //! restart. Appends that come together share one transaction, and so one fsync (group commit). Acknowledgements need no fsync:
 //! one that is lost is a record reported again, which billing knows already. A record may be *held*: it is
 //! durable, but not given to the reporter until it is known whether it was delivered. After a restart nothing is held. A
-//! gateway's minutes of service are in the same file ([`minutes`]).
+//! gateway's minutes of service are in the same file ([`minutes`]), and what it took over from workers ([`origin`]).
 
 pub mod minutes;
+pub mod origin;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -20,6 +21,8 @@ use springtide_proto::metering::Delivery;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::{Notify, mpsc, oneshot};
+
+use origin::Origin;
 
 /// Writes that share one transaction, at most.
 const GROUP: usize = 512;
@@ -57,6 +60,8 @@ pub struct SpooledRecord {
     pub event: Vec<u8>,
     /// Whether it reached the customer, where the witness knows.
     pub delivery: Delivery,
+    /// The worker that it was taken over from; none for a record of its own.
+    pub origin: Option<Origin>,
 }
 
 enum Change {
@@ -64,6 +69,7 @@ enum Change {
         event: Vec<u8>,
         delivery: Delivery,
         held: bool,
+        origin: Option<Origin>,
     },
     Settle {
         sequence: i64,
@@ -76,6 +82,12 @@ struct Write {
     change: Change,
     done: oneshot::Sender<Result<i64, SpoolError>>,
 }
+
+type Row = (i64, Vec<u8>, i32, Option<String>, Option<String>);
+
+const OLDEST: &str =
+    "SELECT sequence, event, delivery, reporter, boot_id FROM record LEFT JOIN origin USING (sequence)
+    ORDER BY sequence LIMIT $1";
 
 /// See the module.
 #[derive(Clone)]
@@ -132,10 +144,12 @@ impl Spool {
         .execute(&pool)
         .await
         .map_err(|error| open_error(error.to_string()))?;
-        sqlx::query(minutes::TABLE)
-            .execute(&pool)
-            .await
-            .map_err(|error| open_error(error.to_string()))?;
+        for table in [minutes::TABLE, origin::TABLE] {
+            sqlx::query(table)
+                .execute(&pool)
+                .await
+                .map_err(|error| open_error(error.to_string()))?;
+        }
         sqlx::query(
             "CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT",
         )
@@ -165,6 +179,7 @@ impl Spool {
             event,
             delivery,
             held,
+            origin: None,
         })
         .await
     }
@@ -193,20 +208,22 @@ impl Spool {
 
     /// The oldest records that are not held, at most `limit`.
     pub async fn oldest(&self, limit: u32) -> Result<Vec<SpooledRecord>, SpoolError> {
-        let rows: Vec<(i64, Vec<u8>, i32)> =
-            sqlx::query_as("SELECT sequence, event, delivery FROM record ORDER BY sequence LIMIT $1")
-                .bind(limit)
-                .fetch_all(&self.relaxed)
-                .await
-                .map_err(|error| SpoolError::Read(error.to_string()))?;
+        let rows: Vec<Row> = sqlx::query_as(OLDEST)
+            .bind(limit)
+            .fetch_all(&self.relaxed)
+            .await
+            .map_err(|error| SpoolError::Read(error.to_string()))?;
         let held = self.state.held.lock();
         Ok(rows
             .into_iter()
             .filter(|(sequence, ..)| !held.contains(sequence))
-            .map(|(sequence, event, delivery)| SpooledRecord {
+            .map(|(sequence, event, delivery, reporter, boot_id)| SpooledRecord {
                 sequence,
                 event,
                 delivery: Delivery::try_from(delivery).unwrap_or_default(),
+                origin: reporter
+                    .zip(boot_id)
+                    .map(|(reporter, boot_id)| Origin { reporter, boot_id }),
             })
             .collect())
     }
@@ -272,9 +289,18 @@ async fn write_group(pool: &SqlitePool, group: &[Write], state: &State) -> Resul
     let mut added = 0;
     for write in group {
         let sequence = match &write.change {
-            Change::Append { event, delivery, .. } => {
+            Change::Append {
+                event,
+                delivery,
+                held: _,
+                origin,
+            } => {
                 added += 1;
-                append(&mut transaction, event, *delivery).await?
+                let sequence = append(&mut transaction, event, *delivery).await?;
+                if let Some(origin) = origin {
+                    origin.note(&mut transaction, sequence).await?;
+                }
+                sequence
             }
             Change::Settle { sequence, delivery } => {
                 sqlx::query("UPDATE record SET delivery = $1 WHERE sequence = $2")
@@ -334,6 +360,7 @@ async fn delete(transaction: &mut Transaction<'_, Sqlite>, sequences: &[i64]) ->
             .execute(&mut **transaction)
             .await?;
         removed += done.rows_affected();
+        origin::forget(transaction, *sequence).await?;
     }
     Ok(removed)
 }
@@ -362,7 +389,8 @@ mod tests {
             [SpooledRecord {
                 sequence,
                 event: b"one".to_vec(),
-                delivery: Delivery::Unspecified
+                delivery: Delivery::Unspecified,
+                origin: None
             }]
         );
         again.acknowledge(vec![sequence]).await.unwrap();

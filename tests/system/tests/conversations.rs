@@ -5,13 +5,14 @@
     reason = "a test ends where it cannot go on"
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use springtide_proto::ids::ConversationId;
-use springtide_proto::metering::Delivery;
+use springtide_proto::metering::{Delivery, Witness};
 use springtide_runtime::clock::{Clock as _, SystemClock};
 use springtide_runtime::probe::{PROBE_HEADER, ProbeKey};
 use springtide_tests::load::{Client, Sent, worker_of};
@@ -113,6 +114,64 @@ async fn a_conversation_goes_on_at_another_worker_when_its_own_hands_off() {
     let second = ask(&client, "c1", "t2", INVOICE, &first.resume_token).await;
     assert_eq!(second.turn_sequence, 2);
     assert_eq!(two.answering.conversations.active(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_billing_did_not_take_from_a_worker_by_its_drain_deadline_a_gateway_reports_in_its_place() {
+    let mut tenant = Tenant::new().unwrap();
+    let worker = tenant.worker("one", 1).await.unwrap();
+    // Billing is away: nobody here reports to it.
+    let (asked, other) = (
+        tenant.gateway(&[&worker]).await.unwrap(),
+        tenant.gateway(&[&worker]).await.unwrap(),
+    );
+    ask(&client(&asked), "c1", "t1", REFUND, "").await;
+    let own = asked.relay.spool.depth();
+    worker.cordon(Duration::from_hours(1));
+    asked.know(&[&worker]);
+    let address = worker.address.clone();
+    assert!(asked.relay.pools.values().all(|pool| {
+        pool.look(|pool| {
+            pool.workers()
+                .all(|known| known.address == address && !known.accepting)
+        })
+    }));
+    assert_eq!(worker.answering.spool.depth(), 1, "it still has time");
+    worker.cordon(Duration::ZERO);
+    eventually("a gateway has the worker's record", async || {
+        worker.answering.spool.depth() == 0
+    })
+    .await;
+    assert_eq!(
+        (asked.relay.spool.depth(), other.relay.spool.depth()),
+        (own + 1, 0),
+        "the other one takes the worker for one that takes conversations"
+    );
+    let spool = tenant.spool_of("gateway-0");
+    drop(asked);
+    let (records, mut reported) = tokio::sync::mpsc::unbounded_channel();
+    tenant
+        .report_to(Arc::new(move |taken| drop(records.send(taken))))
+        .await
+        .unwrap();
+    let again = tenant.gateway_with_spool(&[], &spool).await.unwrap();
+    assert!(again.flush(Duration::from_secs(5)).await);
+    let mut by = Vec::new();
+    while let Ok(taken) = reported.try_recv() {
+        by.extend(
+            taken
+                .iter()
+                .map(|record| (record.witness(), record.reporter.clone())),
+        );
+    }
+    by.sort();
+    assert_eq!(
+        by,
+        [
+            (Witness::Worker, "one".to_owned()),
+            (Witness::Gateway, "gateway".to_owned())
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

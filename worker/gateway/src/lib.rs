@@ -8,6 +8,7 @@
 //! - [`service`]: the service that customers got, minute by minute.
 //! - `probe`: the operator's probes of this door.
 //! - [`workers`]: connections to workers.
+//! - `taking_over`: usage records of workers that leave.
 //! - [`attach`]: the stream to the operator: load up, endpoints down.
 //! - [`http`], [`websocket`], [`page`]: the channels.
 //! - [`metrics`]: what is counted.
@@ -24,5 +25,6 @@ pub mod relay;
 pub mod resume;
 pub mod service;
 pub mod sessions;
+mod taking_over;
 pub mod websocket;
 pub mod workers;

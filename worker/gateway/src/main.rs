@@ -98,6 +98,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
         .context("the admin port cannot be opened")?;
     tokio::spawn(reporter.clone().run(stopped.clone()));
     tokio::spawn(keeper.clone().run(stopped.clone()));
+    tokio::spawn(relay.clone().take_over_records(pod.name.clone(), stopped.clone()));
     tokio::spawn(attachment.run(stopped.clone()));
     tokio::spawn(sweep(
         relay.clone(),

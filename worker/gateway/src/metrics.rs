@@ -26,6 +26,7 @@ struct Inner {
     turn_seconds: Histogram,
     moves: Counter,
     undelivered: Counter,
+    taken_over: Counter,
     waiting: Gauge,
     active: Gauge,
     spooled: Gauge,
@@ -38,6 +39,7 @@ impl Default for Metrics {
             turn_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             moves: Counter::default(),
             undelivered: Counter::default(),
+            taken_over: Counter::default(),
             waiting: Gauge::default(),
             active: Gauge::default(),
             spooled: Gauge::default(),
@@ -53,6 +55,7 @@ impl Metrics {
             turn_seconds,
             moves,
             undelivered,
+            taken_over,
             waiting,
             active,
             spooled,
@@ -74,6 +77,11 @@ impl Metrics {
             "replies_undelivered",
             "Replies whose customer had gone",
             undelivered.clone(),
+        );
+        registry.register(
+            "records_taken_over",
+            "Usage records of workers that left before billing took them",
+            taken_over.clone(),
         );
         registry.register(
             "waiting_conversations",
@@ -106,6 +114,11 @@ impl Metrics {
     /// The customer had gone.
     pub fn undelivered(&self) {
         self.0.undelivered.inc();
+    }
+
+    /// Records of a worker are in this gateway's spool.
+    pub fn taken_over(&self, records: u64) {
+        self.0.taken_over.inc_by(records);
     }
 
     /// Load and spool, each second.

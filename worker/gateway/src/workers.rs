@@ -6,12 +6,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use springtide_proto::conversation::conversation_client::ConversationClient;
 use springtide_proto::conversation::converse_response::Result as Outcome;
-use springtide_proto::conversation::{ConverseRequest, Reply};
+use springtide_proto::conversation::{ConverseRequest, HandOverRequest, HandOverResponse, Reply};
 use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::ids::TenantId;
 use springtide_runtime::identity::{PeerIdentity, TenantRole};
 use springtide_runtime::tls::TlsMaterial;
 use tonic::transport::Channel;
+use tonic::{Response, Status};
 
 /// See the module.
 pub struct Workers {
@@ -48,11 +49,7 @@ impl Workers {
         timeout: Duration,
     ) -> Result<WorkerAnswer, ApiError> {
         let mut client = self.client(address)?;
-        let response = tokio::time::timeout(timeout, client.converse(request))
-            .await
-            .map_err(|_| ApiError::new(Reason::Unavailable, "the worker did not answer in time"))?
-            .map_err(|status| ApiError::from_status(&status))?
-            .into_inner();
+        let response = within(timeout, client.converse(request)).await?;
         match response.result {
             Some(Outcome::Reply(reply)) => Ok(WorkerAnswer {
                 reply: Some(reply),
@@ -65,6 +62,17 @@ impl Workers {
             Some(Outcome::Error(error)) => Err(error.into()),
             None => Err(ApiError::new(Reason::Internal, "the worker answered nothing")),
         }
+    }
+
+    /// Asks the worker at `address` for usage records that it has to hand over.
+    pub async fn hand_over(
+        &self,
+        address: &str,
+        request: HandOverRequest,
+        timeout: Duration,
+    ) -> Result<HandOverResponse, ApiError> {
+        let mut client = self.client(address)?;
+        within(timeout, client.hand_over(request)).await
     }
 
     /// Keeps only connections to these addresses.
@@ -87,4 +95,15 @@ impl Workers {
         clients.insert(address.to_owned(), client.clone());
         Ok(client)
     }
+}
+
+async fn within<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, ApiError> {
+    tokio::time::timeout(timeout, call)
+        .await
+        .map_err(|_| ApiError::new(Reason::Unavailable, "the worker did not answer in time"))?
+        .map(Response::into_inner)
+        .map_err(|status| ApiError::from_status(&status))
 }

@@ -8,12 +8,14 @@
 //! - [`knowledge`]: the bundle, from the knowledge folder, swapped when that changes.
 //! - [`attach`]: the stream to the operator: load up, cordons down.
 //! - [`drain`]: how a worker ends without losing anything.
+//! - [`hand_over`]: usage records that are left at the drain deadline go to a gateway.
 //! - [`metrics`]: what is counted.
 
 pub mod attach;
 pub mod config;
 pub mod conversations;
 pub mod drain;
+pub mod hand_over;
 pub mod keys;
 pub mod knowledge;
 pub mod metrics;

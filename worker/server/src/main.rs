@@ -23,6 +23,7 @@ use springtide_worker::attach::Attachment;
 use springtide_worker::config::Config;
 use springtide_worker::conversations::Conversations;
 use springtide_worker::drain::Drain;
+use springtide_worker::hand_over::HandOver;
 use springtide_worker::keys::TokenKeys;
 use springtide_worker::knowledge::{self, Knowledge};
 use springtide_worker::metrics::Metrics;
@@ -61,10 +62,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let registry = Arc::new(Mutex::new(Registry::default()));
     metrics.register(&mut registry.lock());
     let turns = TaskTracker::new();
+    let hand_over = HandOver::new(pod.clone(), answering.spool.clone(), conversations.clone());
     let service = Service {
         answering: answering.clone(),
         metrics: metrics.clone(),
         turns: turns.clone(),
+        hand_over: Arc::new(hand_over),
     };
 
     admin::serve(&config.admin, health.clone(), registry, stopped.clone())
@@ -109,7 +112,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if !drain.end(&turns, &reporter, deadlines).await {
         tracing::warn!(
             spooled = answering.spool.depth(),
-            "billing did not take all usage records; they stay in the spool"
+            "neither billing nor a gateway took all usage records; they stay in the spool"
         );
     }
     stopped.cancel();

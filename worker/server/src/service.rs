@@ -7,7 +7,9 @@ use futures::{Stream, StreamExt as _};
 use springtide_proto::conversation::conversation_server::Conversation as ConversationService;
 use springtide_proto::conversation::converse_request::Action;
 use springtide_proto::conversation::converse_response::Result as Outcome;
-use springtide_proto::conversation::{self, Closed, ConverseRequest, ConverseResponse};
+use springtide_proto::conversation::{
+    self, Closed, ConverseRequest, ConverseResponse, HandOverRequest, HandOverResponse, SpooledRecord,
+};
 use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::ids::{ConversationId, TenantId, TenantUid, TurnId};
 use springtide_proto::time::timestamp_from_wire;
@@ -19,6 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::hand_over::HandOver;
 use crate::metrics::Metrics;
 use crate::token::MAX_TOKEN;
 use crate::turn::{Answering, Turn};
@@ -39,6 +42,8 @@ pub struct Service {
     pub metrics: Metrics,
     /// Turns under way, so that the worker ends after them.
     pub turns: TaskTracker,
+    /// Usage records that are left at the end.
+    pub hand_over: Arc<HandOver>,
 }
 
 enum Asked {
@@ -104,6 +109,47 @@ impl Service {
         })
     }
 
+    fn require_gateway(&self, peer: &PeerIdentity) -> Result<(), ApiError> {
+        peer.require(&PeerIdentity::tenant(&self.answering.tenant, TenantRole::Gateway))
+    }
+
+    fn require_own(&self, tenant: String, tenant_uid: String) -> Result<(), ApiError> {
+        let tenant = TenantId::parse(tenant)?;
+        let tenant_uid = TenantUid::parse(tenant_uid)?;
+        if tenant != self.answering.tenant || tenant_uid != self.answering.tenant_uid {
+            return Err(refused());
+        }
+        Ok(())
+    }
+
+    async fn hand_over(
+        &self,
+        peer: &PeerIdentity,
+        request: HandOverRequest,
+    ) -> Result<HandOverResponse, ApiError> {
+        let HandOverRequest {
+            tenant,
+            tenant_uid,
+            gateway,
+            kept,
+        } = request;
+        self.require_gateway(peer)?;
+        self.require_own(tenant, tenant_uid)?;
+        let records = self.hand_over.give(&gateway, &kept, Instant::now()).await?;
+        let pod = &self.hand_over.pod;
+        Ok(HandOverResponse {
+            records: records
+                .into_iter()
+                .map(|record| SpooledRecord {
+                    sequence: record.sequence,
+                    usage_event: record.event.into(),
+                })
+                .collect(),
+            reporter: pod.name.to_string(),
+            boot_id: pod.boot_id.to_string(),
+        })
+    }
+
     /// Wire to domain: everything that is wrong with a request is found here.
     fn check(&self, peer: &PeerIdentity, request: ConverseRequest) -> Result<Asked, ApiError> {
         let ConverseRequest {
@@ -114,17 +160,12 @@ impl Service {
             action,
             synthetic,
         } = request;
-        let tenant = TenantId::parse(tenant)?;
-        let tenant_uid = TenantUid::parse(tenant_uid)?;
-        let gateway = PeerIdentity::tenant(&self.answering.tenant, TenantRole::Gateway);
         let is_operator = *peer == PeerIdentity::System(SystemRole::Operator);
         // A gateway passes on the operator's probes of its public door.
         if !(synthetic && is_operator) {
-            peer.require(&gateway)?;
+            self.require_gateway(peer)?;
         }
-        if tenant != self.answering.tenant || tenant_uid != self.answering.tenant_uid {
-            return Err(refused());
-        }
+        self.require_own(tenant, tenant_uid)?;
         let conversation = ConversationId::parse(conversation_id)?;
         match action.ok_or_else(|| ApiError::invalid("action", "one of turn and close is needed"))? {
             Action::Close(_) => Ok(Asked::Close(conversation)),
@@ -221,5 +262,13 @@ impl ConversationService for Service {
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn hand_over(
+        &self,
+        request: Request<HandOverRequest>,
+    ) -> Result<Response<HandOverResponse>, Status> {
+        let peer = peer_identity(&request)?;
+        Ok(Response::new(self.hand_over(&peer, request.into_inner()).await?))
     }
 }

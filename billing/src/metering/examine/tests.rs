@@ -72,14 +72,37 @@ fn what_another_tenant_or_another_part_would_report_is_refused() {
         tenant: TenantId::parse("other").unwrap(),
         role: Some(TenantRole::Worker),
     };
+    let client = Reporter {
+        role: None,
+        ..worker()
+    };
+    for peer in [foreign, client] {
+        let rejection = examine(record(interaction().encode()), &peer, now()).unwrap_err();
+        assert_eq!(rejection.reason, Reason::PermissionDenied, "{peer:?}");
+    }
+    let as_a_gateway = Record {
+        witness: Witness::Gateway.into(),
+        ..record(interaction().encode())
+    };
+    let rejection = examine(as_a_gateway, &worker(), now()).unwrap_err();
+    assert_eq!(rejection.reason, Reason::PermissionDenied);
+}
+
+#[test]
+fn a_gateway_passes_on_what_a_worker_left_and_says_nothing_of_its_delivery_by_that() {
     let gateway = Reporter {
         role: Some(TenantRole::Gateway),
         ..worker()
     };
-    for peer in [foreign, gateway] {
-        let rejection = examine(record(interaction().encode()), &peer, now()).unwrap_err();
-        assert_eq!(rejection.reason, Reason::PermissionDenied, "{peer:?}");
-    }
+    let left = Record {
+        delivery: Delivery::Undelivered.into(),
+        ..record(interaction().encode())
+    };
+    let provenance = examine(left, &gateway, now()).unwrap().provenance;
+    assert_eq!(
+        (provenance.witness, provenance.delivery),
+        (Witness::Worker, Delivery::Unspecified)
+    );
 }
 
 #[test]

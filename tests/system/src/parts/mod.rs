@@ -169,10 +169,12 @@ impl Tenant {
             probe_key: Some(ProbeKey::new(PROBE_KEY)),
         });
         let stopped = CancellationToken::new();
-        let reporter = self.reporter(&tls, &relay.spool, Witness::Gateway, "gateway")?;
+        let pod = started("gateway")?;
+        let reporter = self.reporter(&tls, &relay.spool, Witness::Gateway, pod.clone())?;
         if let Some(reporter) = &reporter {
             tokio::spawn(reporter.clone().run(stopped.clone()));
         }
+        tokio::spawn(relay.clone().take_over_records(pod.name, stopped.clone()));
         tokio::spawn(axum::serve(listener, routes).into_future());
         let gateway = Gateway {
             relay,
@@ -194,7 +196,7 @@ impl Tenant {
         tls: &TlsMaterial,
         spool: &Spool,
         witness: Witness,
-        pod: &str,
+        pod: PodIdentity,
     ) -> anyhow::Result<Option<Reporter>> {
         let Some(billing) = &self.billing else {
             return Ok(None);
@@ -203,12 +205,7 @@ impl Tenant {
             spool: spool.clone(),
             billing: tls.channel(billing, &PeerIdentity::System(SystemRole::Billing))?,
             witness,
-            pod: PodIdentity {
-                name: PodName::parse(pod)?,
-                uid: PodUid::parse(format!("pod-{pod}"))?,
-                boot_id: BootId::parse(new_boot_id())?,
-                node: String::new(),
-            },
+            pod,
             counts: Arc::default(),
             hurry: CancellationToken::new(),
         }))
@@ -259,4 +256,14 @@ impl Gateway {
             None => self.relay.spool.depth() == 0,
         }
     }
+}
+
+/// A new start of the process in that Pod.
+fn started(pod: &str) -> anyhow::Result<PodIdentity> {
+    Ok(PodIdentity {
+        name: PodName::parse(pod)?,
+        uid: PodUid::parse(format!("pod-{pod}"))?,
+        boot_id: BootId::parse(new_boot_id())?,
+        node: String::new(),
+    })
 }

@@ -17,6 +17,7 @@ use springtide_runtime::spool::Spool;
 use springtide_runtime::tls::TlsMaterial;
 use springtide_worker::conversations::{Conversations, Intake};
 use springtide_worker::drain::Drain;
+use springtide_worker::hand_over::HandOver;
 use springtide_worker::keys::TokenKeys;
 use springtide_worker::knowledge::Knowledge;
 use springtide_worker::metrics::Metrics;
@@ -26,7 +27,7 @@ use tokio::runtime::{Handle, Runtime};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{INVOICE, REFUND, Tenant};
+use super::{INVOICE, REFUND, Tenant, started};
 
 /// Longest wait for billing when the worker ends.
 const FLUSH: Duration = Duration::from_secs(20);
@@ -60,13 +61,16 @@ impl Worker {
         let tls = tenant.material(&PeerIdentity::tenant(&tenant.id, TenantRole::Worker))?;
         let folder = spool.to_owned();
         let spool = inside.spawn(async move { Spool::open(&folder).await }).await??;
-        let reporter = tenant.reporter(&tls, &spool, Witness::Worker, name)?;
+        let pod = started(name)?;
+        let reporter = tenant.reporter(&tls, &spool, Witness::Worker, pod.clone())?;
         let answering = Arc::new(answering(tenant, capacity, spool)?);
         let (turns, stopped) = (TaskTracker::new(), CancellationToken::new());
+        let hand_over = HandOver::new(pod, answering.spool.clone(), answering.conversations.clone());
         let service = Service {
             answering: answering.clone(),
             metrics: Metrics::default(),
             turns: turns.clone(),
+            hand_over: Arc::new(hand_over),
         };
         let address = inside.spawn(serve(tls, service, stopped.clone())).await??;
         if let Some(reporter) = &reporter {
