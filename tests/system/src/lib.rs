@@ -7,6 +7,7 @@
 //! - [`late`]: a door before the API server that holds back what watches of Pods say.
 //! - [`manifests`]: tenants, pools, plans and promotions to apply.
 //! - [`course`]: the demo: its load, its faults, its promotion, its bills.
+//! - [`promotion`]: a promotion of three times the load, and customers who come all at once.
 //! - [`scale`]: thousands of pools on a real API server, with simulated workers.
 //! - [`parts`]: workers and gateways in this process.
 //! - [`turns`]: the ledger of a run with those: customers' side and witnesses' side of each turn.
@@ -27,6 +28,7 @@ pub mod late;
 pub mod load;
 pub mod manifests;
 pub mod parts;
+pub mod promotion;
 pub mod reads;
 pub mod report;
 pub mod resources;

@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use springtide_runtime::telemetry::{self, TelemetryArgs};
 use springtide_tests::cluster::Cluster;
-use springtide_tests::course::{Course, Database, Scale};
+use springtide_tests::course::{Course, Database, Scale, install_charts};
 use springtide_tests::data::DataArgs;
-use springtide_tests::{assignment, chaos, ingest, reads, scale};
+use springtide_tests::{assignment, chaos, ingest, promotion, reads, scale};
 
 /// Plays the demo on a running cluster: two client firms, customers, faults, a promotion, and the bills.
 ///
@@ -29,6 +29,13 @@ enum Command {
     /// Compute the figures of a course again, from the files it left
     Report {
         /// Folder of the course
+        folder: PathBuf,
+    },
+    /// Have a promotion of three times the load on a running cluster, and measure when all of it answers
+    Promotion(PromotionArgs),
+    /// Compute the figures of such a run again, from the files it left
+    PromotionReport {
+        /// Folder of the run
         folder: PathBuf,
     },
     /// Run the operator for thousands of pools on a cluster of fake nodes, with simulated workers
@@ -84,6 +91,21 @@ enum Command {
         /// Folder of the run
         folder: PathBuf,
     },
+}
+
+#[derive(Args, Debug)]
+struct PromotionArgs {
+    /// State folder of the running cluster
+    #[arg(long, value_name = "FOLDER")]
+    state: PathBuf,
+    /// Where the run leaves its files
+    #[arg(long, value_name = "FOLDER")]
+    report: PathBuf,
+    /// Folder of the Helm charts
+    #[arg(long, value_name = "FOLDER")]
+    charts: PathBuf,
+    #[command(flatten)]
+    size: promotion::Size,
 }
 
 #[derive(Args, Debug)]
@@ -159,6 +181,12 @@ async fn main() -> anyhow::Result<()> {
                 broken.join("; ")
             );
         }
+        Command::Promotion(run) => {
+            let cluster = Cluster::read(&run.state)?;
+            install_charts(&cluster, &run.charts, &Database::Sqlite).await?;
+            show(&promotion::run(&cluster, run.size, &run.report).await?)?;
+        }
+        Command::PromotionReport { folder } => show(&promotion::compute(&folder)?)?,
         Command::Scale(run) => {
             let figures = scale::Run {
                 cluster: Cluster::read(&run.state)?,

@@ -2,7 +2,7 @@
 //! minutes with faults and a promotion, and one bill each. The course itself is `springtide-course`, run inside a node's
 //! network namespace; this command prepares for it and clears up after it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -44,7 +44,7 @@ pub(crate) struct Options {
 }
 
 /// Runs the demo on the default cluster, tears it down, and leaves its files in `folder`.
-pub(crate) fn run_once_into(folder: &std::path::Path) -> Result<()> {
+pub(crate) fn run_once_into(folder: &Path) -> Result<()> {
     run(&Options {
         once: true,
         report: folder.to_path_buf(),
@@ -57,6 +57,27 @@ pub(crate) fn run_once_into(folder: &std::path::Path) -> Result<()> {
 
 /// Runs the demo.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    on_cluster(&options.state, |state, binaries, phases| {
+        let played = attached(&mut course(options, state, phases)?);
+        match &played {
+            Ok(()) => eprintln!(
+                "everything that the course left is in {}",
+                options.report.display()
+            ),
+            Err(error) => eprintln!("the course failed: {error:#}"),
+        }
+        if !options.once {
+            stay(state, binaries)?;
+        }
+        played
+    })
+}
+
+/// Plays on a cluster of its own, whose nodes have our images; it is taken down whatever comes of it.
+pub(crate) fn on_cluster(
+    state: &Path,
+    play: impl FnOnce(&State, &Path, &Phases) -> Result<()>,
+) -> Result<()> {
     check_machine()?;
     let mut phases = Phases::default();
     phases.time("packages", |step| packages::ensure(step, packages::CLUSTER))?;
@@ -65,24 +86,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let mut build = workspace::cargo()?;
         step.run(build.args(["build", "--workspace", "--all-targets", "--locked"]))
     })?;
-    let state = State::new(&options.state)?;
+    let state = State::new(state)?;
     let guard = down_guard(&state)?;
     phases.time("cluster up", |step| cluster::start(step, &state, &binaries, None))?;
     phases.time("images", |step| {
         let images = images::pack_all(step)?;
         images::load(step, &state, &images)
     })?;
-    let played = attached(&mut course(options, &state, &phases)?);
-    match &played {
-        Ok(()) => eprintln!(
-            "everything that the course left is in {}",
-            options.report.display()
-        ),
-        Err(error) => eprintln!("the course failed: {error:#}"),
-    }
-    if !options.once {
-        stay(&state, &binaries)?;
-    }
+    let played = play(&state, &binaries, &phases);
     alone("cluster down", |_| cluster::stop(&state))?;
     drop(guard);
     played
@@ -99,7 +110,7 @@ fn check_machine() -> Result<()> {
 
 /// Steps and their seconds, for the report.
 #[derive(Default)]
-struct Phases(Vec<(&'static str, f64)>);
+pub(crate) struct Phases(Vec<(&'static str, f64)>);
 
 impl Phases {
     fn time<T>(&mut self, name: &'static str, work: impl FnOnce(&Step) -> Result<T>) -> Result<T> {
@@ -111,21 +122,27 @@ impl Phases {
     }
 }
 
-fn course(options: &Options, state: &State, phases: &Phases) -> Result<Command> {
+/// A part of `springtide-course` inside a node's network namespace.
+pub(crate) fn played(part: &str, state: &State, report: &Path) -> Result<Command> {
     let netns = NODES.first().context("the cluster has no nodes")?.netns();
-    // The course ends with this command, however that ends.
+    // It ends with this command, however that ends.
     let mut course = Command::new("setpriv");
     course
         .args(["--pdeathsig", "TERM", "nsenter"])
         .arg(format!("--net=/run/netns/{netns}"));
     course.arg(workspace::target()?.join("debug/springtide-course"));
     course
-        .arg("run")
+        .arg(part)
         .arg("--state")
         .arg(state.folder())
         .arg("--report")
-        .arg(&options.report);
+        .arg(report);
     course.arg("--charts").arg(workspace::root()?.join("charts"));
+    Ok(course)
+}
+
+fn course(options: &Options, state: &State, phases: &Phases) -> Result<Command> {
+    let mut course = played("run", state, &options.report)?;
     for (name, seconds) in &phases.0 {
         course.arg(format!("--phase={name}={seconds}"));
     }
@@ -142,7 +159,7 @@ fn course(options: &Options, state: &State, phases: &Phases) -> Result<Command> 
 }
 
 /// Shows where to look, and stays until Ctrl-C.
-fn stay(state: &State, binaries: &std::path::Path) -> Result<()> {
+fn stay(state: &State, binaries: &Path) -> Result<()> {
     let address = |namespace: &str, service: &str| {
         let mut get = client(state, binaries, "kubectl");
         output(get.args([

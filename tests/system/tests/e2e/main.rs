@@ -7,6 +7,7 @@ mod disk;
 mod doors;
 mod drain;
 mod late;
+mod promotion;
 mod resources;
 mod scarcity;
 mod support;

@@ -7,9 +7,12 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use crate::cluster::DEFAULT_STATE;
+use crate::command::attached;
 use crate::progress::alone;
 use crate::{demo, workspace};
 
+use super::billing::at_least;
 use super::in_process;
 use super::scale;
 use super::simulation::{Outcome, Scene, TRACES};
@@ -56,6 +59,8 @@ enum Part {
     Simulation,
     /// The demo's course on a real cluster.
     Cluster,
+    /// A promotion of three times the load on a real cluster.
+    Promotion,
     /// Thousands of pools on a real API server, with simulated workers.
     Scale,
     /// New conversations to warm workers.
@@ -96,6 +101,7 @@ fn measure(options: &Options, part: Part, bars: &mut Vec<Value>, runs: &mut Vec<
             return Ok(());
         }
         Part::Cluster => on_cluster(&folder("course"))?,
+        Part::Promotion => promotion(&folder("promotion"))?,
         Part::Scale => scale::run(&options.scale, &folder("scale"))?,
         Part::Assignment => in_process::assignment(&options.in_process, &folder("assignment"))?,
         Part::Chaos => in_process::chaos(&options.in_process, &folder("chaos"))?,
@@ -253,6 +259,35 @@ fn less(what: &str, ours: &Outcome, peer: &Outcome, reference: &str) -> Value {
 
 fn line(scene: &Scene, outcome: &Outcome, target: Option<u32>, window: &str) -> Value {
     json!({"trace": scene.trace.name, "peak": scene.peak, "target": target, "down_window": window, "outcome": outcome})
+}
+
+/// A promotion of three times the load: when all of it answers, and who has to wait then.
+fn promotion(folder: &Path) -> Result<Vec<Value>> {
+    demo::on_cluster(Path::new(DEFAULT_STATE), |state, _, _| {
+        attached(&mut demo::played("promotion", state, folder)?)
+    })?;
+    let text = fs::read_to_string(folder.join("promotion.json")).context("the run left no figures")?;
+    let figures: Value = serde_json::from_str(&text)?;
+    let number = |path: &str| figures.pointer(path).and_then(Value::as_f64);
+    let workers = figures["workers_wanted"].as_u64().unwrap_or(0);
+    let customers = figures["customers_at_once"].as_u64().unwrap_or(0);
+    let waited = number("/told_to_wait").zip(number("/not_answered"));
+    Ok(vec![
+        at_least(
+            "promotion of three times the load: seconds from all workers answering to its opening",
+            number("/all_answering_before_opening_s").unwrap_or(f64::NEG_INFINITY),
+            300.0,
+            workers,
+            "the promotion's status at the API server; n is its workers",
+        ),
+        bar(
+            "promotion of three times the load: customers, all at once, who had to wait",
+            waited.map_or(f64::INFINITY, |(told, never)| told + never),
+            0.0,
+            customers,
+            "the customers' own count",
+        ),
+    ])
 }
 
 /// What the demo's course measures on a real cluster.
