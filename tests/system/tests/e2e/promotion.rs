@@ -25,7 +25,7 @@ async fn all_of_three_times_the_load_answers_five_minutes_before_a_promotion_ope
         (24, 0, 0),
         "{figures:#?}"
     );
-    for reason in ["PrewarmBegan", "PrewarmReady"] {
+    for reason in ["PrewarmBegan", "PromotionOpensIn10m"] {
         assert!(figures.events.iter().any(|said| said == reason), "{figures:#?}");
     }
 }
