@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use crate::clock::Stopwatch;
 use crate::cluster::DEFAULT_STATE;
 use crate::command::attached;
 use crate::progress::alone;
@@ -28,6 +29,8 @@ spec:
 /// Down windows that are measured: the one of the bars, and the default.
 const WINDOW: &str = "30s";
 const DEFAULT_WINDOW: &str = "60s";
+/// Conversations of a run whose time is measured.
+const MANY: f64 = 50_000_000.0;
 const PEERS: [&str; 3] = ["hpa", "keda", "kpa"];
 /// Utilisation targets that peers are tuned on, in percent, the thriftiest first.
 const TARGETS: [u32; 13] = [100, 95, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40];
@@ -166,7 +169,31 @@ fn simulate(data: &Path, peaks: &[u32], bars: &mut Vec<Value>, runs: &mut Vec<Va
             runs.push(line(&scene, &with_default, None, DEFAULT_WINDOW));
         }
     }
+    bars.push(alone("a run of 50 million conversations", |_| {
+        how_long(&Scene::of_conversations(data, MANY)?, &program, &pool)
+    })?);
     Ok(())
+}
+
+/// How long a run of many conversations takes.
+fn how_long(scene: &Scene, program: &Path, pool: &Path) -> Result<Value> {
+    let large = pool.with_file_name("pool-large.yaml");
+    fs::write(
+        &large,
+        fs::read_to_string(pool)?.replace("max: 2000", "max: 10000"),
+    )?;
+    let watch = Stopwatch::start();
+    let outcome = scene.run(program, &large, "springtide", None)?;
+    let seconds = watch.elapsed().as_secs_f64();
+    let per_fifty_million = seconds * MANY / outcome.conversations as f64;
+    let reference = format!("{} in one run, by the process's wall time", outcome.conversations);
+    Ok(bar(
+        "simulation of 50 million conversations, s",
+        per_fifty_million,
+        30.0,
+        outcome.conversations,
+        &reference,
+    ))
 }
 
 fn scene_bars(

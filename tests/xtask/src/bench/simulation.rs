@@ -82,12 +82,26 @@ pub(super) struct Scene {
 impl Scene {
     pub(super) fn new(data: &Path, trace: &'static Trace, peak: u32) -> Result<Self> {
         let file = data.join(trace.file);
-        let highest = highest(&file, trace.value)?;
+        let highest = values(&file, trace.value)?.into_iter().fold(0.0, f64::max);
         Ok(Self {
             trace,
             peak,
             file,
             factor: f64::from(peak) / HOLD_SECONDS / highest,
+        })
+    }
+
+    /// The trace that has a value a minute and no gaps, scaled so that about so many conversations come in all.
+    pub(super) fn of_conversations(data: &Path, conversations: f64) -> Result<Self> {
+        let trace = &TRACES[1];
+        let file = data.join(trace.file);
+        let values = values(&file, trace.value)?;
+        let factor = conversations / values.iter().sum::<f64>() / 60.0;
+        Ok(Self {
+            trace,
+            peak: 0,
+            file,
+            factor,
         })
     }
 
@@ -128,12 +142,13 @@ impl Scene {
     }
 }
 
-fn highest(file: &Path, column: &str) -> Result<f64> {
+fn values(file: &Path, column: &str) -> Result<Vec<f64>> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut lines = text.lines();
     let header = lines.next().context("the trace is empty")?;
     let place = header.split(',').position(|name| name.trim() == column);
     let place = place.with_context(|| format!("{} has no column {column}", file.display()))?;
-    let values = lines.filter_map(|line| line.split(',').nth(place)?.trim().parse::<f64>().ok());
-    Ok(values.fold(0.0, f64::max))
+    Ok(lines
+        .filter_map(|line| line.split(',').nth(place)?.trim().parse::<f64>().ok())
+        .collect())
 }
