@@ -143,6 +143,37 @@ async fn a_minute_is_bad_since(cluster: &Cluster, broken: Timestamp) {
     assert_eq!(bad_before, 0, "no probe failed while the door was there");
 }
 
+/// Billing is away, and workers leave all the same: gateways take what they have.
+async fn every_worker_leaves(cluster: &Cluster) {
+    let suspend = async |suspended: bool| {
+        let patch = serde_json::json!({"spec": {"suspend": suspended}}).to_string();
+        let words = [
+            "patch",
+            "bp",
+            "web",
+            "-n",
+            NAMESPACE,
+            "--type=merge",
+            "-p",
+            &patch,
+        ];
+        cluster.kubectl(&words).await.unwrap();
+    };
+    suspend(true).await;
+    let check = || async {
+        let left = cluster.pods(NAMESPACE, "springtide.dev/pool=web").await?;
+        anyhow::ensure!(left.is_empty(), "{left:?} are still there");
+        Ok(())
+    };
+    cluster
+        .wait_for("workers that leave without billing", LIMIT, check)
+        .await
+        .unwrap();
+    suspend(false).await;
+    let pool = ["bp", "web", "-n", NAMESPACE];
+    wait_for_number(cluster, &pool, "/status/readyReplicas", |ready| ready >= 1).await;
+}
+
 fn minute_of(instant: Timestamp) -> i64 {
     instant.as_second().div_euclid(60) * 60
 }
@@ -211,6 +242,7 @@ async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_bill
         )
         .await;
         ask(&cluster, &client, "c1", "t4", &token).await;
+        every_worker_leaves(&cluster).await;
         replicas(
             &cluster,
             "statefulset/springtide-billing",
