@@ -38,6 +38,8 @@ pub struct PodFacts {
     pub name: String,
     /// Its UID.
     pub uid: String,
+    /// Version of the API server's store in which it was so, by which what is past is told from what is new.
+    pub version: Option<u64>,
     /// Seconds since 1970 of its creation.
     pub created: i64,
     /// It is ready.
@@ -260,6 +262,7 @@ fn facts_of(pod: &Pod) -> PodFacts {
     PodFacts {
         name: pod.metadata.name.clone().unwrap_or_default(),
         uid: pod.metadata.uid.clone().unwrap_or_default(),
+        version: version_of(pod.metadata.resource_version.as_deref()),
         created: pod
             .metadata
             .creation_timestamp
@@ -274,6 +277,11 @@ fn facts_of(pod: &Pod) -> PodFacts {
         stuck: waiting(pod).and_then(stuck),
         template: label(TEMPLATE_LABEL).unwrap_or_default(),
     }
+}
+
+/// Versions are numbers that grow: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+pub fn version_of(resource_version: Option<&str>) -> Option<u64> {
+    resource_version?.parse().ok()
 }
 
 fn waiting(pod: &Pod) -> Option<&ContainerStateWaiting> {

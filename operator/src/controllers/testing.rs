@@ -135,7 +135,8 @@ impl FakeApi {
             name.starts_with(path) && pod["metadata"]["labels"]["springtide.dev/pool"] == pool
         });
         let items: Vec<_> = of_pool.map(|(_, pod)| pod.clone()).collect();
-        Some(json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items}))
+        let version = json!({"resourceVersion": state.version.to_string()});
+        Some(json!({"apiVersion": "v1", "kind": "PodList", "metadata": version, "items": items}))
     }
 
     fn answer(&self, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Value) {

@@ -8,15 +8,17 @@ use springtide_proto::conversation::conversation_client::ConversationClient;
 use springtide_proto::conversation::conversation_server::ConversationServer;
 use springtide_proto::conversation::converse_request::Action;
 use springtide_proto::conversation::converse_response::Result as Outcome;
-use springtide_proto::conversation::{AnswerKind, Close, ConverseRequest, Reply, Turn};
+use springtide_proto::conversation::{AnswerKind, Close, ConverseRequest, HandOverRequest, Reply, Turn};
 use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::event::{Interaction, InteractionKind};
-use springtide_proto::ids::{PoolId, TenantId, TenantUid};
+use springtide_proto::ids::{BootId, PodName, PodUid, PoolId, TenantId, TenantUid};
 use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::{Clock as _, SystemClock};
 use springtide_runtime::identity::{PeerIdentity, SystemRole, TenantRole};
+use springtide_runtime::pod::PodIdentity;
 use springtide_runtime::spool::Spool;
 use springtide_worker::conversations::{Conversations, Intake};
+use springtide_worker::hand_over::HandOver;
 use springtide_worker::keys::TokenKeys;
 use springtide_worker::knowledge::Knowledge;
 use springtide_worker::metrics::Metrics;
@@ -85,10 +87,18 @@ impl Installation {
             random: Arc::new(ring::rand::SystemRandom::new()),
             turns_answered: 0.into(),
         });
+        let pod = PodIdentity {
+            name: PodName::parse(name).unwrap(),
+            uid: PodUid::parse(format!("uid-{name}")).unwrap(),
+            boot_id: BootId::parse("boot-1").unwrap(),
+            node: String::new(),
+        };
+        let hand_over = HandOver::new(pod, answering.spool.clone(), answering.conversations.clone());
         let service = Service {
             answering: answering.clone(),
             metrics: Metrics::default(),
             turns: TaskTracker::new(),
+            hand_over: Arc::new(hand_over),
         };
         let tls = self
             .ca
@@ -291,6 +301,48 @@ async fn only_the_tenants_gateway_may_ask_and_the_operator_for_synthetic_turns_a
         (0, 0),
         "synthetic turns leave nothing"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_records_are_handed_over_to_the_tenants_gateways_alone() {
+    let installation = Installation::new();
+    let worker = installation.worker("one", 1).await;
+    ask(
+        &mut installation.gateway(&worker),
+        request("c1", "t1", "退款多久到账", b""),
+    )
+    .await
+    .unwrap();
+    worker.answering.conversations.set_intake(Intake::HandingOff);
+    let of = |tenant: &str, uid: &str| HandOverRequest {
+        tenant: tenant.into(),
+        tenant_uid: uid.into(),
+        gateway: "gateway-1".into(),
+        kept: Vec::new(),
+    };
+    let own = of("acme", "uid-acme");
+    for identity in [
+        PeerIdentity::System(SystemRole::Operator),
+        PeerIdentity::System(SystemRole::Billing),
+        PeerIdentity::tenant(&tenant("acme"), TenantRole::Worker),
+        PeerIdentity::tenant(&tenant("other"), TenantRole::Gateway),
+    ] {
+        let refused = installation
+            .client_as(&worker, &identity)
+            .hand_over(own.clone())
+            .await;
+        let reason = ApiError::from_status(&refused.unwrap_err()).reason;
+        assert_eq!(reason, Reason::PermissionDenied, "{identity:?}");
+    }
+    let mut gateway = installation.gateway(&worker);
+    for wrong in [of("other", "uid-acme"), of("acme", "uid-of-an-earlier-acme")] {
+        let refused = gateway.hand_over(wrong.clone()).await.unwrap_err();
+        let reason = ApiError::from_status(&refused).reason;
+        assert_eq!(reason, Reason::PermissionDenied, "{wrong:?}");
+    }
+    let given = gateway.hand_over(own).await.unwrap().into_inner();
+    let said = (given.reporter.as_str(), given.boot_id.as_str());
+    assert_eq!((given.records.len(), said), (1, ("one", "boot-1")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

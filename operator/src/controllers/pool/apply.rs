@@ -14,7 +14,7 @@ use crate::controllers::metrics::BindingLabels;
 use super::budget;
 use super::build::Prepared;
 use super::dereference::Seen;
-use super::memory::PoolMemory;
+use super::memory::{Expected, PoolMemory, Which};
 use super::moving::{self, Remark};
 
 /// What was done.
@@ -113,15 +113,20 @@ async fn create_pods(
         let (now, later) = rest.split_at(batch.min(rest.len()));
         let results = join_all(now.iter().map(|pod| create(&pods, pod))).await;
         for (pod, result) in now.iter().zip(results) {
-            let taken = result?.is_none();
-            let name = pod.name_any();
-            memory.expected.insert(name.clone(), context.fleet.now());
-            if taken {
-                // Another leader's, or one that the watch has not shown yet: either way it is there.
+            let (name, since) = (pod.name_any(), context.fleet.now());
+            let made = result?;
+            let expected = Expected {
+                since,
+                which: made.as_ref().and_then(|pod| Which::of(&pod.metadata)),
+            };
+            memory.expected.insert(name.clone(), expected);
+            if made.is_none() {
+                // Another leader's, or one that the watch has not shown yet or that is just going: which, a look says.
                 context.metrics.creations_lost.inc();
+                memory.is_current = false;
             } else {
                 context.metrics.creations.inc();
-                memory.created.insert(name.clone(), context.fleet.now());
+                memory.created.insert(name.clone(), since);
                 created.push(name);
             }
         }

@@ -2,7 +2,10 @@
 //!
 //! A watch does not say how late it is. What this leader did since is remembered, and what an earlier one did is not: it may have
 //! created workers that the watch has not shown, and deleted others, so that their names are free. So a leader looks before it
-//! first creates a worker of a pool, and again when a Pod that should be there was not shown for long.
+//! first creates a worker of a pool, and again when a Pod that should be there was not shown for long, or when a name was taken.
+//!
+//! What a watch shows after a look may still be older than it: Pods that came and went before, whose names others have now. They
+//! are the past, and are told by their UIDs and versions.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
@@ -10,6 +13,7 @@ use kube::{Api, ResourceExt as _};
 
 use crate::api::BotPool;
 use crate::controllers::context::Context;
+use crate::controllers::pods::version_of;
 use crate::names::{POOL_LABEL, TENANT_LABEL};
 
 use super::PoolError;
@@ -21,7 +25,16 @@ use super::memory::PoolMemory;
 pub(super) struct Listed {
     pub(super) name: String,
     pub(super) uid: String,
+    pub(super) version: Option<u64>,
     pub(super) terminating: bool,
+}
+
+/// What the API server had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Of its store, when it was asked.
+    pub(super) version: Option<u64>,
+    pub(super) pods: Vec<Listed>,
 }
 
 /// Whether there are others than what was seen and what is remembered; they are remembered now. Asks once, until there is reason
@@ -41,12 +54,18 @@ pub(super) async fn is_behind(
     let selector = format!("{TENANT_LABEL},{POOL_LABEL}={}", pool.name_any());
     let listed = pods.list_metadata(&ListParams::default().labels(&selector)).await;
     let listed = listed.map_err(|source| PoolError::Read(Box::new(source)))?;
+    let version = version_of(listed.metadata.resource_version.as_deref());
     let listed = listed.items.iter().map(|pod| Listed {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
+        version: version_of(pod.metadata.resource_version.as_deref()),
         terminating: pod.metadata.deletion_timestamp.is_some(),
     });
-    let behind = memory.catch_up(&seen.pods, listed.collect(), context.fleet.now());
+    let look = Look {
+        version,
+        pods: listed.collect(),
+    };
+    let behind = memory.catch_up(&seen.pods, look, context.fleet.now());
     if behind {
         tracing::info!("the watch of pods is behind");
     }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::autoscale::{Checkpoint, History, Learned, Moment, Observation};
 use crate::controllers::checkpoint::Earlier;
-use crate::controllers::pods::PodFacts;
+use crate::controllers::pods::{PodFacts, version_of};
 
 use super::budget;
 use super::dereference::Seen;
-use super::look::Listed;
+use super::look::Look;
 use super::moving::MovingMemory;
 use super::validate::ValidPool;
 
@@ -32,10 +33,14 @@ pub struct PoolMemory {
     uid: Option<String>,
     /// It is known what an earlier leader had learned.
     is_known: bool,
-    /// Names of Pods created and not seen yet.
-    pub(super) expected: BTreeMap<String, Moment>,
+    /// Pods created and not seen yet, by name.
+    pub(super) expected: BTreeMap<String, Expected>,
     /// Whatever the watch has not shown yet is remembered: see [`super::look`].
     pub(super) is_current: bool,
+    /// What the API server had when it was asked last.
+    looked: Option<Looked>,
+    /// Names of Pods that were going then: they are not free yet, and the watch may not show them.
+    pub(super) going: BTreeSet<String>,
     /// When Pods were created that have not answered yet, by name.
     pub(super) created: BTreeMap<String, Moment>,
     /// UIDs of Pods deleted and still seen.
@@ -50,6 +55,48 @@ pub struct PoolMemory {
     pub(super) service: Option<i64>,
     /// When the status was written last.
     pub(super) status_written: Option<Moment>,
+}
+
+/// A Pod that is there and that the watch has not shown.
+#[derive(Clone, Debug)]
+pub(super) struct Expected {
+    /// Since when.
+    pub(super) since: Moment,
+    /// Which Pod of that name; `None` if another leader's had the name: a look says whose it is.
+    pub(super) which: Option<Which>,
+}
+
+/// One Pod of those that have a name one after the other.
+#[derive(Clone, Debug)]
+pub(super) struct Which {
+    uid: String,
+    /// Version of the API server's store in which it was there.
+    version: Option<u64>,
+}
+
+impl Which {
+    pub(super) fn of(metadata: &ObjectMeta) -> Option<Self> {
+        Some(Self {
+            uid: metadata.uid.clone()?,
+            version: version_of(metadata.resource_version.as_deref()),
+        })
+    }
+
+    /// The watch shows it, or has come to one that had the name after it. A watch that is behind may yet show one that had it
+    /// before.
+    fn is_shown_by(&self, pod: &PodFacts) -> bool {
+        let later = pod
+            .version
+            .zip(self.version)
+            .is_none_or(|(seen, own)| seen >= own);
+        pod.uid == self.uid || later
+    }
+}
+
+#[derive(Debug)]
+struct Looked {
+    version: u64,
+    uids: BTreeSet<String>,
 }
 
 impl PoolMemory {
@@ -115,19 +162,27 @@ impl PoolMemory {
         self.moving.released.retain(|uid, _| uids.contains(uid.as_str()));
         // The name of a Pod that was deleted and is still seen may be another's.
         let there = pods.iter().filter(|pod| !self.deleted.contains(&pod.uid));
-        let names: BTreeSet<_> = there.map(|pod| pod.name.as_str()).collect();
-        self.expected.retain(|name, _| !names.contains(name.as_str()));
+        let names: BTreeMap<_, _> = there.map(|pod| (pod.name.as_str(), pod)).collect();
+        self.expected.retain(|name, expected| {
+            let shown = names.get(name.as_str());
+            !shown.is_some_and(|pod| expected.which.as_ref().is_none_or(|which| which.is_shown_by(pod)))
+        });
         let waited_for = self.expected.len();
-        self.expected.retain(|_, since| *since + EXPECTED_FOR > now);
+        self.expected
+            .retain(|_, expected| expected.since + EXPECTED_FOR > now);
         self.is_current &= self.expected.len() == waited_for;
         let expected = &self.expected;
         self.created
-            .retain(|name, _| names.contains(name.as_str()) || expected.contains_key(name));
+            .retain(|name, _| names.contains_key(name.as_str()) || expected.contains_key(name));
     }
 
     /// Remembers what the API server has and was not seen, and what was seen and is gone; `true` if there is any.
-    pub(super) fn catch_up(&mut self, seen: &[Arc<PodFacts>], listed: Vec<Listed>, now: Moment) -> bool {
+    pub(super) fn catch_up(&mut self, seen: &[Arc<PodFacts>], look: Look, now: Moment) -> bool {
         self.is_current = true;
+        let Look {
+            version,
+            pods: listed,
+        } = look;
         let there: BTreeSet<_> = listed.iter().map(|pod| pod.uid.clone()).collect();
         let known: BTreeSet<_> = seen.iter().map(|pod| pod.uid.as_str()).collect();
         let gone = seen.iter().filter(|pod| !there.contains(&pod.uid));
@@ -135,11 +190,42 @@ impl PoolMemory {
         for pod in gone {
             behind |= self.deleted.insert(pod.uid.clone());
         }
-        for pod in listed {
-            if !pod.terminating && !known.contains(pod.uid.as_str()) {
-                behind |= self.expected.insert(pod.name, now).is_none();
+        // Of a name that was taken it is known now by whom.
+        let (going, staying): (Vec<_>, Vec<_>) = listed.into_iter().partition(|pod| pod.terminating);
+        let names: BTreeSet<_> = staying.iter().map(|pod| pod.name.as_str()).collect();
+        self.expected
+            .retain(|name, expected| expected.which.is_some() || names.contains(name.as_str()));
+        let going: BTreeSet<_> = going.into_iter().map(|pod| pod.name).collect();
+        let shown: BTreeSet<_> = seen.iter().map(|pod| pod.name.as_str()).collect();
+        behind |= going
+            .iter()
+            .any(|name| !shown.contains(name.as_str()) && !self.going.contains(name));
+        self.going = going;
+        for pod in staying {
+            if !known.contains(pod.uid.as_str()) {
+                let expected = Expected {
+                    since: now,
+                    which: Some(Which {
+                        uid: pod.uid,
+                        version: pod.version,
+                    }),
+                };
+                behind |= self.expected.insert(pod.name, expected).is_none();
             }
         }
+        self.looked = version.map(|version| Looked { version, uids: there });
         behind
+    }
+
+    /// A name was taken, and it is not known by whom.
+    pub(super) fn is_puzzled(&self) -> bool {
+        self.expected.values().any(|expected| expected.which.is_none())
+    }
+
+    /// The Pod had gone before the API server was asked last.
+    pub(super) fn is_past(&self, pod: &PodFacts) -> bool {
+        self.looked.as_ref().is_some_and(|looked| {
+            pod.version.is_some_and(|version| version < looked.version) && !looked.uids.contains(&pod.uid)
+        })
     }
 }

@@ -86,7 +86,8 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
     let missing_knowledge = dereference::missing_knowledge(&context, &pool, &key, &mut memory).await?;
     let grant = context.grant(&key.tenant);
     let granting = grant.lock().await;
-    let seen = dereference::dereference(&context, &key, missing_knowledge);
+    let mut seen = dereference::dereference(&context, &key, missing_knowledge);
+    seen.pods.retain(|pod| !memory.is_past(pod));
     let valid = validate::validate(&pool, &key, &seen, &context.installation)?;
     let prepared = build::build(&valid, &seen, &mut memory);
     if let Some(stepped) = seen.view.stepped {
@@ -100,7 +101,8 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
         .fleet
         .with_book(|book| book.at_contract_limit(&key, at_contract_limit));
     drop(granting);
-    if !prepared.create.is_empty() && look::is_behind(&context, &pool, &seen, &mut memory).await? {
+    let wants_to_know = !prepared.create.is_empty() || memory.is_puzzled();
+    if wants_to_know && look::is_behind(&context, &pool, &seen, &mut memory).await? {
         // Decided again by what is there.
         return Ok(Action::requeue(Duration::ZERO));
     }

@@ -132,7 +132,7 @@ pub(super) fn free_ordinals(
     let names = pods
         .iter()
         .map(|pod| pod.name.as_str())
-        .chain(memory.expected.keys().map(String::as_str));
+        .chain(memory.expected.keys().chain(&memory.going).map(String::as_str));
     let taken: BTreeSet<u32> = names
         .filter_map(|name| crate::names::worker_ordinal(pool, name))
         .collect();

@@ -91,3 +91,57 @@ async fn a_worker_that_the_watch_does_not_show_for_long_is_looked_for_before_ano
     settled(&scenario, &pool).await;
     assert_eq!(created(&scenario), ["web-3", "web-0"]);
 }
+
+/// What the watch shows of it, as of that version.
+fn shown(scenario: &Scenario, name: &str, uid: &str, version: u64, template: &str) {
+    let version = json!({"metadata": {"resourceVersion": version.to_string()}});
+    scenario.show_worker_with((name, uid, true, template), version);
+}
+
+#[tokio::test]
+async fn a_worker_is_waited_for_by_its_uid_while_the_watch_shows_others_that_had_its_name_before() {
+    let scenario = scenario();
+    let template = template_of(&web(at_once(2))).await;
+    settled(&scenario, &web(at_once(2))).await;
+    assert_eq!(created(&scenario), ["web-0", "web-1"]);
+    // Of the leader before: it came and went before those were made, and the watch comes to it only now.
+    let stored = scenario.api.get(&path("web-0")).unwrap();
+    shown(&scenario, "web-0", "earlier", 1, &template);
+    scenario.api.put(&path("web-0"), stored);
+    settled(&scenario, &web(at_once(2))).await;
+    let ended = watcher::Event::Delete(serde_json::from_value(pod("web-0", "earlier")).unwrap());
+    scenario.context.stores.pods.take(ended, &mut Owned::new());
+    settled(&scenario, &web(at_once(2))).await;
+    assert_eq!(created(&scenario), ["web-0", "web-1"]);
+    assert_eq!(counted(&scenario), 2);
+}
+
+#[tokio::test]
+async fn what_came_and_went_before_the_last_look_is_no_worker() {
+    let scenario = scenario();
+    let template = template_of(&web(at_once(1))).await;
+    // It came, and went.
+    is_there(&scenario, "web-7", "earlier");
+    is_there(&scenario, "web-7", "earlier");
+    scenario.api.remove(&path("web-7"));
+    settled(&scenario, &web(at_once(1))).await;
+    assert_eq!(created(&scenario), ["web-0"]);
+    shown(&scenario, "web-7", "earlier", 1, &template);
+    scenario.api.remove(&path("web-7"));
+    settled(&scenario, &web(at_once(1))).await;
+    assert_eq!(counted(&scenario), 1);
+    assert!(scenario.api.calls(&Method::DELETE, PODS).is_empty());
+}
+
+#[tokio::test]
+async fn a_name_whose_pod_is_just_going_is_left_to_it() {
+    let scenario = scenario();
+    let going = json!({"metadata": {
+        "name": "web-0", "namespace": "tenant-acme", "uid": "u0", "deletionTimestamp": "2026-11-10T12:00:00Z",
+        "labels": {"springtide.dev/tenant": "acme", "springtide.dev/pool": "web"},
+    }});
+    scenario.api.put(&path("web-0"), going);
+    settled(&scenario, &web(at_once(1))).await;
+    assert_eq!(created(&scenario), ["web-1"]);
+    assert_eq!(counted(&scenario), 1);
+}
