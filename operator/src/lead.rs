@@ -31,8 +31,6 @@ use crate::fleet::{Fleet, PoolKey};
 use crate::names::tenant_namespace;
 use crate::watched::{Controllers, Watched};
 
-/// Workers and gateways that fell silent are looked for this often.
-const SILENCE_PERIOD: Duration = Duration::from_millis(500);
 /// Gateways are told of changed counts this often.
 const COUNTS_PERIOD: Duration = Duration::from_secs(1);
 /// What is gone is forgotten this often.
@@ -142,6 +140,8 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         _ = controllers => {}
         () = forward(steps, &pool_triggers) => {}
         () = housekeeping(leader, &context) => {}
+        // Beside the housekeeping, which may wait for the API server.
+        () = leader.fleet.watch_silence() => {}
         () = checkpoint::keep(&context) => {}
         () = door::watch(&context, &leader.instance, &leader.boot_id) => {}
         _ = publisher => {}
@@ -195,17 +195,10 @@ async fn forward(
 async fn housekeeping(leader: &Leader, context: &Context) {
     let mut counts = tokio::time::interval(COUNTS_PERIOD);
     let mut certificates = tokio::time::interval(IDENTITY_PERIOD);
-    let mut silence = tokio::time::interval(SILENCE_PERIOD);
     let mut gone = tokio::time::interval(GONE_PERIOD);
     let mut scarcity = Scarcity::default();
     loop {
         tokio::select! {
-            _ = silence.tick() => {
-                let now = leader.fleet.now();
-                for key in leader.fleet.with_book(|book| book.fell_silent(now)).unwrap_or_default() {
-                    leader.fleet.request_decision(&key);
-                }
-            }
             _ = counts.tick() => {
                 scarcity::share_out(context, &mut scarcity);
                 if let Some((workers, gateways)) = leader.fleet.with_book(|book| {

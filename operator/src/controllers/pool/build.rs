@@ -200,7 +200,7 @@ fn observe(seen: &Seen, workers: &Workers, memory: &PoolMemory) -> Observation {
         usual: zone.and_then(|zone| memory.learned.baseline.usual(seen.time, horizon, &zone)),
         ready: to_u32(workers.ready.len()),
         starting: to_u32(workers.starting.len() + memory.expected.len()),
-        silent: to_u32(workers.silent.len()).saturating_add(seen.silent_gateways),
+        silent: to_u32(workers.silent.len() + seen.silent_gateways.len()),
     }
 }
 
@@ -410,6 +410,12 @@ fn live(
         start_time: memory.learned.starts.p99(),
         hold_time: memory.learned.hold.measured(),
         baseline: memory.learned.baseline.learned(),
+        silent: workers
+            .silent
+            .iter()
+            .chain(&seen.silent_gateways)
+            .cloned()
+            .collect(),
     }
 }
 

@@ -321,6 +321,47 @@ async fn nothing_leaves_while_a_worker_is_not_heard() {
 }
 
 #[tokio::test]
+async fn who_is_not_heard_is_known_with_the_age_of_its_last_report_which_is_no_demand() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let template = template_of(&pool).await;
+    let fleet = &scenario.context.fleet;
+    for (name, uid) in [("web-0", "u0"), ("web-1", "u1")] {
+        scenario.show_worker(name, uid, true, &template);
+    }
+    let mut worker = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    worker.report(fleet, 20, 0, true);
+    fleet.skip(Duration::from_secs(7));
+    reconciled(&scenario, &pool).await;
+    let live = scenario.context.live.pool(&key()).unwrap();
+    assert_eq!((live.active, live.decision.binding), (0, Binding::MissingData));
+    let silent = live
+        .silent
+        .iter()
+        .map(|peer| (peer.pod.as_str(), peer.age.map(|age| age.as_secs())));
+    assert_eq!(Vec::from_iter(silent), [("web-0", Some(7)), ("web-1", None)]);
+}
+
+#[tokio::test]
+async fn a_worker_that_takes_more_than_its_pod_was_given_moves_its_pool_nowhere() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let template = template_of(&pool).await;
+    let fleet = &scenario.context.fleet;
+    let given = json!({"spec": {"containers": [{
+        "name": "worker", "env": [{"name": "SPRINGTIDE_CAPACITY", "value": "10"}],
+    }]}});
+    scenario.show_worker_with(("web-0", "u0", true, &template), given);
+    // It takes 20, as the pool gives now: the watch had not shown its Pod yet.
+    let mut claims = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    claims.report(fleet, 20, 0, true);
+    reconciled(&scenario, &pool).await;
+    let live = scenario.context.live.pool(&key()).unwrap();
+    assert_eq!((live.active, live.silent.len()), (0, 1));
+    assert!(created(&scenario).is_empty());
+}
+
+#[tokio::test]
 async fn a_lost_worker_is_replaced_and_its_load_is_no_demand() {
     let scenario = scenario();
     let pool = web(at_once(1));
