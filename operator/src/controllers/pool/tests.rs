@@ -545,6 +545,43 @@ async fn outdated_workers_are_replaced_one_by_one() {
     assert_eq!((told, third.cordoned()), (1, None));
 }
 
+/// Which leaves: a worker of an older template with conversations, or one of the newest without any.
+async fn leaves_of_busy_outdated_and_idle_current(scenario: &Scenario, pool: &BotPool) -> [bool; 2] {
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", true, "old");
+    scenario.show_worker("web-1", "u1", true, &template_of(pool).await);
+    let mut outdated = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    let mut current = TestWorker::attach(fleet, &key(), "web-1", "u1");
+    outdated.report(fleet, 5, 0, true);
+    reconciled(scenario, pool).await;
+    [outdated.cordoned().is_some(), current.cordoned().is_some()]
+}
+
+#[tokio::test]
+async fn a_busy_outdated_worker_leaves_when_another_takes_its_place_and_not_because_fewer_are_needed() {
+    let pool = web(at_once(1));
+    let fewer = leaves_of_busy_outdated_and_idle_current(&scenario(), &pool).await;
+    assert_eq!(fewer, [false, true], "two were there, and one is needed");
+    let mut decided = pool.clone();
+    decided.status = serde_json::from_value(json!({"desired": 1})).unwrap();
+    let replaced = leaves_of_busy_outdated_and_idle_current(&scenario(), &decided).await;
+    assert_eq!(
+        replaced,
+        [true, false],
+        "one was decided, and a second took its place"
+    );
+}
+
+#[tokio::test]
+async fn a_tenants_share_is_reclaimed_from_idle_workers_though_others_are_outdated() {
+    let scenario = scenario();
+    let mut pool = web(at_once(2));
+    pool.status = serde_json::from_value(json!({"desired": 2})).unwrap();
+    scenario.context.live.grant([(key().tenant, 1)].into());
+    let reclaimed = leaves_of_busy_outdated_and_idle_current(&scenario, &pool).await;
+    assert_eq!(reclaimed, [false, true]);
+}
+
 #[tokio::test]
 async fn replacing_outdated_workers_raises_nothing_under_a_new_leader_or_while_data_is_missing() {
     for heard in [true, false] {
