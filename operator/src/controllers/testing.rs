@@ -104,6 +104,18 @@ impl FakeApi {
         self.0.lock().objects.get(path).cloned()
     }
 
+    /// All objects whose paths begin so, by path.
+    pub(crate) fn all(&self, beginning: &str) -> BTreeMap<String, Value> {
+        let state = self.0.lock();
+        let found = state
+            .objects
+            .iter()
+            .filter(|(path, _)| path.starts_with(beginning));
+        found
+            .map(|(path, object)| (path.clone(), object.clone()))
+            .collect()
+    }
+
     /// Creations in collections of that name are refused, as by admission.
     pub(crate) fn refuse(&self, collection: Option<&'static str>) {
         self.0.lock().refuses = collection;
@@ -177,6 +189,7 @@ impl FakeApi {
                 Some(found) => (StatusCode::OK, found),
                 None => failure(404),
             },
+            "DELETE" if state.is_another(&object, &body) => failure(409),
             _ => failure(405),
         }
     }
@@ -200,6 +213,15 @@ impl State {
         let Some(version) = body["metadata"]["resourceVersion"].as_str() else {
             return false;
         };
+    /// The object has another UID than the one that is to be deleted.
+    fn is_another(&self, path: &str, body: &Value) -> bool {
+        let Some(uid) = body["preconditions"]["uid"].as_str() else {
+            return false;
+        };
+        let known = self.objects.get(path);
+        known.is_some_and(|known| known["metadata"]["uid"] != uid)
+    }
+
         self.objects
             .get(path)
             .is_none_or(|known| known["metadata"]["resourceVersion"] != version)

@@ -1,4 +1,5 @@
 mod late;
+mod never_beyond;
 mod nodes;
 mod upkeep;
 
