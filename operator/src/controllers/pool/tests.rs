@@ -1,6 +1,7 @@
 mod late;
 mod never_beyond;
 mod nodes;
+mod pods;
 mod upkeep;
 
 use http::Method;
