@@ -182,14 +182,18 @@ impl FakeApi {
             "PUT" => (StatusCode::OK, state.store(&object, body)),
             "PATCH" => {
                 let mut merged = state.objects.get(&object).cloned().unwrap_or_else(|| json!({}));
+                // A status is applied as a whole: what its one writer leaves out is gone.
+                if object != path {
+                    merged["status"] = Value::Null;
+                }
                 merge(&mut merged, &body);
                 (StatusCode::OK, state.store(&object, merged))
             }
+            "DELETE" if state.is_another(&object, &body) => failure(409),
             "DELETE" => match state.objects.remove(&object) {
                 Some(found) => (StatusCode::OK, found),
                 None => failure(404),
             },
-            "DELETE" if state.is_another(&object, &body) => failure(409),
             _ => failure(405),
         }
     }
@@ -209,10 +213,6 @@ impl State {
         object
     }
 
-    fn is_outdated(&self, path: &str, body: &Value) -> bool {
-        let Some(version) = body["metadata"]["resourceVersion"].as_str() else {
-            return false;
-        };
     /// The object has another UID than the one that is to be deleted.
     fn is_another(&self, path: &str, body: &Value) -> bool {
         let Some(uid) = body["preconditions"]["uid"].as_str() else {
@@ -222,6 +222,10 @@ impl State {
         known.is_some_and(|known| known["metadata"]["uid"] != uid)
     }
 
+    fn is_outdated(&self, path: &str, body: &Value) -> bool {
+        let Some(version) = body["metadata"]["resourceVersion"].as_str() else {
+            return false;
+        };
         self.objects
             .get(path)
             .is_none_or(|known| known["metadata"]["resourceVersion"] != version)

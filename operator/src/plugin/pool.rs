@@ -211,6 +211,7 @@ fn manual(pool: Option<&BotPool>, now: Timestamp) -> Vec<Line> {
         return vec![Line::new("none", &"", "")];
     };
     let OverrideStatus {
+        summary: _,
         replicas,
         mode: kind,
         set_by,

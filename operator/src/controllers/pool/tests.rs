@@ -1,4 +1,5 @@
 mod late;
+mod manual;
 mod never_beyond;
 mod nodes;
 mod pods;
@@ -486,44 +487,6 @@ async fn gateways_hear_of_workers_that_answer_although_one_never_does() {
     fleet.skip(Duration::from_secs(11));
     reconciled(&scenario, &pool).await;
     assert_eq!(endpoints(&mut told), 1);
-}
-
-#[tokio::test]
-async fn a_lapsed_override_is_set_back_to_zero_and_guarded() {
-    let scenario = scenario();
-    let mut pool = web(at_once(1));
-    pool.spec.replicas = 5;
-    pool.metadata.managed_fields = serde_json::from_value(json!([{
-        "manager": "kubectl", "operation": "Update", "subresource": "scale", "time": "2026-11-10T09:00:00Z",
-        "fieldsV1": {"f:spec": {"f:replicas": {}}},
-    }]))
-    .unwrap();
-    reconciled(&scenario, &pool).await;
-    assert_eq!(created(&scenario).len(), 1, "it lapsed an hour ago");
-    let patches = scenario.api.calls(&Method::PATCH, "/botpools/web");
-    let patch = patches
-        .iter()
-        .find(|call| call.body["spec"]["replicas"] == 0)
-        .expect("set back");
-    assert_eq!(patch.body["metadata"]["resourceVersion"], "1");
-}
-
-#[tokio::test]
-async fn a_manual_floor_is_kept_and_shown_with_its_author() {
-    let scenario = scenario();
-    let mut pool = web(at_once(1));
-    pool.spec.replicas = 3;
-    pool.metadata.managed_fields = serde_json::from_value(json!([{
-        "manager": "kubectl", "operation": "Update", "subresource": "scale",
-        "fieldsV1": {"f:spec": {"f:replicas": {}}},
-    }]))
-    .unwrap();
-    reconciled(&scenario, &pool).await;
-    assert_eq!(created(&scenario).len(), 3);
-    let status = scenario.api.get(POOL).unwrap()["status"].clone();
-    assert_eq!(status["override"]["setBy"], "kubectl");
-    assert_eq!(status["override"]["lapsesAt"], "2026-11-10T14:00:00Z");
-    assert_eq!(status["decision"]["binding"], "Override");
 }
 
 #[tokio::test]
