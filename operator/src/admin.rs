@@ -10,7 +10,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use springtide_proto::error::{ApiError, Reason};
 
-pub use self::record::{HeldPromotion, PoolObservation, PoolRecord, PoolTerms};
+pub use self::record::{HeldPromotion, PoolObservation, PoolRecord, PoolTerms, SilentPeer};
 
 use crate::controllers::live::LiveBoard;
 

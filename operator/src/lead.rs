@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::Clock;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::BotPool;
@@ -31,8 +32,6 @@ use crate::fleet::{Fleet, PoolKey};
 use crate::names::tenant_namespace;
 use crate::watched::{Controllers, Watched};
 
-/// Workers and gateways that fell silent are looked for this often.
-const SILENCE_PERIOD: Duration = Duration::from_millis(500);
 /// Gateways are told of changed counts this often.
 const COUNTS_PERIOD: Duration = Duration::from_secs(1);
 /// What is gone is forgotten this often.
@@ -68,24 +67,35 @@ pub struct Leader {
     pub metrics: Metrics,
 }
 
-/// Leads whenever elected, for as long as the term lasts.
+/// Leads whenever elected, for as long as the term lasts, until `shutdown`.
 pub async fn lead_when_elected(
     leader: Leader,
     mut standing: Standing,
     mut steps: mpsc::UnboundedReceiver<PoolKey>,
+    shutdown: &CancellationToken,
 ) {
-    loop {
-        let Ok(term) = standing.term.wait_for(Option::is_some).await.map(|term| *term) else {
-            return;
+    while !shutdown.is_cancelled() {
+        let term = tokio::select! {
+            elected = standing.term.wait_for(Option::is_some) => match elected {
+                Ok(term) => *term,
+                Err(_) => return,
+            },
+            () = shutdown.cancelled() => return,
         };
         let Some(term) = term else { continue };
         let writing = standing.writers.clone().lock_owned().await;
         leader.fleet.begin(term);
         leader.live.begin();
         leader.metrics.leading.set(1);
+        let (context, publisher) = begin(&leader);
         tokio::select! {
-            () = lead(&leader, &mut steps) => {}
+            () = lead(&leader, &context, publisher, &mut steps) => {}
             changed = standing.term.wait_for(|now| *now != Some(term)) => if changed.is_err() { return },
+            () = shutdown.cancelled() => {}
+        }
+        // A term that was lost is another's: nothing is written any more.
+        if shutdown.is_cancelled() {
+            checkpoint::keep_last(&context).await;
         }
         leader.metrics.leading.set(0);
         leader.metrics.probes_in_trouble.set(0);
@@ -95,20 +105,11 @@ pub async fn lead_when_elected(
     }
 }
 
-/// One term.
-async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
-    let client = &leader.client;
-    let Controllers {
-        tenants,
-        pools,
-        promotions,
-        plans,
-        pool_triggers,
-    } = leader.watched.controllers();
-    let (events, publisher) = EventSink::new(client.clone(), leader.instance.clone());
-    let publisher = spawned(publisher);
+/// What one term works with, and what publishes its Events.
+fn begin(leader: &Leader) -> (Arc<Context>, impl Future<Output = ()> + Send + 'static + use<>) {
+    let (events, publisher) = EventSink::new(leader.client.clone(), leader.instance.clone());
     let context = Arc::new(Context {
-        client: client.clone(),
+        client: leader.client.clone(),
         stores: leader.watched.stores.clone(),
         fleet: leader.fleet.clone(),
         billing: leader.billing.clone(),
@@ -131,6 +132,24 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
         )),
         failures: Mutex::new(HashMap::new()),
     });
+    (context, publisher)
+}
+
+/// One term.
+async fn lead(
+    leader: &Leader,
+    context: &Arc<Context>,
+    publisher: impl Future<Output = ()> + Send + 'static,
+    steps: &mut mpsc::UnboundedReceiver<PoolKey>,
+) {
+    let Controllers {
+        tenants,
+        pools,
+        promotions,
+        plans,
+        pool_triggers,
+    } = leader.watched.controllers();
+    let publisher = spawned(publisher);
     let promotions = promotions.run(promotion::reconcile, promotion::error_policy, context.clone());
     let plans = plans.run(rateplan::reconcile, rateplan::error_policy, context.clone());
     let tenants = tenants.run(tenant::reconcile, tenant::error_policy, context.clone());
@@ -141,9 +160,11 @@ async fn lead(leader: &Leader, steps: &mut mpsc::UnboundedReceiver<PoolKey>) {
     tokio::select! {
         _ = controllers => {}
         () = forward(steps, &pool_triggers) => {}
-        () = housekeeping(leader, &context) => {}
-        () = checkpoint::keep(&context) => {}
-        () = door::watch(&context, &leader.instance, &leader.boot_id) => {}
+        () = housekeeping(leader, context) => {}
+        // Beside the housekeeping, which may wait for the API server.
+        () = leader.fleet.watch_silence() => {}
+        () = checkpoint::keep(context) => {}
+        () = door::watch(context, &leader.instance, &leader.boot_id) => {}
         _ = publisher => {}
     }
 }
@@ -195,17 +216,10 @@ async fn forward(
 async fn housekeeping(leader: &Leader, context: &Context) {
     let mut counts = tokio::time::interval(COUNTS_PERIOD);
     let mut certificates = tokio::time::interval(IDENTITY_PERIOD);
-    let mut silence = tokio::time::interval(SILENCE_PERIOD);
     let mut gone = tokio::time::interval(GONE_PERIOD);
     let mut scarcity = Scarcity::default();
     loop {
         tokio::select! {
-            _ = silence.tick() => {
-                let now = leader.fleet.now();
-                for key in leader.fleet.with_book(|book| book.fell_silent(now)).unwrap_or_default() {
-                    leader.fleet.request_decision(&key);
-                }
-            }
             _ = counts.tick() => {
                 scarcity::share_out(context, &mut scarcity);
                 if let Some((workers, gateways)) = leader.fleet.with_book(|book| {

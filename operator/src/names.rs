@@ -26,6 +26,8 @@ pub const LOAD_ROSE_BY_ANNOTATION: &str = "springtide.dev/load-rose-by";
 pub const NOT_AFTER_ANNOTATION: &str = "springtide.dev/not-after";
 /// Finalizer of tenants: their account is outside the cluster.
 pub const TENANT_FINALIZER: &str = "springtide.dev/close-account";
+/// Variable of a worker's container: conversations that it takes at once.
+pub const CAPACITY_VARIABLE: &str = "SPRINGTIDE_CAPACITY";
 /// The one field manager, and the reporter of Events.
 pub const FIELD_MANAGER: &str = "springtide-operator";
 

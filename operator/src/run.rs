@@ -109,10 +109,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         live,
         metrics,
     };
-    tokio::select! {
-        () = lead_when_elected(leader, standing, step_queue) => {}
-        () = shutdown.cancelled() => {}
-    }
+    lead_when_elected(leader, standing, step_queue, &shutdown).await;
     tokio::task::spawn_blocking(move || elected.join())
         .await?
         .map_err(|_| anyhow::anyhow!("the election panicked"))?;

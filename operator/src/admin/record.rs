@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use springtide_proto::ids::{PoolId, TenantId};
 
-use crate::controllers::live::{LiveBoard, LivePool};
+use crate::controllers::live::{self, LiveBoard, LivePool};
 use crate::fleet::PoolKey;
 
 /// What was decided for a pool, and from what.
@@ -53,6 +53,18 @@ pub struct PoolObservation {
     pub draining: u32,
     /// Workers and gateways that should be heard and are not.
     pub silent: u32,
+    /// Which those are.
+    #[serde(default)]
+    pub silent_peers: Vec<SilentPeer>,
+}
+
+/// A worker or gateway that should be heard and is not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SilentPeer {
+    /// Its Pod.
+    pub pod: String,
+    /// When the pool was decided, its last report that can be true was so old; none if this leader has none.
+    pub last_report_age_seconds: Option<f64>,
 }
 
 /// The terms of a decision.
@@ -137,6 +149,7 @@ impl PoolRecord {
                 starting: observation.starting,
                 draining: live.draining,
                 silent: observation.silent,
+                silent_peers: live.silent.iter().map(SilentPeer::of).collect(),
             },
             terms: PoolTerms {
                 conversations_per_worker: live.capacity,
@@ -158,6 +171,15 @@ impl PoolRecord {
                 peak_load_last_hour: live.peak,
             },
             promotions: promotions(live, board),
+        }
+    }
+}
+
+impl SilentPeer {
+    fn of(peer: &live::SilentPeer) -> Self {
+        Self {
+            pod: peer.pod.clone(),
+            last_report_age_seconds: peer.age.map(|age| age.as_secs_f64()),
         }
     }
 }

@@ -35,6 +35,7 @@ use super::GoDuration;
     printcolumn(name = "Active", type_ = "integer", json_path = ".status.active"),
     printcolumn(name = "Waiting", type_ = "integer", json_path = ".status.waiting"),
     printcolumn(name = "Why", type_ = "string", json_path = ".status.decision.binding"),
+    printcolumn(name = "Override", type_ = "string", json_path = ".status.override.summary"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 40 && !self.metadata.name.contains('.')")
         .message("a pool's name must have at most 40 characters and no dots: the names of its Pods and Service derive from it; choose a shorter name")
@@ -52,7 +53,8 @@ pub struct BotPoolSpec {
     #[serde(default)]
     pub drain: DrainSpec,
     /// Belongs to kubectl scale: a manual override of the given kind (see scaling.manual) until its time to live is over,
-    /// then the operator sets it back to 0. 0 is none and releases one at once. Leave it out of your files.
+    /// then the operator sets it back to 0. 0 is none and releases one at once. The same number given again changes nothing,
+    /// so its time does not begin anew: give 0 first. Leave it out of your files.
     #[serde(default)]
     #[schemars(range(min = 0, max = 10_000))]
     pub replicas: u32,
@@ -239,7 +241,7 @@ pub struct BotPoolStatus {
     /// The last decision that changed the size, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionStatus>,
-    /// The manual override that holds.
+    /// The manual override, for as long as spec.replicas stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#override: Option<OverrideStatus>,
 }
@@ -280,13 +282,16 @@ pub struct DecisionStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideStatus {
+    /// What it is and until when, in a line, as in "Floor 60 until 21:00Z".
+    #[serde(default)]
+    pub summary: String,
     /// The number given.
     pub replicas: u32,
     /// What it means.
     pub mode: ManualMode,
     /// The tool that gave it.
     pub set_by: String,
-    /// When it was given.
+    /// When the number was given. What else the tool edits later does not change it.
     pub set_at: Time,
     /// When it lapses.
     pub lapses_at: Time,

@@ -46,7 +46,7 @@ pub use scarcity::{TenantClaim, grants};
 pub use share::{Claim, share};
 pub use staff::{ServiceLevel, staff};
 pub use start_times::{DEFAULT_START_TIME, StartTimes};
-pub use victim::{Candidate, choose_victims};
+pub use victim::{Candidate, Departure, choose_victims};
 
 /// Time since an arbitrary origin that never goes back.
 pub type Moment = std::time::Duration;

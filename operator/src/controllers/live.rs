@@ -56,6 +56,9 @@ pub struct LivePool {
     /// The decision in full.
     #[serde(skip)]
     pub decision: Decision,
+    /// Workers and gateways that should be heard and are not.
+    #[serde(skip)]
+    pub silent: Vec<SilentPeer>,
     /// The highest load of the last hour, in conversations.
     #[serde(skip)]
     pub peak: u32,
@@ -77,6 +80,15 @@ pub struct LivePool {
     /// What load it usually has at a time of the week.
     #[serde(skip)]
     pub baseline: Arc<Baseline>,
+}
+
+/// A worker or gateway that should be heard and is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SilentPeer {
+    /// Its Pod.
+    pub pod: String,
+    /// How long ago its last report that can be true came; none if it has not sent one to this leader.
+    pub age: Option<Duration>,
 }
 
 /// What pools want.

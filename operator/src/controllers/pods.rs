@@ -9,8 +9,8 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::names::{
-    GATEWAY_APPLICATION, NAME_LABEL, POOL_LABEL, SERVING_LABEL, TEMPLATE_LABEL, TENANT_LABEL,
-    tenant_namespace,
+    CAPACITY_VARIABLE, GATEWAY_APPLICATION, NAME_LABEL, POOL_LABEL, SERVING_LABEL, TEMPLATE_LABEL,
+    TENANT_LABEL, tenant_namespace,
 };
 
 /// Whose Pod it is.
@@ -58,6 +58,8 @@ pub struct PodFacts {
     pub stuck: Option<(String, String)>,
     /// Digest of the template it was made from.
     pub template: String,
+    /// Conversations at once that a worker was given.
+    pub capacity: Option<u32>,
 }
 
 /// What nodes have, and what none of them takes.
@@ -276,12 +278,22 @@ fn facts_of(pod: &Pod) -> PodFacts {
         unschedulable: unschedulable.map(|condition| condition.message.clone().unwrap_or_default()),
         stuck: waiting(pod).and_then(stuck),
         template: label(TEMPLATE_LABEL).unwrap_or_default(),
+        capacity: capacity(pod),
     }
 }
 
 /// Versions are numbers that grow: https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 pub fn version_of(resource_version: Option<&str>) -> Option<u64> {
     resource_version?.parse().ok()
+}
+
+fn capacity(pod: &Pod) -> Option<u32> {
+    let containers = &pod.spec.as_ref()?.containers;
+    let mut environment = containers
+        .iter()
+        .flat_map(|container| container.env.iter().flatten());
+    let given = environment.find(|variable| variable.name == CAPACITY_VARIABLE)?;
+    given.value.as_ref()?.parse().ok()
 }
 
 fn waiting(pod: &Pod) -> Option<&ContainerStateWaiting> {

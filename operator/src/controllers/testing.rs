@@ -104,6 +104,18 @@ impl FakeApi {
         self.0.lock().objects.get(path).cloned()
     }
 
+    /// All objects whose paths begin so, by path.
+    pub(crate) fn all(&self, beginning: &str) -> BTreeMap<String, Value> {
+        let state = self.0.lock();
+        let found = state
+            .objects
+            .iter()
+            .filter(|(path, _)| path.starts_with(beginning));
+        found
+            .map(|(path, object)| (path.clone(), object.clone()))
+            .collect()
+    }
+
     /// Creations in collections of that name are refused, as by admission.
     pub(crate) fn refuse(&self, collection: Option<&'static str>) {
         self.0.lock().refuses = collection;
@@ -171,9 +183,14 @@ impl FakeApi {
             "PUT" => (StatusCode::OK, state.store(&object, body)),
             "PATCH" => {
                 let mut merged = state.objects.get(&object).cloned().unwrap_or_else(|| json!({}));
+                // A status is applied as a whole: what its one writer leaves out is gone.
+                if object != path {
+                    merged["status"] = Value::Null;
+                }
                 merge(&mut merged, &body);
                 (StatusCode::OK, state.store(&object, merged))
             }
+            "DELETE" if state.is_another(&object, &body) => failure(409),
             "DELETE" => match state.objects.remove(&object) {
                 Some(found) => (StatusCode::OK, found),
                 None => failure(404),
@@ -195,6 +212,15 @@ impl State {
         object["metadata"]["uid"] = known.unwrap_or_else(|| format!("uid-{}", self.version)).into();
         self.objects.insert(path.to_owned(), object.clone());
         object
+    }
+
+    /// The object has another UID than the one that is to be deleted.
+    fn is_another(&self, path: &str, body: &Value) -> bool {
+        let Some(uid) = body["preconditions"]["uid"].as_str() else {
+            return false;
+        };
+        let known = self.objects.get(path);
+        known.is_some_and(|known| known["metadata"]["uid"] != uid)
     }
 
     fn is_outdated(&self, path: &str, body: &Value) -> bool {

@@ -94,7 +94,7 @@ impl Observed {
 }
 
 /// The longest wait at the end for writers to stop and the lease to be released.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+pub const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Election {
     /// A candidate.

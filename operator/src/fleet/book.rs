@@ -6,12 +6,13 @@ use std::time::Duration;
 use futures::channel::mpsc;
 use springtide_proto::epoch::Epoch;
 use springtide_proto::fleet::{Endpoint, GatewayCommand, WorkerCommand};
-use springtide_proto::ids::{PodUid, TenantId};
+use springtide_proto::ids::{PodUid, PoolId, TenantId};
 
 use crate::autoscale::{Moment, Rates};
 
 use super::gateway::Gateway;
-use super::view::{CordonView, LoadRise};
+use super::nonsense::{Nonsense, as_given, in_order};
+use super::view::{CordonView, GatewayView, LoadRise};
 use super::worker::{Attachment, Worker};
 use super::{GatewayFacts, GatewayReport, PoolKey, PoolView, WorkerFacts, WorkerReport, WorkerView};
 
@@ -39,6 +40,17 @@ struct Pool {
     complete: bool,
     /// It needs more workers, and its tenant has all that its contract gives it.
     at_contract_limit: bool,
+    /// The most conversations at once that a worker of it was given, where that is known.
+    most_given: Option<u32>,
+}
+
+/// What the cluster says of a worker's Pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownPod {
+    /// It is being deleted, or has ended.
+    pub terminating: bool,
+    /// Conversations at once that it was given, where that is known.
+    pub capacity: Option<u32>,
 }
 
 /// What a worker's report leads to.
@@ -72,39 +84,41 @@ impl Book {
         facts: WorkerFacts,
         sender: mpsc::Sender<WorkerCommand>,
         now: Moment,
-    ) -> Attachment {
+    ) -> Result<Attachment, Nonsense> {
         self.attachments += 1;
         let (attachment, term) = (self.attachments, self.term);
         let pool = self.pools.entry(facts.key.clone()).or_default();
+        let known = pool.workers.get(&facts.pod_uid);
+        let given = known.and_then(|worker| worker.given).or(pool.most_given);
+        as_given(facts.capacity, given)?;
         let worker = pool
             .workers
             .entry(facts.pod_uid.clone())
             .or_insert_with(|| Worker::new(facts.clone(), term, now));
         worker.attach(facts, attachment, sender, now);
-        attachment
+        Ok(attachment)
     }
 
-    /// Takes note of a report. One that was seen already, or is older than one seen, is dropped.
+    /// Takes note of a report; of none that was seen already, or is older than one seen.
     pub(super) fn report(
         &mut self,
         facts: &WorkerFacts,
         attachment: Attachment,
         report: WorkerReport,
         now: Moment,
-    ) -> Consequences {
+    ) -> Result<Consequences, Nonsense> {
         let Some((pool, worker)) = attached(&mut self.pools, facts, attachment) else {
-            return Consequences::default();
+            return Ok(Consequences::default());
         };
+        let known = worker.report.clone().unwrap_or_default();
+        in_order(report.sequence, known.sequence, now.saturating_sub(worker.heard))?;
         worker.heard = now;
         let heard_again = std::mem::take(&mut worker.told_silent);
-        let known = worker.report.clone().unwrap_or_default();
-        if report.sequence <= known.sequence {
-            return Consequences::default();
-        }
         if let Some(cordon) = &mut worker.cordon {
             cordon.settled = cordon.acknowledged;
         }
-        *pool.turns_answered += report.turns_answered.saturating_sub(known.turns_answered);
+        let answered = report.turns_answered.saturating_sub(known.turns_answered);
+        *pool.turns_answered = pool.turns_answered.saturating_add(answered);
         let doors = (known.accepting, known.draining) != (report.accepting, report.draining);
         // While it drains, every report may be the one after which it can go.
         let step = doors
@@ -136,17 +150,17 @@ impl Book {
         if doors {
             self.push(&facts.key);
         }
-        Consequences { step, probe }
+        Ok(Consequences { step, probe })
     }
 
     /// The cordon that was sent last was acknowledged.
-    pub(super) fn cordon_acknowledged(&mut self, facts: &WorkerFacts, attachment: Attachment, epoch: Epoch) {
-        let Some((_, worker)) = attached(&mut self.pools, facts, attachment) else {
-            return;
-        };
-        if let Some(cordon) = worker.cordon.as_mut().filter(|cordon| cordon.epoch == epoch) {
-            cordon.acknowledged = true;
-        }
+    pub(super) fn cordon_acknowledged(
+        &mut self,
+        facts: &WorkerFacts,
+        attachment: Attachment,
+        epoch: Epoch,
+    ) -> Result<(), Nonsense> {
+        attached(&mut self.pools, facts, attachment).map_or(Ok(()), |(_, worker)| worker.acknowledged(epoch))
     }
 
     /// The worker's synthetic conversation was answered, or the probe ended without.
@@ -188,7 +202,7 @@ impl Book {
         let gateways = self.gateways.entry(tenant.clone()).or_default();
         let gateway = gateways
             .entry(uid.clone())
-            .or_insert_with(|| Gateway::new(facts.clone(), term, now));
+            .or_insert_with(|| Gateway::new(facts.clone(), term));
         gateway.attach(facts, attachment, sender, now);
         for pool in pools {
             let key = PoolKey {
@@ -215,21 +229,21 @@ impl Book {
         attachment: Attachment,
         report: GatewayReport,
         now: Moment,
-    ) -> bool {
+    ) -> Result<bool, Nonsense> {
         let Some(gateway) = self.gateway(facts, attachment) else {
-            return false;
+            return Ok(false);
         };
         let key = PoolKey {
             tenant: facts.tenant.clone(),
             pool: report.pool.clone(),
         };
-        let waiting = gateway.report(report, now);
+        let waiting = gateway.report(report, now)?;
         if waiting.changed {
             let pool = self.pools.entry(key).or_default();
             pool.stepped.get_or_insert(now);
             pool.rise = pool.rise.take().or(waiting.rise);
         }
-        waiting.changed || waiting.heard_again
+        Ok(waiting.changed || waiting.heard_again)
     }
 
     /// The stream ended.
@@ -256,17 +270,31 @@ impl Book {
         }
     }
 
-    /// Which Pods of the pool exist, and whether each is being deleted: workers of no Pod are forgotten. Gateways are told
-    /// nothing until the book was `complete` once, so that a new leader takes no worker from them.
-    pub fn sync_workers(&mut self, key: &PoolKey, pods: &BTreeMap<String, bool>, complete: bool) {
+    /// Which Pods of the pool exist, by UID: workers of no Pod are forgotten. One that attached with more `conversations` at once
+    /// than it was given (a Pod that says nothing of it, what its pool gives) is not believed any more. Gateways are told nothing
+    /// until the book was `complete` once, so that a new leader takes no worker from them.
+    pub fn sync_workers(
+        &mut self,
+        key: &PoolKey,
+        pods: &BTreeMap<String, KnownPod>,
+        conversations: u32,
+        complete: bool,
+    ) {
         let pool = self.pools.entry(key.clone()).or_default();
         let mut changed = complete && !pool.complete;
         pool.complete |= complete;
+        let given = pods.values().filter_map(|pod| pod.capacity);
+        let most = given.fold(conversations, u32::max);
+        pool.most_given = Some(most);
         pool.workers.retain(|uid, worker| {
-            let terminating = pods.get(uid.as_str());
-            let known = terminating.is_some() || worker.attachment.is_some();
-            let terminating = terminating.copied().unwrap_or(worker.terminating);
+            let pod = pods.get(uid.as_str());
+            let known = pod.is_some() || worker.attachment.is_some();
+            let terminating = pod.map_or(worker.terminating, |pod| pod.terminating);
             changed |= !known || std::mem::replace(&mut worker.terminating, terminating) != terminating;
+            worker.given = pod.map_or(worker.given, |pod| pod.capacity);
+            if as_given(worker.facts.capacity, worker.given.or(Some(most))).is_err() {
+                changed |= worker.attachment.take().is_some();
+            }
             known
         });
         if changed {
@@ -313,12 +341,11 @@ impl Book {
             }
         }
         for gateway in self.gateways.values_mut().flat_map(BTreeMap::values_mut) {
-            if gateway.is_silent(now) && !std::mem::replace(&mut gateway.told_silent, true) {
-                pools.extend(gateway.facts.pools.iter().map(|pool| PoolKey {
-                    tenant: gateway.facts.tenant.clone(),
-                    pool: pool.clone(),
-                }));
-            }
+            let silent = gateway.fell_silent(now).into_iter();
+            pools.extend(silent.map(|pool| PoolKey {
+                tenant: gateway.facts.tenant.clone(),
+                pool,
+            }));
         }
         pools
     }
@@ -348,12 +375,13 @@ impl Book {
             .get(&key.tenant)
             .into_iter()
             .flat_map(BTreeMap::values);
-        for gateway in gateways.filter(|gateway| !gateway.is_silent(now)) {
-            view.heard_gateways.push(gateway.facts.pod_uid.clone());
-            if let Some(pool) = gateway.pools.get(&key.pool) {
+        for gateway in gateways {
+            let seen = gateway_view(gateway, &key.pool, now);
+            if let Some(pool) = gateway.pools.get(&key.pool).filter(|_| !seen.silent) {
                 view.waiting = view.waiting.saturating_add(pool.waiting);
                 view.rates = Rates::plus(view.rates, pool.counters.rates(now));
             }
+            view.gateways.push(seen);
         }
         if let Some(pool) = self.pools.get(key) {
             view.workers = pool
@@ -423,11 +451,9 @@ impl Book {
     }
 
     fn endpoints(&self, key: &PoolKey) -> Vec<Endpoint> {
-        let workers = self
-            .pools
-            .get(key)
-            .into_iter()
-            .flat_map(|pool| pool.workers.values());
+        let pool = self.pools.get(key);
+        let most = pool.and_then(|pool| pool.most_given);
+        let workers = pool.into_iter().flat_map(|pool| pool.workers.values());
         // A worker whose stream is lost still serves, and gateways see for themselves when it does not.
         let known = workers.filter(|worker| worker.answered.is_some());
         known
@@ -436,7 +462,10 @@ impl Book {
                 pod_uid: worker.facts.pod_uid.as_str().to_owned(),
                 address: worker.facts.address.to_string(),
                 node: worker.facts.node.clone(),
-                capacity: worker.facts.capacity,
+                capacity: worker
+                    .given
+                    .or(most)
+                    .map_or(worker.facts.capacity, |given| worker.facts.capacity.min(given)),
                 active: worker.report.as_ref().map_or(0, |report| report.active),
                 accepting: worker.is_available(),
             })
@@ -465,6 +494,7 @@ fn attached<'a>(
         counts_changed,
         complete: _,
         at_contract_limit: _,
+        most_given: _,
     } = pools.get_mut(&facts.key)?;
     let worker = workers.get_mut(&facts.pod_uid)?;
     let current = worker
@@ -482,6 +512,16 @@ fn attached<'a>(
     ))
 }
 
+fn gateway_view(gateway: &Gateway, pool: &PoolId, now: Moment) -> GatewayView {
+    let said = gateway.pools.get(pool);
+    GatewayView {
+        pod_uid: gateway.facts.pod_uid.clone(),
+        silent: gateway.is_silent(pool, now),
+        waiting: said.map_or(0, |said| said.waiting),
+        age: said.and_then(|said| said.age(now)),
+    }
+}
+
 fn worker_view(worker: &Worker, now: Moment) -> WorkerView {
     let report = worker.report.clone().unwrap_or_default();
     WorkerView {
@@ -491,6 +531,7 @@ fn worker_view(worker: &Worker, now: Moment) -> WorkerView {
         reported: worker.report.is_some(),
         available: worker.is_available() && !worker.is_silent(now),
         silent: worker.is_silent(now),
+        age: worker.report.as_ref().map(|_| now.saturating_sub(worker.heard)),
         draining: report.draining,
         ending: report.ending,
         parked_in: report.parked_in,

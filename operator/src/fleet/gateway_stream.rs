@@ -16,7 +16,7 @@ use super::{GatewayFacts, GatewayReport, PoolKey};
 
 /// The hello comes within this.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-const GATEWAYS: PeerLabels = PeerLabels { peer: "gateway" };
+pub(super) const GATEWAYS: PeerLabels = PeerLabels { peer: "gateway" };
 
 /// Serves the stream until it ends or we no longer lead.
 pub(super) async fn serve(
@@ -115,19 +115,16 @@ fn report(fleet: &Arc<Inner>, facts: &GatewayFacts, attachment: u64, load: Gatew
     });
     let report = match checked {
         Ok(report) => report,
-        Err(error) => {
-            fleet.metrics.refused.get_or_create(&GATEWAYS).inc();
-            tracing::warn!(pod = %facts.pod, %error, "report refused");
-            return;
-        }
+        Err(error) => return fleet.refuse(&GATEWAYS, &facts.pod, &error),
     };
     let key = PoolKey {
         tenant: facts.tenant.clone(),
         pool: report.pool.clone(),
     };
     let now = fleet.now();
-    let step = fleet.with_book(|book| book.gateway_report(facts, attachment, report, now));
-    if step == Some(true) {
-        fleet.step(&key);
+    match fleet.with_book(|book| book.gateway_report(facts, attachment, report, now)) {
+        Some(Ok(true)) => fleet.step(&key),
+        Some(Err(nonsense)) => fleet.refuse(&GATEWAYS, &facts.pod, &nonsense),
+        Some(Ok(false)) | None => {}
     }
 }

@@ -1,6 +1,6 @@
 //! The gRPC service and its state.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +16,19 @@ use springtide_proto::fleet::fleet_server::Fleet as FleetService;
 use springtide_proto::fleet::{
     GatewayCommand, GatewayMessage, NotLeader, WorkerCommand, WorkerMessage, gateway_command, worker_command,
 };
-use springtide_proto::ids::TenantId;
+use springtide_proto::ids::{PodName, TenantId};
 use springtide_runtime::clock::Clock;
 use springtide_runtime::tls::peer_identity;
 // A channel of tokio's takes room for 32 messages when it is made, and there are two for each of thousands of streams.
 use futures::channel::mpsc as small;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::autoscale::Moment;
 use crate::election::LeaderHint;
 
-use super::{Book, PoolKey, Prober};
+use super::{Book, PoolKey, Prober, SILENCE_PERIOD};
 
 /// Commands under way on one stream; a peer that does not take them is cut off.
 pub(super) const COMMANDS: usize = 256;
@@ -81,7 +81,7 @@ impl FleetMetrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "springtide_fleet_reports_refused",
-            "Reports that cannot be true",
+            "Messages that cannot be true",
             self.refused.clone(),
         );
         registry.register(
@@ -121,6 +121,11 @@ impl Fleet {
         self.0.now()
     }
 
+    #[cfg(test)]
+    pub(super) fn inner(&self) -> Arc<Inner> {
+        self.0.clone()
+    }
+
     /// Lets time pass.
     #[cfg(test)]
     pub(crate) fn skip(&self, time: Duration) {
@@ -135,6 +140,24 @@ impl Fleet {
     /// Has a pool decided anew at once.
     pub fn request_decision(&self, key: &PoolKey) {
         self.0.step(key);
+    }
+
+    /// Has the pools decided anew of which a worker or gateway fell silent, for as long as the term lasts.
+    pub async fn watch_silence(&self) {
+        let mut looks = tokio::time::interval(SILENCE_PERIOD);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            for key in self.fell_silent() {
+                self.request_decision(&key);
+            }
+        }
+    }
+
+    /// Pools of which a worker or gateway fell silent since this was asked last.
+    pub(super) fn fell_silent(&self) -> BTreeSet<PoolKey> {
+        let now = self.now();
+        self.with_book(|book| book.fell_silent(now)).unwrap_or_default()
     }
 
     /// The UID of a Tenant object, which probes must name.
@@ -158,6 +181,12 @@ impl Inner {
 
     pub(super) fn with_book<T>(&self, work: impl FnOnce(&mut Book) -> T) -> Option<T> {
         self.book.lock().as_mut().map(work)
+    }
+
+    /// A message that cannot be true: it changes nothing.
+    pub(super) fn refuse(&self, peer: &PeerLabels, pod: &PodName, why: &dyn std::fmt::Display) {
+        self.metrics.refused.get_or_create(peer).inc();
+        tracing::warn!(%pod, %why, "message refused");
     }
 
     pub(super) fn step(&self, key: &PoolKey) {

@@ -37,7 +37,7 @@ impl TestWorker {
         };
         let (sender, commands) = mpsc::channel(64);
         let now = fleet.now();
-        let attachment = on(fleet, |book| book.attach_worker(facts.clone(), sender, now));
+        let attachment = on(fleet, |book| book.attach_worker(facts.clone(), sender, now)).unwrap();
         let mut worker = Self {
             facts,
             attachment,
@@ -94,7 +94,8 @@ impl TestWorker {
         let now = fleet.now();
         on(fleet, |book| {
             book.report(&self.facts, self.attachment, report, now)
-        });
+        })
+        .unwrap();
     }
 
     pub(crate) fn detach(&self, fleet: &Fleet) {
@@ -116,8 +117,9 @@ impl TestWorker {
 
     pub(crate) fn acknowledge(&self, fleet: &Fleet, epoch: Epoch) {
         on(fleet, |book| {
-            book.cordon_acknowledged(&self.facts, self.attachment, epoch);
-        });
+            book.cordon_acknowledged(&self.facts, self.attachment, epoch)
+        })
+        .unwrap();
     }
 }
 
@@ -150,7 +152,8 @@ pub(crate) fn gateway(
     on(fleet, |book| {
         let attachment = book.attach_gateway(facts.clone(), sender, now);
         book.gateway_report(&facts, attachment, report, now)
-    });
+    })
+    .unwrap();
     commands
 }
 

@@ -16,8 +16,8 @@ pub struct PoolView {
     pub waiting: u32,
     /// Conversations that come and go, as gateways count them.
     pub rates: Rates,
-    /// UIDs of the gateways that are heard.
-    pub heard_gateways: Vec<PodUid>,
+    /// The tenant's gateways, whether or not they are heard.
+    pub gateways: Vec<GatewayView>,
     /// Turns answered by all workers that this leader has seen.
     pub turns_answered: u64,
     /// The first rise in load that was not decided upon yet.
@@ -56,6 +56,8 @@ pub struct WorkerView {
     pub available: bool,
     /// It is not heard.
     pub silent: bool,
+    /// How long ago its last good report came; none if it has not sent one.
+    pub age: Option<Duration>,
     /// It says itself that it is leaving.
     pub draining: bool,
     /// It says that it cannot be called back.
@@ -74,6 +76,19 @@ pub struct WorkerView {
     pub cordon: Option<CordonView>,
 }
 
+/// A gateway as it is seen now.
+#[derive(Clone, Debug)]
+pub struct GatewayView {
+    /// Its Pod's UID.
+    pub pod_uid: PodUid,
+    /// It is not heard about this pool.
+    pub silent: bool,
+    /// Conversations that wait there for this pool, as last reported.
+    pub waiting: u32,
+    /// How long ago its last good report of this pool came; none if it has not sent one.
+    pub age: Option<Duration>,
+}
+
 /// How far a worker that was told to leave has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CordonView {
@@ -89,5 +104,12 @@ impl PoolView {
     /// The worker in the Pod of that UID.
     pub fn worker(&self, uid: &str) -> Option<&WorkerView> {
         self.workers.iter().find(|worker| worker.pod_uid.as_str() == uid)
+    }
+
+    /// The gateway in the Pod of that UID.
+    pub fn gateway(&self, uid: &str) -> Option<&GatewayView> {
+        self.gateways
+            .iter()
+            .find(|gateway| gateway.pod_uid.as_str() == uid)
     }
 }

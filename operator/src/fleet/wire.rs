@@ -12,6 +12,8 @@ use springtide_proto::time::{duration_from_wire, timestamp_from_wire};
 use super::PoolKey;
 
 const MAX_CAPACITY: u32 = 1_000;
+/// Conversations that may wait at one gateway for one pool; gateways are given it.
+pub const WAITING_ROOM: u32 = 1_000;
 const MAX_TEXT: usize = 253;
 const MAX_REASON: usize = 500;
 const MAX_POOLS: usize = 16;
@@ -229,6 +231,14 @@ impl GatewayReport {
                 "more conversations ended than arrived",
             ));
         }
+        if waiting > WAITING_ROOM {
+            return Err(ApiError::invalid(
+                "waiting",
+                format!(
+                    "{waiting} waiting conversations are more than its waiting room takes, {WAITING_ROOM}"
+                ),
+            ));
+        }
         let pool = PoolId::parse(pool)?;
         Ok(Self {
             sequence,
@@ -300,15 +310,18 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_cannot_end_more_than_arrived() {
-        let load = GatewayLoad {
+    fn a_gateway_cannot_end_more_than_arrived_nor_let_more_wait_than_its_room_takes() {
+        let load = |arrived, ended, waiting| GatewayLoad {
             measured_at: Some(timestamp_to_wire(NOW)),
             pool: "web".to_owned(),
-            arrived: 1,
-            ended: 2,
+            arrived,
+            ended,
+            waiting,
             ..GatewayLoad::default()
         };
-        let refused = GatewayReport::from_wire(load, NOW).unwrap_err();
-        assert_eq!(refused.field.as_deref(), Some("ended"));
+        let field = |load| GatewayReport::from_wire(load, NOW).unwrap_err().field;
+        assert!(GatewayReport::from_wire(load(2, 2, WAITING_ROOM), NOW).is_ok());
+        assert_eq!(field(load(1, 2, 0)).as_deref(), Some("ended"));
+        assert_eq!(field(load(1, 1, WAITING_ROOM + 1)).as_deref(), Some("waiting"));
     }
 }

@@ -8,6 +8,7 @@ use springtide_proto::time::duration_to_wire;
 
 use crate::autoscale::Moment;
 
+use super::nonsense::Nonsense;
 use super::{SILENCE, WorkerFacts, WorkerReport};
 
 /// Number of a stream; a later stream of the same worker has a higher one.
@@ -16,7 +17,9 @@ pub(super) type Attachment = u64;
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) facts: WorkerFacts,
+    /// The last good one.
     pub(super) report: Option<WorkerReport>,
+    /// When it came; until there is one, when this boot attached first.
     pub(super) heard: Moment,
     /// Its pool was told that it fell silent, and it was not heard since.
     pub(super) told_silent: bool,
@@ -27,6 +30,8 @@ pub(super) struct Worker {
     pub(super) refusing: Option<Moment>,
     pub(super) cordon: Option<CordonState>,
     pub(super) terminating: bool,
+    /// Conversations at once that its Pod was given, where that is known.
+    pub(super) given: Option<u32>,
     pub(super) epoch: Epoch,
 }
 
@@ -53,6 +58,7 @@ impl Worker {
             refusing: None,
             cordon: None,
             terminating: false,
+            given: None,
             epoch: Epoch {
                 transitions: term,
                 sequence: 0,
@@ -60,7 +66,7 @@ impl Worker {
         }
     }
 
-    /// A new stream, perhaps of a new boot, of which nothing is known yet.
+    /// A new stream, perhaps of a new boot, of which nothing is known yet. What is known of the same boot is no younger for it.
     pub(super) fn attach(
         &mut self,
         facts: WorkerFacts,
@@ -72,9 +78,9 @@ impl Worker {
             self.report = None;
             self.probing = false;
             (self.answered, self.refusing) = (None, None);
+            self.heard = now;
         }
         self.facts = facts;
-        self.heard = now;
         self.attachment = Some((attachment, sender));
         let epoch = self.next_epoch();
         self.send(Command::Welcome(Welcome {
@@ -111,6 +117,18 @@ impl Worker {
         self.send(Command::Uncordon(Uncordon {
             epoch: Some(epoch.into()),
         }));
+    }
+
+    /// It acknowledged a cordon.
+    pub(super) fn acknowledged(&mut self, epoch: Epoch) -> Result<(), Nonsense> {
+        let given = epoch.transitions == self.epoch.transitions && epoch.sequence <= self.epoch.sequence;
+        match self.cordon.as_mut().filter(|cordon| cordon.epoch == epoch) {
+            Some(cordon) if !cordon.acknowledged => cordon.acknowledged = true,
+            // Another command has overtaken it.
+            None if given => {}
+            _ => return Err(Nonsense::Acknowledgement),
+        }
+        Ok(())
     }
 
     pub(super) fn is_silent(&self, now: Moment) -> bool {

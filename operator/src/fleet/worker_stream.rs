@@ -41,10 +41,21 @@ pub(super) async fn serve(
         }
     };
     let (commands, mut queue) = mpsc::channel(COMMANDS);
-    let Some(attachment) = fleet.with_book(|book| book.attach_worker(facts.clone(), commands, fleet.now()))
-    else {
-        drop(out.send(Ok(fleet.worker_turned_away())).await);
-        return;
+    let attached = fleet.with_book(|book| book.attach_worker(facts.clone(), commands, fleet.now()));
+    let attachment = match attached {
+        Some(Ok(attachment)) => attachment,
+        Some(Err(nonsense)) => {
+            fleet.refuse(&WORKERS, &facts.pod, &nonsense);
+            drop(
+                out.send(Err(Status::invalid_argument(nonsense.to_string())))
+                    .await,
+            );
+            return;
+        }
+        None => {
+            drop(out.send(Ok(fleet.worker_turned_away())).await);
+            return;
+        }
     };
     fleet.metrics.attached.get_or_create(&WORKERS).inc();
     tracing::info!(pool = %facts.key, pod = %facts.pod, "worker attached");
@@ -97,8 +108,11 @@ fn take(fleet: &Arc<Inner>, facts: &WorkerFacts, attachment: u64, message: Worke
     match message.message {
         Some(Message::Load(load)) => report(fleet, facts, attachment, load),
         Some(Message::CordonAcknowledged(acknowledged)) => {
-            if let Some(epoch) = acknowledged.epoch {
-                fleet.with_book(|book| book.cordon_acknowledged(facts, attachment, epoch.into()));
+            // Without an epoch it is one that was never given.
+            let epoch = acknowledged.epoch.unwrap_or_default().into();
+            let taken = fleet.with_book(|book| book.cordon_acknowledged(facts, attachment, epoch));
+            if let Some(Err(nonsense)) = taken {
+                fleet.refuse(&WORKERS, &facts.pod, &nonsense);
             }
         }
         Some(Message::Refused(refused)) => {
@@ -113,15 +127,13 @@ fn take(fleet: &Arc<Inner>, facts: &WorkerFacts, attachment: u64, message: Worke
 fn report(fleet: &Arc<Inner>, facts: &WorkerFacts, attachment: u64, load: WorkerLoad) {
     let report = match WorkerReport::from_wire(load, facts.capacity, fleet.settings.clock.now()) {
         Ok(report) => report,
-        Err(error) => {
-            fleet.metrics.refused.get_or_create(&WORKERS).inc();
-            tracing::warn!(pod = %facts.pod, %error, "report refused");
-            return;
-        }
+        Err(error) => return fleet.refuse(&WORKERS, &facts.pod, &error),
     };
     let now = fleet.now();
-    let Some(consequences) = fleet.with_book(|book| book.report(facts, attachment, report, now)) else {
-        return;
+    let consequences = match fleet.with_book(|book| book.report(facts, attachment, report, now)) {
+        Some(Ok(consequences)) => consequences,
+        Some(Err(nonsense)) => return fleet.refuse(&WORKERS, &facts.pod, &nonsense),
+        None => return,
     };
     if consequences.probe {
         probe(fleet.clone(), facts.clone());

@@ -6,9 +6,12 @@ use super::binding::{Sentences, mode, sentences};
 use super::conditions::unwell;
 use super::text::{Line, counted, paragraph, section, span};
 use super::what_if::hold_time;
-use crate::admin::PoolRecord;
+use crate::admin::{PoolRecord, SilentPeer};
 use crate::api::{BotPool, OverrideStatus};
 use crate::autoscale::{Binding, DEFAULT_HOLD_TIME};
+
+/// So many peers that are not heard are named.
+const MOST_SILENT: usize = 5;
 
 /// The record as a person reads it; the pool's object says what was asked for.
 pub(super) fn explain(record: &PoolRecord, pool: Option<&BotPool>, now: Timestamp) -> String {
@@ -73,8 +76,25 @@ fn seen(record: &PoolRecord) -> Vec<Line> {
             &seen.draining,
             "workers that are leaving; they do not count",
         ),
-        Line::new("silent", &seen.silent, "workers and gateways that are not heard"),
+        Line::new("silent", &seen.silent, silent(&seen.silent_peers)),
     ]
+}
+
+/// Who is not heard, and how old what is known of them is.
+fn silent(peers: &[SilentPeer]) -> String {
+    let said = peers
+        .iter()
+        .take(MOST_SILENT)
+        .map(|peer| match peer.last_report_age_seconds {
+            Some(age) => format!("{} (last report {age:.0} s before)", peer.pod),
+            None => format!("{} (no report)", peer.pod),
+        });
+    let mut text = said.collect::<Vec<_>>().join(", ");
+    if peers.len() > MOST_SILENT {
+        text += ", …";
+    }
+    let separator = if peers.is_empty() { "" } else { ": " };
+    format!("workers and gateways that are not heard{separator}{text}")
 }
 
 fn per_worker(capacity: u32) -> String {
@@ -191,6 +211,7 @@ fn manual(pool: Option<&BotPool>, now: Timestamp) -> Vec<Line> {
         return vec![Line::new("none", &"", "")];
     };
     let OverrideStatus {
+        summary: _,
         replicas,
         mode: kind,
         set_by,

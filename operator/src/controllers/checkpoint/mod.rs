@@ -23,7 +23,7 @@ use super::metrics::CheckpointLabels;
 
 pub use read::read_all;
 pub use shards::Checkpoints;
-pub use write::keep;
+pub use write::{keep, keep_last};
 
 /// A request to the API server takes at most this.
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::shards::{Entries, MOST_BYTES, SHARDS, config_map, fit, name_of, shard_of};
-use super::write::write;
+use super::write::{LAST_WRITE, write};
 use super::*;
 use crate::api::BotPool;
 use crate::autoscale::{Learned, MOST_CHECKPOINT_BYTES};
@@ -107,6 +107,34 @@ async fn a_new_leader_knows_what_the_old_one_had_learned() {
     assert_eq!(after.baseline, before.baseline);
     let decision = after.decision.observation.start_time;
     assert_eq!(decision, Duration::from_secs(12), "it decides by it");
+}
+
+#[tokio::test]
+async fn a_leader_that_ends_in_order_leaves_what_it_knows_now() {
+    let api = FakeApi::default();
+    let old = leader(&api);
+    read_all(&old.context).await;
+    let _commands = gateway(&old.context.fleet, &key(), "g1", 170);
+    decided(&old).await;
+    keep_last(&old.context).await;
+    assert_eq!(writes(&api).len(), 1, "and nothing that has not changed");
+    drop(old);
+    let new = leader(&api);
+    read_all(&new.context).await;
+    assert_eq!(decided(&new).await.peak, 170);
+}
+
+#[tokio::test]
+async fn an_api_server_that_does_not_answer_holds_up_no_end_of_a_term() {
+    let api = FakeApi::default();
+    let scenario = leader(&api);
+    api.set_unreachable(true);
+    let ended = tokio::time::timeout(Duration::from_secs(8), keep_last(&scenario.context)).await;
+    assert!(ended.is_ok(), "a call fails only after ten seconds");
+    assert!(
+        LAST_WRITE < crate::election::RELEASE_TIMEOUT,
+        "the lease is released"
+    );
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt as _, stream};
 use kube::ResourceExt as _;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -16,6 +17,11 @@ use super::{ShardError, TIMEOUT, count};
 
 /// A shard is written at most once within this.
 const PERIOD: Duration = Duration::from_mins(5);
+/// The end of a term waits for the last writes so long: less than the election waits for whoever writes, so that the lease is
+/// released all the same.
+pub(super) const LAST_WRITE: Duration = Duration::from_millis(800);
+/// Shards written at once then.
+const AT_ONCE: usize = 8;
 
 /// Keeps what is learned, for as long as the term lasts.
 pub async fn keep(context: &Context) {
@@ -32,6 +38,30 @@ pub async fn keep(context: &Context) {
             tracing::warn!(shard, error = ?anyhow::Error::from(error), "checkpoints not written, tried again later");
             count(context, "not_written", 1);
         }
+    }
+}
+
+/// Writes what has changed since, at the end of a term that ends in order: the next leader begins with what is known now. What
+/// takes longer than [`LAST_WRITE`] stays as it was written last.
+pub async fn keep_last(context: &Context) {
+    let all = async {
+        if context.stores.pools.wait_until_ready().await.is_err() {
+            return;
+        }
+        let shards = stream::iter(0..SHARDS).for_each_concurrent(AT_ONCE, |shard| async move {
+            if let Err(error) = write(context, shard).await {
+                tracing::warn!(shard, error = ?anyhow::Error::from(error), "last checkpoints not written");
+                count(context, "not_written", 1);
+            }
+        });
+        shards.await;
+    };
+    if tokio::time::timeout(LAST_WRITE, all).await.is_err() {
+        tracing::warn!(
+            waited_ms = LAST_WRITE.as_millis(),
+            "not all of the last checkpoints written"
+        );
+        count(context, "not_written", 1);
     }
 }
 

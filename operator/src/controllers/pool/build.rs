@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Service};
 
-use crate::autoscale::{Bounds, Decision, Observation, choose_victims, decide, horizon};
+use crate::autoscale::{Bounds, Decision, Departure, Observation, choose_victims, decide, horizon};
 use crate::controllers::live::LivePool;
 use crate::controllers::pods::PodFacts;
 
@@ -42,6 +42,8 @@ pub(super) struct Prepared<'a> {
     pub(super) service: Service,
     pub(super) drain_deadline: Duration,
     pub(super) manual_lapsed: bool,
+    /// Fewer are desired than before.
+    fewer: bool,
 }
 
 /// A Pod that goes, and why.
@@ -82,6 +84,7 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
         scarce: seen.scarce,
     };
     resume(valid, &observation, memory);
+    let stood = memory.history.last();
     let decision = decide(
         &valid.policy,
         &observation,
@@ -104,6 +107,7 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
         service: template::service(valid),
         drain_deadline: valid.pool.spec.drain.deadline.0,
         manual_lapsed: valid.manual.as_ref().is_some_and(|manual| manual.lapsed),
+        fewer: stood.is_some_and(|stood| stood > decision.desired),
         workers,
         decision,
     };
@@ -141,7 +145,8 @@ fn resize(
         let missing = to_usize((target - have).min(room));
         grow(prepared, seen, memory, (spec, digest), missing);
     } else if observation.silent == 0 || prepared.valid.policy.suspended {
-        shrink(prepared, digest, to_usize(have - target));
+        let why = departure(prepared, have, seen.tenant_share);
+        shrink(prepared, digest, to_usize(have - target), why);
     }
     prepared.remarks = moves.remarks;
     let mut leave = moves.leave;
@@ -200,7 +205,7 @@ fn observe(seen: &Seen, workers: &Workers, memory: &PoolMemory) -> Observation {
         usual: zone.and_then(|zone| memory.learned.baseline.usual(seen.time, horizon, &zone)),
         ready: to_u32(workers.ready.len()),
         starting: to_u32(workers.starting.len() + memory.expected.len()),
-        silent: to_u32(workers.silent.len()).saturating_add(seen.silent_gateways),
+        silent: to_u32(workers.silent.len() + seen.silent_gateways.len()),
     }
 }
 
@@ -334,7 +339,17 @@ fn can_stay(worker: &Worker, digest: &str, going: &BTreeSet<String>, seen: &Seen
     can && worker.pod.template == digest && !going.contains(&worker.pod.uid)
 }
 
-fn shrink(prepared: &mut Prepared<'_>, digest: &str, excess: usize) {
+/// One more than has been desired, within the tenant's limit, is what [`with_surge`] started so that an outdated one can leave.
+fn departure(prepared: &Prepared<'_>, have: u32, tenant_share: u32) -> Departure {
+    let desired = prepared.decision.desired;
+    if !prepared.fewer && desired > 0 && have == desired + 1 && desired < tenant_share {
+        Departure::Replaced
+    } else {
+        Departure::Fewer
+    }
+}
+
+fn shrink(prepared: &mut Prepared<'_>, digest: &str, excess: usize, why: Departure) {
     let counted = prepared.workers.ready.iter().chain(&prepared.workers.starting);
     let counted: Vec<_> = counted.filter(|worker| !worker.moving).cloned().collect();
     let heard = |worker: &&Worker| {
@@ -347,7 +362,7 @@ fn shrink(prepared: &mut Prepared<'_>, digest: &str, excess: usize) {
         .iter()
         .filter(heard)
         .map(|worker| worker.candidate(digest));
-    for victim in choose_victims(candidates.collect(), excess) {
+    for victim in choose_victims(candidates.collect(), excess, why) {
         if let Some(worker) = counted.iter().find(|worker| worker.pod.name == victim.pod) {
             dismiss(prepared, worker);
         }
@@ -395,6 +410,12 @@ fn live(
                 .count(),
         ),
         decision: decision.clone(),
+        silent: workers
+            .silent
+            .iter()
+            .chain(&seen.silent_gateways)
+            .cloned()
+            .collect(),
         peak: memory.learned.load.maximum(seen.now, PEAK_SPAN).unwrap_or(0),
         capacity: valid.policy.capacity,
         worker_size: worker_size(&valid.pool.spec.worker.resources.requests),

@@ -14,8 +14,9 @@ use springtide_proto::ids::PoolId;
 use crate::api::{BotPool, Tenant};
 use crate::autoscale::{Claim, Moment, Plan, share};
 use crate::controllers::context::Context;
+use crate::controllers::live::SilentPeer;
 use crate::controllers::pods::{PodFacts, PodOwner};
-use crate::fleet::{PoolKey, PoolView};
+use crate::fleet::{KnownPod, PoolKey, PoolView};
 use crate::names::tenant_namespace;
 
 use super::PoolError;
@@ -37,7 +38,8 @@ pub(super) struct Seen {
     /// Nodes that go.
     pub(super) going: Arc<BTreeSet<String>>,
     pub(super) view: PoolView,
-    pub(super) silent_gateways: u32,
+    /// Gateways that should be heard and are not.
+    pub(super) silent_gateways: Vec<SilentPeer>,
     pub(super) missing_knowledge: Vec<String>,
     pub(super) plans: Vec<Plan>,
     pub(super) tenant_share: u32,
@@ -46,7 +48,12 @@ pub(super) struct Seen {
 }
 
 /// Reads only what is in memory: the tenant's other pools wait for it.
-pub(super) fn dereference(context: &Context, key: &PoolKey, missing_knowledge: Vec<String>) -> Seen {
+pub(super) fn dereference(
+    context: &Context,
+    pool: &BotPool,
+    key: &PoolKey,
+    missing_knowledge: Vec<String>,
+) -> Seen {
     let namespace = tenant_namespace(key.tenant.as_str());
     let tenant = context.stores.tenants.get(&ObjectRef::new(key.tenant.as_str()));
     if let Some(uid) = tenant.as_ref().and_then(|tenant| tenant.uid()) {
@@ -59,11 +66,8 @@ pub(super) fn dereference(context: &Context, key: &PoolKey, missing_knowledge: V
     let pods = context.stores.pods.of(&owner);
     let gateways = context.stores.pods.of(&PodOwner::Tenant(key.tenant.to_string()));
     let now = context.fleet.now();
-    let view = in_step_with_pods(context, key, &pods, &gateways, now);
-    let unheard = |pod: &&Arc<PodFacts>| {
-        pod.ready && !pod.terminating && !view.heard_gateways.iter().any(|uid| uid.as_str() == pod.uid)
-    };
-    let silent_gateways = u32::try_from(gateways.iter().filter(unheard).count()).unwrap_or(u32::MAX);
+    let conversations = pool.spec.worker.conversations;
+    let view = in_step_with_pods(context, key, (&pods, conversations), &gateways, now);
     let granted = context.live.granted(&key.tenant);
     let limit = tenant.as_ref().map_or(0, |tenant| tenant.spec.capacity.limit);
     Seen {
@@ -74,24 +78,43 @@ pub(super) fn dereference(context: &Context, key: &PoolKey, missing_knowledge: V
         tenant,
         pods,
         going: context.stores.nodes.going(),
+        silent_gateways: silent(&gateways, &view),
         view,
-        silent_gateways,
         missing_knowledge,
         plans: plans(context, key),
     }
 }
 
-/// Tells the book which Pods there are, then reads it.
+/// Gateways that should be heard and are not.
+fn silent(gateways: &[Arc<PodFacts>], view: &PoolView) -> Vec<SilentPeer> {
+    let serving = gateways.iter().filter(|pod| pod.ready && !pod.terminating);
+    let silent = serving.filter_map(|pod| {
+        let gateway = view.gateway(&pod.uid);
+        gateway.is_none_or(|gateway| gateway.silent).then(|| SilentPeer {
+            pod: pod.name.clone(),
+            age: gateway.and_then(|gateway| gateway.age),
+        })
+    });
+    silent.collect()
+}
+
+/// Tells the book which Pods there are, of a pool that gives each of its workers so many conversations at once; then reads it.
 fn in_step_with_pods(
     context: &Context,
     key: &PoolKey,
-    pods: &[Arc<PodFacts>],
+    (pods, conversations): (&[Arc<PodFacts>], u32),
     gateways: &[Arc<PodFacts>],
     now: Moment,
 ) -> PoolView {
     let workers: BTreeMap<_, _> = pods
         .iter()
-        .map(|pod| (pod.uid.clone(), pod.terminating || pod.ended))
+        .map(|pod| {
+            let known = KnownPod {
+                terminating: pod.terminating || pod.ended,
+                capacity: pod.capacity,
+            };
+            (pod.uid.clone(), known)
+        })
         .collect();
     let gateways: BTreeSet<_> = gateways.iter().map(|pod| pod.uid.clone()).collect();
     let view = context.fleet.with_book(|book| {
@@ -107,7 +130,7 @@ fn in_step_with_pods(
             || pods
                 .iter()
                 .all(|pod| !pod.ready || pod.terminating || answered(pod));
-        book.sync_workers(key, &workers, complete);
+        book.sync_workers(key, &workers, conversations, complete);
         book.sync_gateways(&key.tenant, &gateways);
         let view = book.view(key, now);
         book.decided(key);

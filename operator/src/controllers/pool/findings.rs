@@ -1,6 +1,7 @@
 //! The conditions of a pool.
 
 use crate::controllers::conditions::{Finding, Holds};
+use crate::controllers::live::SilentPeer;
 
 use super::build::Prepared;
 use super::dereference::Seen;
@@ -53,7 +54,7 @@ fn available(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
 
 fn scaling_active(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
     let silent = &prepared.workers.silent;
-    if silent.is_empty() && seen.silent_gateways == 0 {
+    if silent.is_empty() && seen.silent_gateways.is_empty() {
         return Finding::good(
             "ScalingActive",
             true,
@@ -63,16 +64,16 @@ fn scaling_active(prepared: &Prepared<'_>, seen: &Seen) -> Finding {
     }
     let message = format!(
         "nothing is scaled in while data is missing: {}",
-        not_heard(silent, seen.silent_gateways)
+        not_heard(silent, seen.silent_gateways.len())
     );
     Finding::good("ScalingActive", false, "DataMissing", message)
 }
 
-fn not_heard(workers: &[String], gateways: u32) -> String {
+fn not_heard(workers: &[SilentPeer], gateways: usize) -> String {
     let named = workers
         .iter()
         .take(3)
-        .map(String::as_str)
+        .map(|worker| worker.pod.as_str())
         .collect::<Vec<_>>()
         .join(", ");
     let more = if workers.len() > 3 { ", …" } else { "" };

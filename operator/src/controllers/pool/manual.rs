@@ -1,12 +1,16 @@
 //! The manual override: what `kubectl scale` left in `spec.replicas`.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 
 use crate::api::{BotPool, ManualMode, OverrideStatus};
 use crate::autoscale::{Override, OverrideMode};
 use crate::controllers::conditions::whole_seconds;
 use crate::names::FIELD_MANAGER;
+
+/// The subresource through which `kubectl scale` writes.
+const SCALE: &str = "scale";
 
 /// An override that somebody gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +24,7 @@ impl ManualState {
     /// For the status.
     pub(super) fn status(&self, mode: ManualMode) -> OverrideStatus {
         OverrideStatus {
+            summary: self.summary(mode),
             replicas: self.manual.workers,
             mode,
             set_by: self.set_by.clone(),
@@ -27,47 +32,94 @@ impl ManualState {
             lapses_at: Time(whole_seconds(self.manual.lapses_at)),
         }
     }
+
+    /// In a line; with the date only where it is another than that on which it was given.
+    fn summary(&self, mode: ManualMode) -> String {
+        let Override {
+            mode: _,
+            workers,
+            set_at,
+            lapses_at,
+        } = self.manual;
+        let utc = |time: Timestamp| time.to_zoned(TimeZone::UTC);
+        let until = if utc(set_at).date() == utc(lapses_at).date() {
+            utc(lapses_at).strftime("%H:%MZ")
+        } else {
+            utc(lapses_at).strftime("%Y-%m-%d %H:%MZ")
+        };
+        format!("{mode:?} {workers} until {until}")
+    }
 }
 
-/// The override that `spec.replicas` stands for. Who gave it and when is in the object's managed fields; if they do not
-/// say, it is as old as the status says, or new.
+/// The override that `spec.replicas` stands for.
 pub(super) fn manual(pool: &BotPool, now: Timestamp) -> Option<ManualState> {
     let spec = &pool.spec.scaling.manual;
     let known = pool.status.as_ref().and_then(|status| status.r#override.as_ref());
     let known = known.filter(|known| known.replicas == pool.spec.replicas);
-    let author = author(pool);
-    let set_at = author
-        .as_ref()
-        .and_then(|(_, at)| *at)
-        .or_else(|| known.map(|known| known.set_at.0))
-        .unwrap_or(now);
-    let set_by = author
-        .map(|(manager, _)| manager)
-        .or_else(|| known.map(|known| known.set_by.clone()));
+    let Given { by, at } = given(pool, known);
     let mode = match spec.mode {
         ManualMode::Floor => OverrideMode::Floor,
         ManualMode::Pin => OverrideMode::Pin,
         ManualMode::Ceiling => OverrideMode::Ceiling,
     };
-    let manual = Override::new(mode, pool.spec.replicas, set_at, spec.ttl.0)?;
+    let manual = Override::new(mode, pool.spec.replicas, at.unwrap_or(now), spec.ttl.0)?;
     Some(ManualState {
         manual,
-        set_by: set_by.unwrap_or_else(|| "unknown".to_owned()),
+        set_by: by.unwrap_or_else(|| "unknown".to_owned()),
         lapsed: manual.has_lapsed(now),
     })
 }
 
-/// Who wrote `spec.replicas`, and when.
-fn author(pool: &BotPool) -> Option<(String, Option<Timestamp>)> {
-    let entries = pool.metadata.managed_fields.as_ref()?;
-    let writers = entries
+/// Who gave the number that stands, and when, as far as that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Given {
+    by: Option<String>,
+    at: Option<Timestamp>,
+}
+
+impl Given {
+    fn of(entry: &ManagedFieldsEntry) -> Self {
+        Self {
+            by: Some(entry.manager.clone().unwrap_or_default()),
+            at: entry.time.as_ref().map(|time| time.0),
+        }
+    }
+}
+
+/// From the managed fields. The time of an entry is that of the last field that its manager changed through it. Through the
+/// subresource `scale` that is the number, always; elsewhere it may be any field, so what the status remembers of the same
+/// number and manager counts.
+fn given(pool: &BotPool, known: Option<&OverrideStatus>) -> Given {
+    let entries = pool.metadata.managed_fields.iter().flatten();
+    let foreign = |entry: &&ManagedFieldsEntry| entry.manager.as_deref() != Some(FIELD_MANAGER);
+    let writers: Vec<_> = entries
+        .filter(|entry| owns_replicas(entry))
+        .filter(foreign)
+        .collect();
+    let scaled = writers
         .iter()
-        .filter(|entry| owns_replicas(entry) && entry.manager.as_deref() != Some(FIELD_MANAGER));
-    let last = writers.max_by_key(|entry| entry.time.as_ref().map(|time| time.0))?;
-    Some((
-        last.manager.clone().unwrap_or_default(),
-        last.time.as_ref().map(|time| time.0),
-    ))
+        .filter(|entry| entry.subresource.as_deref() == Some(SCALE));
+    let scaled = scaled.max_by_key(|entry| time(entry));
+    let still_by = |manager: &str| {
+        let by = |entry: &&ManagedFieldsEntry| entry.manager.as_deref() == Some(manager);
+        writers.is_empty() || writers.iter().any(by)
+    };
+    if let Some(known) = known.filter(|known| still_by(&known.set_by)) {
+        let anew = scaled.filter(|entry| time(entry) > Some(known.set_at.0));
+        return anew.map_or_else(
+            || Given {
+                by: Some(known.set_by.clone()),
+                at: Some(known.set_at.0),
+            },
+            |entry| Given::of(entry),
+        );
+    }
+    let last = writers.iter().max_by_key(|entry| time(entry));
+    last.map_or_else(Given::default, |entry| Given::of(entry))
+}
+
+fn time(entry: &ManagedFieldsEntry) -> Option<Timestamp> {
+    entry.time.as_ref().map(|time| time.0)
 }
 
 /// Whether that manager wrote `spec.replicas`.

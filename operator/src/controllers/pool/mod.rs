@@ -86,7 +86,7 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
     let missing_knowledge = dereference::missing_knowledge(&context, &pool, &key, &mut memory).await?;
     let grant = context.grant(&key.tenant);
     let granting = grant.lock().await;
-    let mut seen = dereference::dereference(&context, &key, missing_knowledge);
+    let mut seen = dereference::dereference(&context, &pool, &key, missing_knowledge);
     seen.pods.retain(|pod| !memory.is_past(pod));
     let valid = validate::validate(&pool, &key, &seen, &context.installation)?;
     let prepared = build::build(&valid, &seen, &mut memory);

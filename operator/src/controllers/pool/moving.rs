@@ -13,7 +13,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 
-use crate::autoscale::{Decision, Moment, choose_victims};
+use crate::autoscale::{Decision, Departure, Moment, choose_victims};
 use crate::controllers::apply::{WriteError, patch_if_same};
 use crate::controllers::pods::PodFacts;
 use crate::names::{DO_NOT_DISRUPT_ANNOTATION, SAFE_TO_EVICT_ANNOTATION, SERVING_LABEL};
@@ -113,7 +113,7 @@ pub(super) fn moves(
         memory.moving.progress = seen.now;
     }
     let candidates = serving.iter().map(|worker| worker.candidate(digest)).collect();
-    let victims = choose_victims(candidates, count);
+    let victims = choose_victims(candidates, count, Departure::Fewer);
     let (going, staying): (Vec<_>, Vec<_>) = serving
         .into_iter()
         .partition(|worker| victims.iter().any(|victim| victim.pod == worker.pod.name));

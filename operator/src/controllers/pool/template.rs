@@ -16,7 +16,7 @@ use kube::api::ObjectMeta;
 use crate::autoscale::Binding;
 use crate::fleet::LoadRise;
 use crate::names::{
-    ADMIN_PORT, CONVERSATION_PORT, CREATED_FOR_ANNOTATION, DO_NOT_DISRUPT_ANNOTATION,
+    ADMIN_PORT, CAPACITY_VARIABLE, CONVERSATION_PORT, CREATED_FOR_ANNOTATION, DO_NOT_DISRUPT_ANNOTATION,
     LOAD_ROSE_AT_ANNOTATION, LOAD_ROSE_BY_ANNOTATION, NAME_LABEL, POOL_LABEL, SAFE_TO_EVICT_ANNOTATION,
     SERVING_LABEL, TEMPLATE_LABEL, TENANT_LABEL, TOKEN_KEYS_SECRET, WORKER, WORKER_TLS_SECRET, pool_service,
     tenant_namespace, worker_pod,
@@ -212,7 +212,7 @@ fn environment(valid: &ValidPool<'_>) -> Vec<EnvVar> {
             valid.tenant_uid.clone().unwrap_or_default(),
         ),
         variable("SPRINGTIDE_POOL", valid.key.pool.to_string()),
-        variable("SPRINGTIDE_CAPACITY", valid.policy.capacity.to_string()),
+        variable(CAPACITY_VARIABLE, valid.policy.capacity.to_string()),
         variable("SPRINGTIDE_FLEET", valid.installation.fleet.clone()),
         variable("SPRINGTIDE_BILLING", valid.installation.billing.clone()),
         variable("SPRINGTIDE_IDLE_AFTER", valid.idle_after.to_string()),

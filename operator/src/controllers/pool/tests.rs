@@ -1,5 +1,8 @@
 mod late;
+mod manual;
+mod never_beyond;
 mod nodes;
+mod pods;
 mod upkeep;
 
 use http::Method;
@@ -321,6 +324,47 @@ async fn nothing_leaves_while_a_worker_is_not_heard() {
 }
 
 #[tokio::test]
+async fn who_is_not_heard_is_known_with_the_age_of_its_last_report_which_is_no_demand() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let template = template_of(&pool).await;
+    let fleet = &scenario.context.fleet;
+    for (name, uid) in [("web-0", "u0"), ("web-1", "u1")] {
+        scenario.show_worker(name, uid, true, &template);
+    }
+    let mut worker = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    worker.report(fleet, 20, 0, true);
+    fleet.skip(Duration::from_secs(7));
+    reconciled(&scenario, &pool).await;
+    let live = scenario.context.live.pool(&key()).unwrap();
+    assert_eq!((live.active, live.decision.binding), (0, Binding::MissingData));
+    let silent = live
+        .silent
+        .iter()
+        .map(|peer| (peer.pod.as_str(), peer.age.map(|age| age.as_secs())));
+    assert_eq!(Vec::from_iter(silent), [("web-0", Some(7)), ("web-1", None)]);
+}
+
+#[tokio::test]
+async fn a_worker_that_takes_more_than_its_pod_was_given_moves_its_pool_nowhere() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let template = template_of(&pool).await;
+    let fleet = &scenario.context.fleet;
+    let given = json!({"spec": {"containers": [{
+        "name": "worker", "env": [{"name": "SPRINGTIDE_CAPACITY", "value": "10"}],
+    }]}});
+    scenario.show_worker_with(("web-0", "u0", true, &template), given);
+    // It takes 20, as the pool gives now: the watch had not shown its Pod yet.
+    let mut claims = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    claims.report(fleet, 20, 0, true);
+    reconciled(&scenario, &pool).await;
+    let live = scenario.context.live.pool(&key()).unwrap();
+    assert_eq!((live.active, live.silent.len()), (0, 1));
+    assert!(created(&scenario).is_empty());
+}
+
+#[tokio::test]
 async fn a_lost_worker_is_replaced_and_its_load_is_no_demand() {
     let scenario = scenario();
     let pool = web(at_once(1));
@@ -446,44 +490,6 @@ async fn gateways_hear_of_workers_that_answer_although_one_never_does() {
 }
 
 #[tokio::test]
-async fn a_lapsed_override_is_set_back_to_zero_and_guarded() {
-    let scenario = scenario();
-    let mut pool = web(at_once(1));
-    pool.spec.replicas = 5;
-    pool.metadata.managed_fields = serde_json::from_value(json!([{
-        "manager": "kubectl", "operation": "Update", "subresource": "scale", "time": "2026-11-10T09:00:00Z",
-        "fieldsV1": {"f:spec": {"f:replicas": {}}},
-    }]))
-    .unwrap();
-    reconciled(&scenario, &pool).await;
-    assert_eq!(created(&scenario).len(), 1, "it lapsed an hour ago");
-    let patches = scenario.api.calls(&Method::PATCH, "/botpools/web");
-    let patch = patches
-        .iter()
-        .find(|call| call.body["spec"]["replicas"] == 0)
-        .expect("set back");
-    assert_eq!(patch.body["metadata"]["resourceVersion"], "1");
-}
-
-#[tokio::test]
-async fn a_manual_floor_is_kept_and_shown_with_its_author() {
-    let scenario = scenario();
-    let mut pool = web(at_once(1));
-    pool.spec.replicas = 3;
-    pool.metadata.managed_fields = serde_json::from_value(json!([{
-        "manager": "kubectl", "operation": "Update", "subresource": "scale",
-        "fieldsV1": {"f:spec": {"f:replicas": {}}},
-    }]))
-    .unwrap();
-    reconciled(&scenario, &pool).await;
-    assert_eq!(created(&scenario).len(), 3);
-    let status = scenario.api.get(POOL).unwrap()["status"].clone();
-    assert_eq!(status["override"]["setBy"], "kubectl");
-    assert_eq!(status["override"]["lapsesAt"], "2026-11-10T14:00:00Z");
-    assert_eq!(status["decision"]["binding"], "Override");
-}
-
-#[tokio::test]
 async fn outdated_workers_are_replaced_one_by_one() {
     let scenario = scenario();
     let pool = web(at_once(2));
@@ -502,6 +508,43 @@ async fn outdated_workers_are_replaced_one_by_one() {
     reconciled(&scenario, &pool).await;
     let told = [first.cordoned(), second.cordoned()].iter().flatten().count();
     assert_eq!((told, third.cordoned()), (1, None));
+}
+
+/// Which leaves: a worker of an older template with conversations, or one of the newest without any.
+async fn leaves_of_busy_outdated_and_idle_current(scenario: &Scenario, pool: &BotPool) -> [bool; 2] {
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", true, "old");
+    scenario.show_worker("web-1", "u1", true, &template_of(pool).await);
+    let mut outdated = TestWorker::attach(fleet, &key(), "web-0", "u0");
+    let mut current = TestWorker::attach(fleet, &key(), "web-1", "u1");
+    outdated.report(fleet, 5, 0, true);
+    reconciled(scenario, pool).await;
+    [outdated.cordoned().is_some(), current.cordoned().is_some()]
+}
+
+#[tokio::test]
+async fn a_busy_outdated_worker_leaves_when_another_takes_its_place_and_not_because_fewer_are_needed() {
+    let pool = web(at_once(1));
+    let fewer = leaves_of_busy_outdated_and_idle_current(&scenario(), &pool).await;
+    assert_eq!(fewer, [false, true], "two were there, and one is needed");
+    let mut decided = pool.clone();
+    decided.status = serde_json::from_value(json!({"desired": 1})).unwrap();
+    let replaced = leaves_of_busy_outdated_and_idle_current(&scenario(), &decided).await;
+    assert_eq!(
+        replaced,
+        [true, false],
+        "one was decided, and a second took its place"
+    );
+}
+
+#[tokio::test]
+async fn a_tenants_share_is_reclaimed_from_idle_workers_though_others_are_outdated() {
+    let scenario = scenario();
+    let mut pool = web(at_once(2));
+    pool.status = serde_json::from_value(json!({"desired": 2})).unwrap();
+    scenario.context.live.grant([(key().tenant, 1)].into());
+    let reclaimed = leaves_of_busy_outdated_and_idle_current(&scenario, &pool).await;
+    assert_eq!(reclaimed, [false, true]);
 }
 
 #[tokio::test]

@@ -78,7 +78,8 @@ fn status(prepared: &Prepared<'_>, applied: &Applied, seen: &Seen, known: &BotPo
     let decision = &prepared.decision;
     let starting = decision.observation.starting + u32::try_from(applied.created.len()).unwrap_or(0);
     let changed = known.desired != decision.desired || known.decision.is_none();
-    let manual = prepared.valid.manual.as_ref().filter(|manual| !manual.lapsed);
+    // One that lapsed is remembered until the field is set back: an edit in between must not make it look new.
+    let manual = prepared.valid.manual.as_ref();
     BotPoolStatus {
         conditions: Vec::new(),
         replicas: decision.observation.ready + starting,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::autoscale::{Candidate, Moment};
+use crate::controllers::live::SilentPeer;
 use crate::controllers::pods::PodFacts;
 use crate::fleet::WorkerView;
 
@@ -30,7 +31,7 @@ pub(super) struct Workers {
     /// Ended, and will not start again.
     pub(super) ended: Vec<Arc<PodFacts>>,
     /// Should be heard and are not.
-    pub(super) silent: Vec<String>,
+    pub(super) silent: Vec<SilentPeer>,
 }
 
 /// A Pod, and what is known of the worker in it.
@@ -98,7 +99,7 @@ fn place(sorted: &mut Workers, worker: Worker, digest: &str, now: Moment) {
     let Some(view) = &worker.view else {
         // Not heard since this leader leads: a Pod that is ready has a worker that should be.
         if worker.pod.ready {
-            sorted.silent.push(worker.pod.name.clone());
+            sorted.silent.push(silent(&worker));
             sorted.ready.push(worker);
         } else if worker.pod.template == digest {
             sorted.starting.push(worker);
@@ -110,7 +111,7 @@ fn place(sorted: &mut Workers, worker: Worker, digest: &str, now: Moment) {
     if view.available {
         sorted.ready.push(worker);
     } else if view.silent && view.answered.is_some() {
-        sorted.silent.push(worker.pod.name.clone());
+        sorted.silent.push(silent(&worker));
         // Where the Pod is not ready either, the worker is lost, and another is started in its place.
         if worker.pod.ready {
             sorted.ready.push(worker);
@@ -119,6 +120,13 @@ fn place(sorted: &mut Workers, worker: Worker, digest: &str, now: Moment) {
         sorted.refusing.push(worker);
     } else {
         sorted.starting.push(worker);
+    }
+}
+
+fn silent(worker: &Worker) -> SilentPeer {
+    SilentPeer {
+        pod: worker.pod.name.clone(),
+        age: worker.view.as_ref().and_then(|view| view.age),
     }
 }
 

@@ -14,6 +14,7 @@ use kube::api::ObjectMeta;
 use crate::api::Tenant;
 use crate::controllers::context::Installation;
 use crate::controllers::pool::{container_security, downward, pod_security, readiness, variable};
+use crate::fleet::WAITING_ROOM;
 use crate::names::{ADMIN_PORT, GATEWAY, GATEWAY_APPLICATION, GATEWAY_PORT, GATEWAY_TLS_SECRET, NAME_LABEL};
 
 use super::build::{labels, owned};
@@ -171,6 +172,8 @@ fn environment(tenant: &Tenant, installation: &Installation) -> Vec<EnvVar> {
             "SPRINGTIDE_ANSWER_WITHIN",
             installation.answer_within.as_secs_f64().to_string(),
         ),
+        // A gateway that says that more wait is not believed.
+        variable("SPRINGTIDE_WAITING_ROOM", WAITING_ROOM.to_string()),
         variable("SPRINGTIDE_LISTEN", format!("0.0.0.0:{GATEWAY_PORT}")),
         variable("SPRINGTIDE_ADMIN_LISTEN", format!("0.0.0.0:{ADMIN_PORT}")),
     ]);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::admin::{HeldPromotion, PoolObservation, PoolRecord, PoolTerms};
+use crate::admin::{HeldPromotion, PoolObservation, PoolRecord, PoolTerms, SilentPeer};
 use crate::api::{BotPool, Promotion};
 use crate::autoscale::Binding;
 use crate::plugin::binding::sentences;
@@ -26,6 +26,7 @@ pub(super) fn record() -> PoolRecord {
             starting: 1,
             draining: 0,
             silent: 0,
+            silent_peers: Vec::new(),
         },
         terms: PoolTerms {
             conversations_per_worker: 20,
@@ -174,13 +175,33 @@ fn every_binding_says_what_it_means_and_what_to_change() {
 }
 
 #[test]
+fn who_is_not_heard_is_named_with_the_age_of_what_is_known() {
+    let mut record = record();
+    let silent = |pod: &str, last_report_age_seconds| SilentPeer {
+        pod: pod.to_owned(),
+        last_report_age_seconds,
+    };
+    record.observation.silent = 2;
+    record.observation.silent_peers = vec![silent("web-3", Some(12.4)), silent("gateway-x", None)];
+    let text = pool::explain(&record, None, now());
+    let line =
+        "workers and gateways that are not heard: web-3 (last report 12 s before), gateway-x (no report)\n";
+    assert!(text.contains(line), "{text}");
+    record.observation.silent_peers = vec![silent("web-3", None); 6];
+    let text = pool::explain(&record, None, now());
+    assert!(text.contains("web-3 (no report), …\n"), "{text}");
+}
+
+#[test]
 fn what_an_older_operator_leaves_out_is_no_error() {
     let mut value = serde_json::to_value(record()).unwrap();
     value.as_object_mut().unwrap().remove("promotions");
     let terms = value["terms"].as_object_mut().unwrap();
     terms.remove("conversations_per_worker");
     terms.remove("demand");
-    value["observation"].as_object_mut().unwrap().remove("draining");
+    let observation = value["observation"].as_object_mut().unwrap();
+    observation.remove("draining");
+    observation.remove("silent_peers");
     let record: PoolRecord = serde_json::from_value(value).unwrap();
     let text = pool::explain(&record, None, now());
     assert!(text.contains("for load and growth"), "{text}");

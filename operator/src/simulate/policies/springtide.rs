@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Autoscaler, Cadence, Removable, View, Wish};
 use crate::autoscale::{
-    BaselineLearner, Bounds, Candidate, CounterWindow, History, HoldTime, Observation, Policy,
+    BaselineLearner, Bounds, Candidate, CounterWindow, Departure, History, HoldTime, Observation, Policy,
     STARTING_AT_ONCE, StartTimes, Usual, choose_victims, decide, horizon,
 };
 use crate::simulate::pool::Pool;
@@ -146,7 +146,7 @@ impl Autoscaler for Springtide {
             created: i64::try_from(one.created / SECOND).unwrap_or(i64::MAX),
             outdated: false,
         });
-        let victims = choose_victims(candidates.collect(), count).into_iter();
+        let victims = choose_victims(candidates.collect(), count, Departure::Fewer).into_iter();
         victims.filter_map(|victim| victim.pod.parse().ok()).collect()
     }
 }

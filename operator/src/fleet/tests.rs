@@ -1,0 +1,208 @@
+//! Streams of workers and gateways that say what cannot be true, and of those that say nothing.
+
+use std::sync::Arc;
+
+use futures::channel::mpsc as small;
+use jiff::Timestamp;
+use springtide_proto::epoch::Epoch;
+use springtide_proto::fleet::{
+    CordonAcknowledged, GatewayHello, GatewayLoad, GatewayMessage, WorkerHello, WorkerLoad, WorkerMessage,
+    gateway_message, worker_message,
+};
+use springtide_proto::ids::{PoolId, TenantId};
+use springtide_proto::time::timestamp_to_wire;
+use springtide_runtime::clock::ManualClock;
+use springtide_runtime::identity::{PeerIdentity, TenantRole};
+use tokio::sync::{mpsc, watch};
+
+use super::testing::TestWorker;
+use super::*;
+use crate::election::LeaderHint;
+
+fn key() -> PoolKey {
+    PoolKey {
+        tenant: TenantId::parse("acme").unwrap(),
+        pool: PoolId::parse("web").unwrap(),
+    }
+}
+
+struct Leading {
+    fleet: Fleet,
+    _steps: mpsc::UnboundedReceiver<PoolKey>,
+    _term: watch::Sender<Option<u64>>,
+}
+
+fn leading() -> Leading {
+    let (term, receiver) = watch::channel(Some(7));
+    let (sender, step_queue) = mpsc::unbounded_channel();
+    let settings = FleetSettings {
+        term: receiver,
+        leader: watch::channel(LeaderHint::default()).1,
+        prober: None,
+        clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
+        steps: sender,
+    };
+    let fleet = Fleet::new(settings, FleetMetrics::default());
+    fleet.begin(7);
+    let none = std::collections::BTreeMap::new();
+    fleet.with_book(|book| book.sync_workers(&key(), &none, 20, true));
+    Leading {
+        fleet,
+        _steps: step_queue,
+        _term: term,
+    }
+}
+
+impl Leading {
+    fn view(&self) -> PoolView {
+        let now = self.fleet.now();
+        self.fleet.with_book(|book| book.view(&key(), now)).unwrap()
+    }
+
+    /// Messages of workers and of gateways that were refused.
+    fn refused(&self) -> (u64, u64) {
+        let refused = &self.fleet.inner().metrics.refused;
+        let of = |peer| refused.get_or_create(peer).get();
+        (of(&worker_stream::WORKERS), of(&gateway_stream::GATEWAYS))
+    }
+
+    /// A worker says all that, then its stream ends.
+    async fn worker_says(&self, messages: Vec<worker_message::Message>) {
+        let said = messages.into_iter().map(|message| {
+            Ok(WorkerMessage {
+                message: Some(message),
+            })
+        });
+        let peer = PeerIdentity::tenant(&key().tenant, TenantRole::Worker);
+        let (out, _commands) = small::channel(64);
+        worker_stream::serve(self.fleet.inner(), peer, futures::stream::iter(said), out).await;
+    }
+
+    /// A gateway says all that, then its stream ends.
+    async fn gateway_says(&self, messages: Vec<gateway_message::Message>) {
+        let said = messages.into_iter().map(|message| {
+            Ok(GatewayMessage {
+                message: Some(message),
+            })
+        });
+        let peer = PeerIdentity::tenant(&key().tenant, TenantRole::Gateway);
+        let (out, _commands) = small::channel(64);
+        gateway_stream::serve(self.fleet.inner(), peer, futures::stream::iter(said), out).await;
+    }
+}
+
+fn worker_hello(capacity: u32) -> worker_message::Message {
+    worker_message::Message::Hello(WorkerHello {
+        tenant: "acme".to_owned(),
+        pool: "web".to_owned(),
+        pod: "web-0".to_owned(),
+        pod_uid: "u0".to_owned(),
+        boot_id: "boot".to_owned(),
+        address: "10.0.0.1:7443".to_owned(),
+        capacity,
+        ..WorkerHello::default()
+    })
+}
+
+fn load(sequence: u64, active: u32, measured_second: i64) -> worker_message::Message {
+    let measured = Timestamp::from_second(measured_second).unwrap();
+    worker_message::Message::Load(WorkerLoad {
+        sequence,
+        active,
+        accepting: true,
+        measured_at: Some(timestamp_to_wire(measured)),
+        ..WorkerLoad::default()
+    })
+}
+
+fn acknowledged(epoch: Option<Epoch>) -> worker_message::Message {
+    let epoch = epoch.map(Into::into);
+    worker_message::Message::CordonAcknowledged(CordonAcknowledged { epoch })
+}
+
+#[tokio::test]
+async fn a_worker_that_reports_nonsense_moves_nothing_and_each_message_is_counted() {
+    let leading = leading();
+    let next_week = 7 * 24 * 3_600;
+    let foreign = Epoch {
+        transitions: 6,
+        sequence: 1,
+    };
+    let nonsense = vec![
+        load(2, 20, 0),
+        load(1, 20, 0),
+        load(5_000_000, 20, 0),
+        load(3, 21, 0),
+        load(3, 20, next_week),
+        acknowledged(Some(foreign)),
+        acknowledged(None),
+        worker_hello(20),
+    ];
+    let count = u64::try_from(nonsense.len()).unwrap();
+    let good = vec![worker_hello(20), load(2, 5, 0)];
+    leading
+        .worker_says(good.into_iter().chain(nonsense).collect())
+        .await;
+    assert_eq!(leading.refused(), (count, 0));
+    let worker = leading.view().workers[0].clone();
+    assert_eq!((worker.active, worker.reported), (5, true));
+
+    leading
+        .worker_says(vec![worker_hello(1_000), load(3, 1_000, 0)])
+        .await;
+    assert_eq!(leading.refused(), (count + 1, 0), "its pool gives 20");
+    assert_eq!(leading.view().workers[0].active, 5);
+}
+
+#[tokio::test]
+async fn a_gateway_that_reports_nonsense_moves_nothing_and_each_message_is_counted() {
+    let leading = leading();
+    let hello = gateway_message::Message::Hello(GatewayHello {
+        tenant: "acme".to_owned(),
+        pod: "gateway-0".to_owned(),
+        pod_uid: "g0".to_owned(),
+        boot_id: "boot".to_owned(),
+        pools: vec!["web".to_owned()],
+        ..GatewayHello::default()
+    });
+    let load = |sequence, waiting, pool: &str| {
+        gateway_message::Message::Load(GatewayLoad {
+            sequence,
+            waiting,
+            pool: pool.to_owned(),
+            measured_at: Some(timestamp_to_wire(Timestamp::UNIX_EPOCH)),
+            ..GatewayLoad::default()
+        })
+    };
+    let messages = vec![
+        hello,
+        load(2, 7, "web"),
+        load(2, 90, "web"),
+        load(9_000_000, 90, "web"),
+        load(3, 4_000_000, "web"),
+        load(3, 90, "another"),
+    ];
+    leading.gateway_says(messages).await;
+    assert_eq!(leading.refused(), (0, 4));
+    assert_eq!(leading.view().gateways[0].waiting, 7);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_not_heard_is_noticed_within_two_and_a_half_seconds_and_not_before_it_missed_two_reports()
+ {
+    for phase in 0..20 {
+        let leading = leading();
+        let mut worker = TestWorker::attach(&leading.fleet, &key(), "web-0", "u0");
+        worker.report(&leading.fleet, 3, 0, true);
+        // Looks come whenever they come.
+        let mut unheard = SILENCE_PERIOD * phase / 20;
+        leading.fleet.skip(unheard);
+        while leading.fleet.fell_silent().is_empty() {
+            leading.fleet.skip(SILENCE_PERIOD);
+            unheard += SILENCE_PERIOD;
+        }
+        assert!(unheard <= Duration::from_millis(2_500), "{unheard:?}");
+        assert!(unheard > Duration::from_secs(2), "{unheard:?}");
+        assert!(leading.view().workers[0].silent);
+    }
+}
