@@ -200,11 +200,11 @@ pub struct Boost {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BoostBase {
     /// The highest load of the last hour, at the moment when pre-warming begins.
-    #[default]
     CurrentLoad,
     /// The highest of what the pool learned of the same slots of the week, of 15 minutes each in its tenant's time zone, over
     /// those that the window covers. A slot counts after two weeks, if its predictions were at most 30 percent off; at least
     /// half of the slots must count. Until then, the highest load of the last hour, and status says so.
+    #[default]
     SameSlotBaseline,
 }
 
