@@ -45,16 +45,12 @@ async fn pool(State(live): State<LiveBoard>, Path((tenant, pool)): Path<(String,
     let Some(pools) = live.pools() else {
         return not_leading();
     };
-    match pools
-        .iter()
-        .find(|known| known.tenant == tenant && known.pool == pool)
-    {
-        Some(known) => Json(PoolRecord::with_baseline(known, &live)).into_response(),
-        None => {
-            let error = ApiError::new(Reason::NotFound, "no such pool was decided");
-            (StatusCode::NOT_FOUND, Json(error.http_body())).into_response()
-        }
-    }
+    let mut known = pools.iter();
+    let Some(known) = known.find(|known| known.tenant == tenant && known.pool == pool) else {
+        let error = ApiError::new(Reason::NotFound, "no such pool was decided");
+        return (StatusCode::NOT_FOUND, Json(error.http_body())).into_response();
+    };
+    Json(PoolRecord::with_baseline(known, &live)).into_response()
 }
 
 fn not_leading() -> Response {

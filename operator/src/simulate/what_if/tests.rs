@@ -34,7 +34,7 @@ fn seen() -> SeenPool {
         starting: 0,
         desired: 6,
         start_times: (Duration::from_secs(8), Duration::from_secs(12)),
-        hold: Some(Duration::from_secs(180)),
+        hold: Some(Duration::from_mins(3)),
         peak: 100,
         tenant_share: u32::MAX,
         zone: "UTC".to_owned(),
