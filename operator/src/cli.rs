@@ -9,6 +9,9 @@ use springtide_runtime::telemetry::TelemetryArgs;
 
 use crate::simulate::{EXAMPLES, SimulateArguments};
 
+/// Workers created in a second over all pools, in the long run, where an installation does not say another number.
+pub const DEFAULT_CREATIONS_PER_SECOND: u32 = 50;
+
 /// Controller of Springtide's resources, autoscaler and fleet service.
 ///
 /// Run two replicas or more: one leads, the others take over within seconds. All state is in the API server.
@@ -121,7 +124,7 @@ pub struct RunArguments {
     #[arg(
         long,
         env = "SPRINGTIDE_CREATIONS_PER_SECOND",
-        default_value_t = 50,
+        default_value_t = DEFAULT_CREATIONS_PER_SECOND,
         value_parser = clap::value_parser!(u32).range(1..=10_000),
         value_name = "COUNT"
     )]

@@ -12,12 +12,9 @@ use springtide_operator::cli::{Arguments, Command};
 async fn main() -> anyhow::Result<()> {
     springtide_runtime::install_crypto_provider();
     let arguments = Arguments::parse();
+    let _telemetry = springtide_runtime::telemetry::init("springtide-operator", &arguments.telemetry)?;
     match arguments.command {
-        Command::Run(run) => {
-            let _telemetry =
-                springtide_runtime::telemetry::init("springtide-operator", &arguments.telemetry)?;
-            Box::pin(springtide_operator::run::run(*run)).await
-        }
+        Command::Run(run) => Box::pin(springtide_operator::run::run(*run)).await,
         Command::Crds { folder } => write_crds(folder.as_deref()),
         Command::Simulate(arguments) => {
             springtide_operator::simulate::simulate(&arguments, &mut std::io::stdout().lock())?;

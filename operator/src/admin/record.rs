@@ -2,6 +2,7 @@
 //!
 //! Workers, unless a name says otherwise. What an older operator does not say is left out of a record.
 
+use k8s_openapi::ByteString;
 use serde::{Deserialize, Serialize};
 use springtide_proto::ids::{PoolId, TenantId};
 
@@ -26,6 +27,10 @@ pub struct PoolRecord {
     /// Promotions that hold the pool now.
     #[serde(default)]
     pub promotions: Vec<HeldPromotion>,
+    /// What load it usually has at each time of the week, as [`crate::autoscale::Baseline`] is kept; in the record of one pool
+    /// alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<ByteString>,
 }
 
 /// What was seen of a pool.
@@ -39,8 +44,20 @@ pub struct PoolObservation {
     pub arrivals_per_second: f64,
     /// Conversations that end.
     pub endings_per_second: f64,
-    /// Time until a new worker answers.
+    /// Time until a new worker answers, which 95 of 100 keep.
     pub start_time_seconds: f64,
+    /// Time until a new worker answers, which 99 of 100 keep.
+    #[serde(default)]
+    pub start_time_p99_seconds: Option<f64>,
+    /// How far ahead the load is forecast.
+    #[serde(default)]
+    pub horizon_seconds: Option<f64>,
+    /// The load that is usual at this time of the week; none where what was learned of it is not trusted.
+    #[serde(default)]
+    pub usual_conversations: Option<f64>,
+    /// The most that is usual until the horizon.
+    #[serde(default)]
+    pub usual_highest_conversations: Option<f64>,
     /// How long a conversation lasts on average; none while too few have ended.
     #[serde(default)]
     pub hold_time_seconds: Option<f64>,
@@ -90,6 +107,12 @@ pub struct PoolTerms {
     /// How far such forecasts were off, in percent of the load; none while none is trusted.
     #[serde(default)]
     pub forecast_error_percent: Option<f64>,
+    /// What a forecast that is not trusted expects the load to gain: it asks for nothing.
+    #[serde(default)]
+    pub untrusted_conversations: Option<f64>,
+    /// How far such forecasts were off, in percent of the load.
+    #[serde(default)]
+    pub untrusted_error_percent: Option<f64>,
     /// What promotions ask for.
     pub plan: u32,
     /// The lowest allowed.
@@ -144,6 +167,10 @@ impl PoolRecord {
                 arrivals_per_second: flow.arrivals,
                 endings_per_second: flow.endings,
                 start_time_seconds: observation.start_time.as_secs_f64(),
+                start_time_p99_seconds: Some(live.start_time.as_secs_f64()),
+                horizon_seconds: Some(observation.horizon.as_secs_f64()),
+                usual_conversations: observation.usual.map(|usual| usual.now),
+                usual_highest_conversations: observation.usual.map(|usual| usual.highest),
                 hold_time_seconds: live.hold_time.map(|hold| hold.as_secs_f64()),
                 ready: observation.ready,
                 starting: observation.starting,
@@ -160,6 +187,8 @@ impl PoolRecord {
                 forecast: decision.forecast_needed,
                 forecast_conversations: decision.forecast.map_or(0.0, |forecast| forecast.gain),
                 forecast_error_percent: decision.forecast.map(|forecast| forecast.error * 100.0),
+                untrusted_conversations: decision.untrusted.map(|forecast| forecast.gain),
+                untrusted_error_percent: decision.untrusted.map(|forecast| forecast.error * 100.0),
                 plan: decision.plan,
                 floor: decision.floor,
                 ceiling: decision.ceiling,
@@ -171,6 +200,15 @@ impl PoolRecord {
                 peak_load_last_hour: live.peak,
             },
             promotions: promotions(live, board),
+            baseline: None,
+        }
+    }
+
+    /// The same, with what load the pool usually has.
+    pub(super) fn with_baseline(live: &LivePool, board: &LiveBoard) -> Self {
+        Self {
+            baseline: Some(ByteString(live.baseline.encode())),
+            ..Self::of(live, board)
         }
     }
 }

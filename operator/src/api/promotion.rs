@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::GoDuration;
+use crate::autoscale;
 
 /// Capacity for a known event, such as Double 11: rising before its window, held until the end, and then let go in steps.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -199,11 +200,11 @@ pub struct Boost {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BoostBase {
     /// The highest load of the last hour, at the moment when pre-warming begins.
-    #[default]
     CurrentLoad,
     /// The highest of what the pool learned of the same slots of the week, of 15 minutes each in its tenant's time zone, over
     /// those that the window covers. A slot counts after two weeks, if its predictions were at most 30 percent off; at least
-    /// half of the slots must count. Until then, the highest load of the last hour.
+    /// half of the slots must count. Until then, the highest load of the last hour, and status says so.
+    #[default]
     SameSlotBaseline,
 }
 
@@ -285,6 +286,35 @@ pub enum BaselineFrom {
     LastHour,
     /// The highest load of the last hour, as the promotion asks.
     CurrentLoad,
+}
+
+impl From<BoostBase> for autoscale::BoostBase {
+    fn from(base: BoostBase) -> Self {
+        match base {
+            BoostBase::CurrentLoad => Self::CurrentLoad,
+            BoostBase::SameSlotBaseline => Self::SameSlotBaseline,
+        }
+    }
+}
+
+impl From<BaselineFrom> for autoscale::BaselineFrom {
+    fn from(from: BaselineFrom) -> Self {
+        match from {
+            BaselineFrom::SameSlotBaseline => Self::SameSlotBaseline,
+            BaselineFrom::LastHour => Self::LastHour,
+            BaselineFrom::CurrentLoad => Self::CurrentLoad,
+        }
+    }
+}
+
+impl From<autoscale::BaselineFrom> for BaselineFrom {
+    fn from(from: autoscale::BaselineFrom) -> Self {
+        match from {
+            autoscale::BaselineFrom::SameSlotBaseline => Self::SameSlotBaseline,
+            autoscale::BaselineFrom::LastHour => Self::LastHour,
+            autoscale::BaselineFrom::CurrentLoad => Self::CurrentLoad,
+        }
+    }
 }
 
 impl Default for CoolDown {

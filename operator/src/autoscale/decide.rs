@@ -108,6 +108,8 @@ pub struct Decision {
     pub headroom: u32,
     /// The forecast, while one is trusted.
     pub forecast: Option<Forecast>,
+    /// One that is not trusted, because what came was another or was too rarely compared: it asks for nothing.
+    pub untrusted: Option<Forecast>,
     /// What it needs; 0 without one.
     pub forecast_needed: u32,
     /// What promotions ask for.
@@ -150,6 +152,7 @@ pub fn decide(
         needed,
         headroom,
         forecast,
+        untrusted,
         forecast_needed,
     } = needs(policy, observation, load, history, now);
     let react = needed.saturating_add(headroom);
@@ -197,6 +200,7 @@ pub fn decide(
         needed,
         headroom,
         forecast,
+        untrusted,
         forecast_needed,
         plan,
         floor,
@@ -213,6 +217,7 @@ struct Needs {
     needed: u32,
     headroom: u32,
     forecast: Option<Forecast>,
+    untrusted: Option<Forecast>,
     forecast_needed: u32,
 }
 
@@ -223,7 +228,7 @@ fn needs(policy: &Policy, observation: &Observation, load: f64, history: &mut Hi
     let doubled = load + f64::from(policy.capacity);
     let growth = expected_growth(rates, start, level).min(doubled);
     let needed = workers_for(load + growth, policy.capacity);
-    let forecast = history.forecast(now, load, observation);
+    let (forecast, untrusted) = history.forecast(now, load, observation);
     let forecast_needed = forecast.map_or(0, |forecast| {
         let growth = growth_with_gain(forecast.gain, rates, start, level);
         workers_for(load + growth.min(doubled).max(forecast.gain), policy.capacity)
@@ -233,6 +238,7 @@ fn needs(policy: &Policy, observation: &Observation, load: f64, history: &mut Hi
         needed,
         headroom: headroom(policy, needed),
         forecast,
+        untrusted,
         forecast_needed,
     }
 }

@@ -8,6 +8,8 @@
 //! - *trusted*: compared often enough, with an error no larger than that of expecting the load to stay as it is: a mean
 //!   absolute scaled error of at most 1 (R. J. Hyndman, A. B. Koehler, "Another look at measures of forecast accuracy", 2006).
 //!
+//! One that is not trusted asks for nothing, and is shown with its error.
+//!
 //! A trusted forecast asks for what would be needed if the load gained that, with the margin of [growth](super::growth).
 //! It does not staff by Erlang C: a forecast begins at the load that is seen, and margins of both kinds add up.
 
@@ -38,7 +40,7 @@ pub struct Usual {
     pub at_horizon: f64,
 }
 
-/// A forecast that is trusted.
+/// A forecast.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Forecast {
     /// What the load gains, in conversations.
@@ -88,8 +90,32 @@ impl Forecasts {
         usual: Option<Usual>,
         horizon: Duration,
     ) -> Option<Forecast> {
+        self.largest(load, rates, usual, horizon, Accuracy::is_trusted)
+    }
+
+    /// The larger of those that were compared and are not trusted.
+    pub(super) fn untrusted(
+        &self,
+        load: f64,
+        rates: Rates,
+        usual: Option<Usual>,
+        horizon: Duration,
+    ) -> Option<Forecast> {
+        self.largest(load, rates, usual, horizon, |accuracy| {
+            accuracy.compared > 0 && !accuracy.is_trusted()
+        })
+    }
+
+    fn largest(
+        &self,
+        load: f64,
+        rates: Rates,
+        usual: Option<Usual>,
+        horizon: Duration,
+        counts: impl Fn(&Accuracy) -> bool,
+    ) -> Option<Forecast> {
         let of = |accuracy: &Accuracy, gain: f64| {
-            accuracy.is_trusted().then(|| Forecast {
+            counts(accuracy).then(|| Forecast {
                 gain: gain.max(0.0),
                 error: accuracy.share(),
             })

@@ -74,8 +74,14 @@ impl History {
         }
     }
 
-    /// What the load is expected to gain; none that is trusted. Compares first what was expected of earlier observations.
-    pub(super) fn forecast(&mut self, now: Moment, load: f64, observation: &Observation) -> Option<Forecast> {
+    /// What the load is expected to gain, by forecasts that are trusted; and by others, which are only shown. Compares then what
+    /// was expected of earlier observations.
+    pub(super) fn forecast(
+        &mut self,
+        now: Moment,
+        load: f64,
+        observation: &Observation,
+    ) -> (Option<Forecast>, Option<Forecast>) {
         let Observation {
             rates,
             usual,
@@ -85,12 +91,13 @@ impl History {
         } = *observation;
         // Trust is that of before: what is seen now must not lower what is asked for it.
         let trusted = self.forecasts.trusted(load, rates, usual, horizon);
+        let untrusted = self.forecasts.untrusted(load, rates, usual, horizon);
         if silent == 0 {
             self.forecasts.observe(now, load, rates, usual, horizon);
         } else {
             self.forecasts.interrupt();
         }
-        trusted
+        (trusted, untrusted)
     }
 
     /// Takes note of the decision.

@@ -29,8 +29,8 @@ pub struct HoldTime {
 }
 
 impl HoldTime {
-    /// As an earlier leader measured it, by so many endings.
-    pub(super) fn of(mean: Duration, ended: f64) -> Self {
+    /// As it was measured before, by so many endings.
+    pub fn of(mean: Duration, ended: f64) -> Self {
         Self {
             lasted: mean.as_secs_f64() * ended,
             ended,

@@ -38,8 +38,9 @@ pub use observation::{Bounds, Observation, Policy};
 pub use occurrence::{Around, Occurrence, Recurrence, Schedule, ScheduleError};
 pub use pace::{CreationPace, TokenBucket};
 pub use plan::{
-    BoostSize, Boosted, Course, Creations, DEFAULT_HOLD_TIME, Missing, Phase, Plan, STARTING_AT_ONCE,
-    Staffing, Timing, VERIFICATION, lead, lead_of,
+    BaselineFrom, BoostBase, BoostSize, Boosted, Bound, Course, Creations, DEFAULT_HOLD_TIME, Missing, Phase,
+    Plan, Planned, PoolNow, PoolShape, Remembered, RememberedPool, STARTING_AT_ONCE, Sight, SightedPool,
+    Staffing, TenantRoom, Terms, Timing, VERIFICATION, Wish, lead, lead_of, planned,
 };
 pub use rates::{CounterWindow, Flow, Rates};
 pub use scarcity::{TenantClaim, grants};

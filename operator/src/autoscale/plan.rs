@@ -7,9 +7,12 @@
 //!   *open*, *cooling down* (held, then falling step by step), over.
 //! - *boost*: of what is wanted, what the baseline alone would not need.
 //! - *keeps*: while a promotion does, no worker leaves its pools.
+//! - *planned*: what a promotion asks for now, of all that is seen. The operator and the simulation plan by the same code.
 
+mod planned;
 #[cfg(test)]
 mod tests;
+mod wish;
 
 use std::time::Duration;
 
@@ -17,6 +20,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::occurrence::Occurrence;
 use super::staff::{ServiceLevel, staff};
+
+pub use self::planned::{Planned, planned};
+pub use self::wish::{
+    BaselineFrom, BoostBase, Bound, PoolNow, PoolShape, Remembered, RememberedPool, Sight, SightedPool,
+    TenantRoom, Terms, Wish,
+};
 
 /// So many workers of a pool start at once, or as many as answer already if that is more.
 pub const STARTING_AT_ONCE: u32 = 16;
@@ -191,6 +200,20 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// All of them, in their order.
+    pub const ALL: [Self; 5] = [
+        Self::Waiting,
+        Self::Prewarming,
+        Self::Open,
+        Self::CoolingDown,
+        Self::Over,
+    ];
+
+    /// The one of that text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.as_str() == text)
+    }
+
     /// Text of it.
     pub fn as_str(self) -> &'static str {
         match self {

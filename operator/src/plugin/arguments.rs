@@ -9,10 +9,12 @@ Examples:
   kubectl springtide explain pool web -n tenant-acme
   kubectl springtide explain pool acme/web -o json
   kubectl springtide explain promo double-11
-  kubectl springtide what-if --pool acme/web --promotion double-11.yaml
+  kubectl springtide what-if --promotion double-11.yaml
+  kubectl springtide what-if --promotion double-11.yaml --pool acme/web -o json
 
 The decision is read from the operator that leads, through the API server: you need permission to list Pods and to get
-pods/proxy in the operator's namespace, and to get and list botpools and promotions.";
+pods/proxy in the operator's namespace, and to get and list botpools and promotions; what-if also gets tenants, for their
+time zones.";
 
 /// Says why a pool has its size, and what a promotion comes to.
 ///
@@ -39,10 +41,14 @@ pub enum Command {
     /// Say why something is as it is
     #[command(subcommand)]
     Explain(Subject),
-    /// Say what a promotion would do to a pool whose load stays as it is now
+    /// Say what a promotion would do to its pools, from how they are now
     ///
-    /// Simulates the operator's own decision from an hour before pre-warming begins, for the window that is open or comes next,
-    /// with the pool's limits as they are. The promotion's file need not be applied. Counts no other promotion and no override.
+    /// Simulates the operator's own decision for the window that is open or comes next, with and without the promotion. The runs
+    /// go on from the pool as it is now: its load, its workers, their start times, how long conversations last, a number given by
+    /// kubectl scale until it lapses, and other promotions. Where pre-warming is more than six hours away, they begin an hour
+    /// before it. The load is what the pool learned of these times of the week, or else stays as it is. Each pool is tried by
+    /// itself, with what its tenant's limit leaves to it now. The promotion's file need not be applied; it replaces an applied
+    /// one of its name.
     WhatIf(WhatIfArguments),
 }
 
@@ -82,9 +88,9 @@ pub struct ExplainPromo {
 /// What to try.
 #[derive(Args, Debug)]
 pub struct WhatIfArguments {
-    /// The pool
+    /// One pool alone; without it, all that the promotion names or selects
     #[arg(long, value_name = "TENANT/POOL")]
-    pub pool: String,
+    pub pool: Option<String>,
     /// File of the Promotion, YAML or JSON
     #[arg(long, value_name = "FILE")]
     pub promotion: PathBuf,
@@ -92,8 +98,11 @@ pub struct WhatIfArguments {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=168), value_name = "COUNT")]
     pub hours: u32,
     /// Namespace of the pool, tenant-NAME, where --pool does not say the tenant
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE", requires = "pool")]
     pub namespace: Option<String>,
+    /// Print an array of figures, an object a pool
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    pub output: Option<Format>,
 }
 
 /// How to print.

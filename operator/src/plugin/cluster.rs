@@ -12,7 +12,8 @@ use super::arguments::Connection;
 use super::error::PluginError;
 use super::{Found, PoolName};
 use crate::admin::PoolRecord;
-use crate::api::{BotPool, Promotion};
+use crate::api::{BotPool, Promotion, Tenant};
+use crate::autoscale::Baseline;
 use crate::names::{ADMIN_PORT, NAME_LABEL, tenant_of_namespace};
 
 /// A cluster, with the permissions of who calls.
@@ -80,7 +81,7 @@ impl Cluster {
         let mut answers = Vec::new();
         for pod in pods {
             let name = pod.name_any();
-            let asked = self.ask(&name).await;
+            let asked = self.ask(&name, "/debug/pools").await;
             let (code, text) = asked.map_err(|error| self.failed(list, &error))?;
             if code.is_success() {
                 return read(&name, &text);
@@ -102,14 +103,56 @@ impl Cluster {
     }
 
     /// What a Pod answers. Its errors are its own, and no `Status` of the API server.
-    async fn ask(&self, pod: &str) -> kube::Result<(StatusCode, String)> {
+    async fn ask(&self, pod: &str, path: &str) -> kube::Result<(StatusCode, String)> {
         let namespace = &self.system_namespace;
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{ADMIN_PORT}/proxy/debug/pools");
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{ADMIN_PORT}/proxy{path}");
         let request = Request::get(path).body(Body::empty());
         let response = self.client.send(request.map_err(kube::Error::HttpError)?).await?;
         let code = response.status();
         let bytes = response.into_body().collect_bytes().await?;
         Ok((code, String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// What load a pool usually has, as the leader learned it; none of a leader that is older than this, or gone since.
+    pub(super) async fn baseline(&self, found: &Found) -> Option<Baseline> {
+        let PoolRecord { tenant, pool, .. } = &found.record;
+        let path = format!("/debug/pools/{tenant}/{pool}");
+        let (code, text) = self.ask(&found.leader, &path).await.ok()?;
+        let record: PoolRecord = serde_json::from_str(&text).ok().filter(|_| code.is_success())?;
+        Baseline::decode(&record.baseline?.0).ok()
+    }
+
+    /// The time zone of a tenant; none if it cannot be read.
+    pub(super) async fn time_zone(&self, tenant: &str) -> Option<String> {
+        let tenants: Api<Tenant> = Api::all(self.client.clone());
+        let tenant = tenants.get_opt(tenant).await.ok()??;
+        Some(tenant.spec.time_zone)
+    }
+
+    /// The objects of all pools.
+    pub(super) async fn pools(&self) -> Result<Vec<BotPool>, PluginError> {
+        let pools: Api<BotPool> = Api::all(self.client.clone());
+        let list = Wanted {
+            verb: "list",
+            resource: "botpools",
+            group: OURS,
+            namespace: None,
+        };
+        let found = pools.list(&ListParams::default()).await;
+        Ok(found.map_err(|error| self.failed(list, &error))?.items)
+    }
+
+    /// All promotions.
+    pub(super) async fn promotions(&self) -> Result<Vec<Promotion>, PluginError> {
+        let promotions: Api<Promotion> = Api::all(self.client.clone());
+        let list = Wanted {
+            verb: "list",
+            resource: "promotions",
+            group: OURS,
+            namespace: None,
+        };
+        let found = promotions.list(&ListParams::default()).await;
+        Ok(found.map_err(|error| self.failed(list, &error))?.items)
     }
 
     /// A pool's object.
@@ -266,7 +309,11 @@ fn read(pod: &str, text: &str) -> Result<Vec<Found>, PluginError> {
     let values: Vec<Value> = serde_json::from_str(text).map_err(no_record)?;
     let found = values.into_iter().map(|value| {
         let record: PoolRecord = serde_json::from_value(value.clone())?;
-        Ok(Found { record, value })
+        Ok(Found {
+            record,
+            value,
+            leader: pod.to_owned(),
+        })
     });
     found.collect::<Result<_, _>>().map_err(no_record)
 }

@@ -119,6 +119,12 @@ pub enum PluginError {
         /// All of them.
         pools: Vec<String>,
     },
+    /// A selector that selects nothing.
+    #[error("no BotPool has the labels {}; label one, or change spec.selector of the promotion", labels.join(", "))]
+    NoneSelected {
+        /// As name=value.
+        labels: Vec<String>,
+    },
     /// Not a tenant's.
     #[error("namespace {namespace} is no tenant's: pools are in tenant-NAME")]
     Namespace {

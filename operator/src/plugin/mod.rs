@@ -4,7 +4,7 @@
 //! - *binding*: the term or bound that a decision came down to; each has a sentence (`binding`).
 //! - *edge*: what talks to the cluster (`cluster`); all else is pure, and turns what was read into text.
 //!
-//! - *what-if*: the operator's own decision, simulated here on the load that is there now.
+//! - *what-if*: the operator's own decision, simulated here from the pools as they are now.
 //!
 //! It writes nothing. It reads with the permissions of who calls it, and asks the operator through the API server.
 //!
@@ -23,6 +23,7 @@ mod text;
 mod what_if;
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use springtide_runtime::clock::Clock;
 
 pub use self::arguments::Arguments;
@@ -30,7 +31,10 @@ pub use self::error::PluginError;
 
 use self::arguments::{Command, ExplainPool, Format, Subject, WhatIfArguments};
 use self::cluster::Cluster;
+use self::what_if::Tried;
 use crate::admin::PoolRecord;
+use crate::api::{BotPool, Promotion};
+use crate::controllers::promotion::validate::{Pools, validate};
 use crate::names::{tenant_namespace, tenant_of_namespace};
 use crate::simulate;
 
@@ -74,23 +78,112 @@ async fn what_if(cluster: &Cluster, asked: &WhatIfArguments, now: Timestamp) -> 
         path: path.clone(),
         source,
     };
-    let promotion = simulate::read_promotion(&text).map_err(|error| refused(error.into()))?;
-    let name = PoolName::new(
-        &asked.pool,
-        asked.namespace.as_deref(),
-        cluster.default_namespace(),
-    )?;
+    let mut promotion = simulate::read_promotion(&text).map_err(|error| refused(error.into()))?;
     let records = cluster.records().await?;
-    let Some(Found { record, .. }) = name.find(&records)? else {
-        return Err(cluster.not_decided(&name, &records).await);
+    let applied = cluster.promotions().await?;
+    let same = applied
+        .iter()
+        .find(|known| known.name_any() == promotion.name_any());
+    promotion.status = same.and_then(|known| known.status.clone());
+    let mut attempts = Vec::new();
+    for name in pools_to_try(cluster, asked, &promotion).await? {
+        let attempt = async {
+            let pool = live_pool(cluster, &name, &records).await?;
+            let outcome = simulate::what_if(&pool.object, &promotion, &applied, &pool.seen, now, asked.hours);
+            Ok::<_, PluginError>(Tried {
+                outcome: outcome.map_err(refused)?,
+                record: pool.record,
+                seen: pool.seen,
+                knows_zone: pool.knows_zone,
+            })
+        };
+        attempts.push((name.to_string(), attempt.await));
+    }
+    if attempts.iter().all(|(_, attempt)| attempt.is_err())
+        && let Some((_, Err(error))) = attempts.drain(..).next()
+    {
+        return Err(error);
+    }
+    Ok(match asked.output {
+        Some(Format::Json) => format!("{:#}\n", what_if::values(&promotion, &attempts)),
+        None => what_if::sections(&promotion, &attempts, now),
+    })
+}
+
+/// The pool that was asked for, or all that the promotion is for.
+async fn pools_to_try(
+    cluster: &Cluster,
+    asked: &WhatIfArguments,
+    promotion: &Promotion,
+) -> Result<Vec<PoolName>, PluginError> {
+    if let Some(pool) = &asked.pool {
+        let namespace = asked.namespace.as_deref();
+        return Ok(vec![PoolName::new(pool, namespace, cluster.default_namespace())?]);
+    }
+    let valid = validate(promotion).map_err(|error| PluginError::WhatIf {
+        path: asked.promotion.clone(),
+        source: simulate::WhatIfError::Promotion(simulate::PromotionError::Invalid(error.to_string())),
+    })?;
+    let labels = match valid.pools {
+        Pools::Named(keys) => {
+            let names = keys.into_iter().map(|key| PoolName {
+                tenant: Some(key.tenant.to_string()),
+                pool: key.pool.to_string(),
+            });
+            return Ok(names.collect());
+        }
+        Pools::Labelled(labels) => labels,
     };
-    let namespace = tenant_namespace(&record.tenant);
-    let Some(object) = cluster.pool(&namespace, &record.pool).await? else {
-        return Err(cluster.not_decided(&name, &[]).await);
+    let all = cluster.pools().await?;
+    let has_all = |pool: &&BotPool| {
+        labels
+            .iter()
+            .all(|(name, value)| pool.labels().get(name) == Some(value))
     };
-    let steady = what_if::steady(&record);
-    let outcome = simulate::what_if(&object, &promotion, &steady, now, asked.hours).map_err(refused)?;
-    Ok(what_if::explain(&record, &promotion, &steady, &outcome))
+    let matching = all.iter().filter(has_all).filter_map(|pool| {
+        let namespace = pool.namespace()?;
+        Some(PoolName {
+            tenant: Some(tenant_of_namespace(&namespace)?.to_owned()),
+            pool: pool.name_any(),
+        })
+    });
+    let matching: Vec<_> = matching.collect();
+    if matching.is_empty() {
+        return Err(PluginError::NoneSelected {
+            labels: labels
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+        });
+    }
+    Ok(matching)
+}
+
+/// A pool with all that is known of it.
+struct KnownPool {
+    object: BotPool,
+    record: PoolRecord,
+    seen: simulate::SeenPool,
+    knows_zone: bool,
+}
+
+async fn live_pool(cluster: &Cluster, name: &PoolName, records: &[Found]) -> Result<KnownPool, PluginError> {
+    let Some(found) = name.find(records)? else {
+        return Err(cluster.not_decided(name, records).await);
+    };
+    let namespace = tenant_namespace(&found.record.tenant);
+    let Some(object) = cluster.pool(&namespace, &found.record.pool).await? else {
+        return Err(cluster.not_decided(name, &[]).await);
+    };
+    let zone = cluster.time_zone(&found.record.tenant).await;
+    let baseline = cluster.baseline(&found).await.unwrap_or_default();
+    let seen = what_if::seen(&found.record, &object, zone.as_deref().unwrap_or("UTC"), baseline);
+    Ok(KnownPool {
+        object,
+        record: found.record,
+        seen,
+        knows_zone: zone.is_some(),
+    })
 }
 
 /// A pool as somebody names it.
@@ -106,6 +199,8 @@ struct PoolName {
 struct Found {
     record: PoolRecord,
     value: serde_json::Value,
+    /// The Pod that leads.
+    leader: String,
 }
 
 impl PoolName {

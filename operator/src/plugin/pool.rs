@@ -6,7 +6,7 @@ use super::binding::{Sentences, mode, sentences};
 use super::conditions::unwell;
 use super::text::{Line, counted, paragraph, section, span};
 use super::what_if::hold_time;
-use crate::admin::{PoolRecord, SilentPeer};
+use crate::admin::{PoolObservation, PoolRecord, SilentPeer};
 use crate::api::{BotPool, OverrideStatus};
 use crate::autoscale::{Binding, DEFAULT_HOLD_TIME};
 
@@ -42,7 +42,7 @@ fn seen(record: &PoolRecord) -> Vec<Line> {
     let seen = &record.observation;
     let capacity = record.terms.conversations_per_worker;
     let assumed = DEFAULT_HOLD_TIME.as_secs_f64();
-    vec![
+    let mut lines = vec![
         Line::new("active", &seen.active, "conversations, of workers that are heard"),
         Line::new(
             "waiting",
@@ -77,7 +77,9 @@ fn seen(record: &PoolRecord) -> Vec<Line> {
             "workers that are leaving; they do not count",
         ),
         Line::new("silent", &seen.silent, silent(&seen.silent_peers)),
-    ]
+    ];
+    lines.extend(usual(seen));
+    lines
 }
 
 /// Who is not heard, and how old what is known of them is.
@@ -107,7 +109,7 @@ fn per_worker(capacity: u32) -> String {
 fn terms(record: &PoolRecord, pool: Option<&BotPool>) -> Vec<Line> {
     let terms = &record.terms;
     let growth = format!("{:.1}", terms.growth_conversations);
-    vec![
+    let mut lines = vec![
         Line::new(
             "growth",
             &&growth,
@@ -121,6 +123,9 @@ fn terms(record: &PoolRecord, pool: Option<&BotPool>) -> Vec<Line> {
             "needed and headroom: what the load asks for",
         ),
         Line::new("forecast", &terms.forecast, forecast(record)),
+    ];
+    lines.extend(untrusted(record));
+    lines.extend([
         Line::new("plan", &terms.plan, plan(record)),
         Line::new("floor", &terms.floor, floor(pool)),
         Line::new("ceiling", &terms.ceiling, ceiling(pool)),
@@ -140,7 +145,8 @@ fn terms(record: &PoolRecord, pool: Option<&BotPool>) -> Vec<Line> {
             &terms.peak_load_last_hour,
             "conversations at most within the last hour; promotions may count from it",
         ),
-    ]
+    ]);
+    lines
 }
 
 fn needed(record: &PoolRecord, growth: &str) -> String {
@@ -158,11 +164,50 @@ fn forecast(record: &PoolRecord) -> String {
     let terms = &record.terms;
     match terms.forecast_error_percent {
         Some(error) => format!(
-            "for {:+.1} conversations until a new worker answers; such forecasts were {error:.1} % off",
-            terms.forecast_conversations
+            "for {:+.1} conversations{}, until a new worker answers; such forecasts were {error:.1} % off",
+            terms.forecast_conversations,
+            horizon(record)
         ),
         None => "no forecast is trusted now".to_owned(),
     }
+}
+
+/// A forecast that is not trusted, if there is one.
+fn untrusted(record: &PoolRecord) -> Option<Line> {
+    let terms = &record.terms;
+    let (gain, error) = terms.untrusted_conversations.zip(terms.untrusted_error_percent)?;
+    let note = format!(
+        "a forecast of {gain:+.1} conversations{}: such forecasts were {error:.1} % off, or too few were compared",
+        horizon(record)
+    );
+    Some(Line::new("not trusted", &"-", note))
+}
+
+/// How far ahead the load is forecast.
+fn horizon(record: &PoolRecord) -> String {
+    let seconds = record.observation.horizon_seconds;
+    seconds.map_or_else(String::new, |seconds| format!(" in {seconds:.1} s"))
+}
+
+/// What is usual at this time; nothing where an older operator does not say.
+fn usual(seen: &PoolObservation) -> Option<Line> {
+    seen.horizon_seconds?;
+    Some(
+        match seen.usual_conversations.zip(seen.usual_highest_conversations) {
+            Some((now, highest)) => Line::new(
+                "usual",
+                &format!("{now:.0}"),
+                format!(
+                    "conversations at this time of the week, at most {highest:.0} until a new worker answers"
+                ),
+            ),
+            None => Line::new(
+                "usual",
+                &"-",
+                "what the pool learned of this time of the week is not trusted",
+            ),
+        },
+    )
 }
 
 fn plan(record: &PoolRecord) -> String {

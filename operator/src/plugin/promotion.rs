@@ -71,27 +71,38 @@ pub(super) fn zone(spec: &PromotionSpec) -> (&str, TimeZone) {
     }
 }
 
-fn times(spec: &PromotionSpec, status: &PromotionStatus, now: Timestamp) -> Vec<Line> {
+/// Moments with what they mean, in the zone of the window and in UTC.
+pub(super) fn times_of(
+    spec: &PromotionSpec,
+    moments: &[(&str, Timestamp, &str)],
+    now: Timestamp,
+) -> Vec<Line> {
     let (name, zone) = zone(spec);
-    let at = |label: &str, at: Timestamp, means: &str| {
+    let moments = moments.iter().map(|(label, at, means)| {
+        let at = Timestamp::from_second(at.as_second()).unwrap_or(*at);
         let local = zone.to_datetime(at).strftime("%a %Y-%m-%d %H:%M:%S");
         Line::new(label, &local, format!("{at}, {}; {means}", when(at, now)))
-    };
-    let mut lines = vec![Line::new("", &name, "UTC")];
+    });
+    [Line::new("", &name, "UTC")].into_iter().chain(moments).collect()
+}
+
+fn times(spec: &PromotionSpec, status: &PromotionStatus, now: Timestamp) -> Vec<Line> {
+    let mut moments = Vec::new();
     if let Some(prewarm) = &status.prewarm_at {
         let means = if prewarm.0 <= now { "began" } else { "begins" };
-        lines.push(at("pre-warming", prewarm.0, means));
+        moments.push(("pre-warming", prewarm.0, means));
     }
     if let Some(start) = &status.start {
         let ready_by = SignedDuration::try_from(spec.ready_by.0).unwrap_or(SignedDuration::ZERO);
         if let Ok(ready_by) = start.0.checked_sub(ready_by) {
-            lines.push(at("all answer", ready_by, "readyBy before the start"));
+            moments.push(("all answer", ready_by, "readyBy before the start"));
         }
-        lines.push(at("start", start.0, "the window opens"));
+        moments.push(("start", start.0, "the window opens"));
     }
     if let Some(end) = &status.end {
-        lines.push(at("end", end.0, "the window closes, and what was held is let go"));
+        moments.push(("end", end.0, "the window closes, and what was held is let go"));
     }
+    let mut lines = times_of(spec, &moments, now);
     if let Some(recur) = &spec.recur {
         lines.push(Line::new(
             "again",

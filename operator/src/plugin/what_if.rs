@@ -1,15 +1,19 @@
-//! What a promotion would do to a pool, as text.
+//! What a promotion would do to pools, as text and as JSON.
+
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
+use serde_json::{Value, json};
 
-use super::promotion::zone;
+use super::error::PluginError;
+use super::promotion::{times_of, zone};
 use super::text::{Align, Line, counted, paragraph, section, table};
 use crate::admin::{PoolObservation, PoolRecord};
-use crate::api::Promotion;
-use crate::autoscale::DEFAULT_HOLD_TIME;
-use crate::simulate::{Steady, WhatIf};
+use crate::api::{BotPool, ManualMode, Promotion};
+use crate::autoscale::{Baseline, BaselineFrom, DEFAULT_HOLD_TIME, Flow, Override, OverrideMode};
+use crate::simulate::{Run, SeenPool, WhatIf};
 
 /// At most so many rows of the chart.
 const ROWS: usize = 30;
@@ -18,39 +22,186 @@ const BAR: u32 = 40;
 /// A row is one of these, in minutes.
 const MINUTES: [usize; 9] = [5, 10, 15, 30, 60, 120, 180, 360, 720];
 
-/// The pool as it is now, for ever.
-pub(super) fn steady(record: &PoolRecord) -> Steady {
-    let seen = &record.observation;
-    let load = f64::from(seen.active) + f64::from(seen.waiting);
-    let assumed = DEFAULT_HOLD_TIME.as_secs_f64();
-    Steady {
-        load,
-        hold_seconds: seen.hold_time_seconds.unwrap_or(assumed),
-        start_seconds: seen.start_time_seconds,
+/// A promotion that was tried on one pool.
+#[derive(Clone, Debug)]
+pub(super) struct Tried {
+    pub(super) record: PoolRecord,
+    pub(super) seen: SeenPool,
+    /// The tenant's zone is known.
+    pub(super) knows_zone: bool,
+    pub(super) outcome: WhatIf,
+}
+
+/// What was tried on each pool, or why it could not be.
+pub(super) type Attempt = (String, Result<Tried, PluginError>);
+
+/// The pool as it is now, with what is known of it.
+pub(super) fn seen(record: &PoolRecord, object: &BotPool, zone: &str, baseline: Baseline) -> SeenPool {
+    let PoolObservation {
+        active,
+        waiting,
+        arrivals_per_second,
+        endings_per_second,
+        start_time_seconds,
+        start_time_p99_seconds,
+        hold_time_seconds,
+        ready,
+        starting,
+        ..
+    } = record.observation;
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    SeenPool {
+        load: active.saturating_add(waiting),
+        flow: Flow {
+            arrivals: arrivals_per_second,
+            endings: endings_per_second,
+        },
+        ready,
+        starting,
+        desired: record.desired,
+        start_times: (
+            seconds(start_time_seconds),
+            seconds(start_time_p99_seconds.unwrap_or(start_time_seconds)),
+        ),
+        hold: hold_time_seconds.map(seconds),
+        peak: record.terms.peak_load_last_hour,
         tenant_share: record.terms.tenant_share,
+        zone: zone.to_owned(),
+        baseline,
+        manual: manual(object),
     }
 }
 
+fn manual(object: &BotPool) -> Option<Override> {
+    let given = object.status.as_ref()?.r#override.as_ref()?;
+    Some(Override {
+        mode: match given.mode {
+            ManualMode::Floor => OverrideMode::Floor,
+            ManualMode::Pin => OverrideMode::Pin,
+            ManualMode::Ceiling => OverrideMode::Ceiling,
+        },
+        workers: given.replicas,
+        set_at: given.set_at.0,
+        lapses_at: given.lapses_at.0,
+    })
+}
+
+/// All pools, one section each.
+pub(super) fn sections(promotion: &Promotion, attempts: &[Attempt], now: Timestamp) -> String {
+    let sections = attempts.iter().map(|(pool, attempt)| match attempt {
+        Ok(tried) => explain(promotion, tried, now),
+        Err(error) => {
+            let heading = format!("{} on {pool}: cannot be tried\n\n", promotion.name_any());
+            heading + &paragraph(&error.to_string(), 2)
+        }
+    });
+    sections.collect::<Vec<_>>().join("\n")
+}
+
+/// All pools, as JSON.
+pub(super) fn values(promotion: &Promotion, attempts: &[Attempt]) -> Value {
+    let values = attempts.iter().map(|(pool, attempt)| match attempt {
+        Ok(tried) => value(promotion, tried),
+        Err(error) => json!({
+            "promotion": promotion.name_any(), "pool": pool, "error": error.to_string(),
+        }),
+    });
+    values.collect()
+}
+
+fn value(promotion: &Promotion, tried: &Tried) -> Value {
+    let Tried {
+        record,
+        seen,
+        outcome,
+        ..
+    } = tried;
+    let run = |run: &Run| json!({"peak_workers": run.peak, "worker_hours": run.worker_hours, "waited_over_5s": run.waited});
+    let note = outcome.note.as_ref();
+    let occurrence = outcome.course.occurrence;
+    let (least, most) = outcome.expected;
+    json!({
+        "promotion": promotion.name_any(),
+        "pool": format!("{}/{}", record.tenant, record.pool),
+        "start": occurrence.start.to_string(),
+        "end": occurrence.end.to_string(),
+        "ready_by": outcome.course.ready_by.to_string(),
+        "prewarm_at": note.map(|note| note.prewarm_at.to_string()),
+        "all_answer_at": note.and_then(|note| note.answered_at).map(|at| at.to_string()),
+        "baseline_conversations": note.and_then(|note| note.baseline).map(|(load, _)| load),
+        "baseline_from": note.and_then(|note| note.baseline).map(|(_, from)| from.as_str()),
+        "wanted_workers": note.map(|note| note.wanted),
+        "shortfall_workers": note.map(|note| note.shortfall),
+        "limited_by": note.and_then(|note| note.limited_by),
+        "wanted_peak_workers": outcome.wanted,
+        "maximum_workers": outcome.maximum,
+        "tenant_share_workers": Some(outcome.tenant_share).filter(|share| *share < u32::MAX),
+        "with": run(&outcome.with),
+        "without": run(&outcome.without),
+        "assumed": {
+            "begins": outcome.origin.to_string(),
+            "ends": ends(outcome).to_string(),
+            "from_live_state": outcome.is_live,
+            "load_conversations": {"now": seen.load, "least": least, "most": most, "learned": outcome.is_learned},
+            "hold_seconds": seen.hold.unwrap_or(DEFAULT_HOLD_TIME).as_secs_f64(),
+            "hold_measured": seen.hold.is_some(),
+            "start_seconds": seen.start_times.0.as_secs_f64(),
+            "start_p99_seconds": seen.start_times.1.as_secs_f64(),
+            "time_zone": Some(&seen.zone).filter(|_| tried.knows_zone),
+            "override_workers": seen.manual.map(|manual| manual.workers),
+            "override_lapses_at": seen.manual.map(|manual| manual.lapses_at.to_string()),
+            "other_promotions": outcome.others,
+        },
+    })
+}
+
 /// The outcome as a person reads it.
-pub(super) fn explain(
-    record: &PoolRecord,
-    promotion: &Promotion,
-    steady: &Steady,
-    outcome: &WhatIf,
-) -> String {
-    let (with, without) = (&outcome.with, &outcome.without);
+fn explain(promotion: &Promotion, tried: &Tried, now: Timestamp) -> String {
+    let Tried { record, outcome, .. } = tried;
     let mut text = format!(
         "{} on {}/{}: at most {}, instead of {}\n\n",
         promotion.name_any(),
         record.tenant,
         record.pool,
-        counted(with.peak, "worker"),
-        without.peak
+        counted(outcome.with.peak, "worker"),
+        outcome.without.peak
     );
     text += &paragraph(&cut(record, outcome), 2);
+    text += &section("When", &when(promotion, outcome, now));
+    text += &section("What it comes to", &comes_to(outcome));
+    text += &section("Taken as given", &given(tried));
+    let (name, zone) = zone(&promotion.spec);
+    let chart = chart(outcome, &zone);
+    format!("{text}\nWorkers over time, the most of each row; {name}\n{chart}")
+}
+
+fn when(promotion: &Promotion, outcome: &WhatIf, now: Timestamp) -> Vec<Line> {
+    let course = &outcome.course;
+    let mut moments = Vec::new();
+    if let Some(note) = &outcome.note {
+        moments.push(("pre-warming", note.prewarm_at, "workers begin to be started"));
+        if let Some(answered) = note.answered_at {
+            moments.push(("expected", answered, "all that are wanted answer"));
+        }
+    }
+    moments.push(("all answer", course.ready_by, "readyBy before the start"));
+    moments.push(("start", course.occurrence.start, "the window opens"));
+    moments.push(("end", course.occurrence.end, "the window closes"));
+    times_of(&promotion.spec, &moments, now)
+}
+
+fn comes_to(outcome: &WhatIf) -> Vec<Line> {
+    let (with, without) = (&outcome.with, &outcome.without);
     let extra = with.worker_hours - without.worker_hours;
     let hours = with.workers.len() as f64 / 3_600.0;
-    let lines = [
+    let mut lines = Vec::new();
+    if let Some(note) = &outcome.note {
+        if let Some((load, from)) = note.baseline {
+            lines.push(Line::new("baseline", &load, counted_from(from)));
+        }
+        lines.push(Line::new("wanted", &note.wanted, "workers when the window opens"));
+    }
+    lines.extend([
         Line::new(
             "peak",
             &with.peak,
@@ -67,31 +218,102 @@ pub(super) fn explain(
         Line::new(
             "waited",
             &with.waited,
-            "conversations for longer than five seconds",
+            format!(
+                "conversations for longer than five seconds, instead of {}",
+                without.waited
+            ),
         ),
-    ];
-    text += &section("What it comes to", &lines);
-    let load = [
-        Line::new(
-            "load",
-            &format!("{:.0}", steady.load),
-            "conversations at once, as now",
-        ),
+    ]);
+    lines
+}
+
+fn counted_from(from: BaselineFrom) -> &'static str {
+    match from {
+        BaselineFrom::SameSlotBaseline => {
+            "conversations that percent counts from: learned of the same times of the week"
+        }
+        BaselineFrom::LastHour => {
+            "conversations that percent counts from: the last hour, for the same times of the week are not trusted"
+        }
+        BaselineFrom::CurrentLoad => "conversations that percent counts from: the last hour, as it asks",
+    }
+}
+
+fn given(tried: &Tried) -> Vec<Line> {
+    let Tried {
+        record,
+        seen,
+        knows_zone,
+        outcome,
+    } = tried;
+    let others = if outcome.others.is_empty() {
+        "no other promotion is for this pool".to_owned()
+    } else {
+        format!(
+            "promotions that are for this pool too: {}",
+            outcome.others.join(", ")
+        )
+    };
+    let mut lines = vec![
+        Line::new("workers", &seen.ready, begins(seen, outcome)),
+        Line::new("load", &seen.load, load(outcome)),
         Line::new(
             "length",
-            &format!("{:.0}", steady.hold_seconds),
+            &format!("{:.0}", seen.hold.unwrap_or(DEFAULT_HOLD_TIME).as_secs_f64()),
             hold_time(&record.observation),
         ),
         Line::new(
             "start time",
-            &format!("{:.1}", steady.start_seconds),
-            "seconds until a new worker answers, as now",
+            &format!("{:.1}", seen.start_times.0.as_secs_f64()),
+            format!(
+                "seconds until a new worker answers, as now; 99 of 100 keep {:.1}",
+                seen.start_times.1.as_secs_f64()
+            ),
         ),
+        Line::new("others", &outcome.others.len(), others),
     ];
-    text += &section("Taken as given", &load);
-    let (name, zone) = zone(&promotion.spec);
-    let chart = chart(outcome, &zone);
-    format!("{text}\nWorkers over time, the most of each row; {name}\n{chart}")
+    if let Some(manual) = &seen.manual {
+        let note = format!("workers given by kubectl scale, until {}", manual.lapses_at);
+        lines.push(Line::new("override", &manual.workers, note));
+    }
+    if !knows_zone {
+        lines.push(Line::new(
+            "zone",
+            &seen.zone,
+            "for the tenant's could not be read: times of the week may be shifted",
+        ));
+    }
+    lines
+}
+
+/// With what the runs begin.
+fn begins(seen: &SeenPool, outcome: &WhatIf) -> String {
+    if outcome.is_live {
+        format!(
+            "answer and {} start, as now: the runs go on from here",
+            seen.starting
+        )
+    } else {
+        format!(
+            "answer now; pre-warming is more than six hours away, so the runs begin an hour before it, at {}, with as many \
+             as its load needs",
+            outcome.origin
+        )
+    }
+}
+
+/// What load is expected.
+fn load(outcome: &WhatIf) -> String {
+    let (least, most) = outcome.expected;
+    if outcome.is_learned {
+        format!(
+            "conversations at once now; then as the pool learned of these times of the week, {least:.0} to {most:.0}, without what \
+             the promotion brings"
+        )
+    } else {
+        "conversations at once now, and so on: what is usual at these times of the week is not known"
+            .to_owned()
+    }
 }
 
 /// What the hold time is.
@@ -137,6 +359,15 @@ fn cut(record: &PoolRecord, outcome: &WhatIf) -> String {
     )
 }
 
+fn ends(outcome: &WhatIf) -> Timestamp {
+    after(outcome.origin, outcome.with.workers.len())
+}
+
+fn after(at: Timestamp, seconds: usize) -> Timestamp {
+    let since = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+    at.checked_add(since).unwrap_or(Timestamp::MAX)
+}
+
 fn chart(outcome: &WhatIf, zone: &TimeZone) -> String {
     let (with, without) = (&outcome.with.workers, &outcome.without.workers);
     let minutes = with.len().div_ceil(60 * ROWS);
@@ -148,22 +379,17 @@ fn chart(outcome: &WhatIf, zone: &TimeZone) -> String {
     let most = outcome.with.peak.max(1);
     let mut rows = vec![["", "with", "without", "", ""].map(str::to_owned).to_vec()];
     for (index, chunk) in with.chunks(seconds).enumerate() {
-        let begin = i64::try_from(index * seconds).unwrap_or(i64::MAX);
-        let at = |offset: i64| {
-            let since = SignedDuration::from_secs(begin.saturating_add(offset));
-            outcome.origin.checked_add(since).unwrap_or(Timestamp::MAX)
-        };
-        let span = i64::try_from(seconds).unwrap_or(i64::MAX);
+        let at = after(outcome.origin, index * seconds);
         let workers = chunk.iter().max().copied().unwrap_or(0);
         let others = without.chunks(seconds).nth(index);
         let others = others.and_then(|chunk| chunk.iter().max()).copied().unwrap_or(0);
         let length = (workers * BAR).div_ceil(most);
         rows.push(vec![
-            zone.to_datetime(at(0)).strftime("%a %H:%M").to_string(),
+            zone.to_datetime(at).strftime("%a %H:%M").to_string(),
             workers.to_string(),
             others.to_string(),
             "#".repeat(usize::try_from(length).unwrap_or(0)),
-            moments(outcome, at(0), at(span)),
+            moments(outcome, at, after(at, seconds)),
         ]);
     }
     let (left, right) = (Align::Left, Align::Right);

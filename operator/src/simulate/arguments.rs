@@ -25,15 +25,25 @@ does not give up. A run begins in the steady state of the first line. The oracle
 its conversations fill when nobody ever waits, whatever the pool's minimum, and pays the start time for each creation.
 
 A timeline has the columns second,arrivals,active,waiting,starting,ready,draining, and a row a second, taken after all that
-was decided then. Worker-hours are the sum of its starting, ready and draining over 3,600.";
+was decided then; arrivals are those within the second that begins there. From it can be computed again:
+  worker_hours    the sum of starting, ready and draining, over 3,600
+  peak_workers    the most of that sum in a row
+  conversations   the sum of arrivals
+  waits           within two seconds each, where busy_deleted is 0. Who waits is served in the order of coming: by row s, those
+                  who came before it but for the last \"waiting\" of them were served. Who came in row a and was first served by
+                  row s waited for more than s - a - 2 and at most s - a seconds. That bounds max_wait_s and waited_over_5s
+The others (oracle_worker_hours, ratio, creations, deletions, moved, busy_deleted) are not in it.
+
+Logs go to standard error: fields of a file that are not known, and what each promotion came to.";
 
 /// What to simulate.
 #[derive(Args, Debug)]
 pub struct SimulateArguments {
-    /// File of the BotPool, YAML or JSON; spec.scaling and spec.worker.conversations matter
+    /// File of the BotPool, YAML or JSON; spec.scaling and spec.worker.conversations matter. It may have other resources too:
+    /// of its Tenant the limit and the time zone count
     #[arg(long, value_name = "FILE")]
     pub pool: PathBuf,
-    /// File of a Promotion for that pool, YAML or JSON; again for each
+    /// File of a Promotion for that pool, YAML or JSON; again for each. The policy springtide plans them as the operator does
     #[arg(long = "promotion", value_name = "FILE")]
     pub promotions: Vec<PathBuf>,
     /// File of the trace
@@ -69,8 +79,8 @@ pub struct SimulateArguments {
     /// Seconds of a step, where the time column only counts steps
     #[arg(long, value_name = "SECONDS")]
     pub step_seconds: Option<f64>,
-    /// Share of a worker's conversations that hpa, keda and kpa fill
-    #[arg(long, default_value_t = 70.0, value_name = "PERCENT")]
+    /// Share of a worker's conversations that hpa, keda and kpa fill: in percent, as 70, or as a share of at most 1, as 0.7
+    #[arg(long, default_value = "70", value_parser = percent, value_name = "PERCENT")]
     pub target: f64,
     /// Workers of static instead of the oracle's peak
     #[arg(long, value_name = "COUNT")]
@@ -84,6 +94,21 @@ pub struct SimulateArguments {
     /// How to print what came of it
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
+}
+
+/// A percentage, or a share: what is at most 1 is a share, for nobody fills one hundredth of a worker.
+fn percent(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
+    if number > 0.0 && number <= 1.0 {
+        Ok(number * 100.0)
+    } else if number > 1.0 && number <= 100.0 {
+        Ok(number)
+    } else {
+        Err(
+            "give a percentage above 1 and at most 100, as 70, or a share above 0 and at most 1, as 0.7"
+                .to_owned(),
+        )
+    }
 }
 
 /// How to print.

@@ -2,7 +2,8 @@
 //!
 //! Conversations come as a Poisson process within each step of the trace; each holds its worker for a time that is
 //! exponential, and drawn when it comes, so that two policies face the same customers. The run begins in the steady state
-//! of the first step: a Poisson number of conversations are active, each with an exponential time left.
+//! of the first step, in which a Poisson number of conversations are active, or with a load that was seen; each has an
+//! exponential time left.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt as _, SeedableRng as _};
@@ -38,14 +39,22 @@ impl<'a> Demand<'a> {
             step: 0,
             offset: 0.0,
         };
-        let mean = demand.rate(0) * scenario.hold_seconds;
-        let mut active = Vec::new();
-        let mut sum = demand.exponential();
-        while sum < mean {
-            active.push(demand.hold());
-            sum += demand.exponential();
-        }
+        let active = match scenario.begin {
+            Some(begin) => (0..begin.load).map(|_| demand.hold()).collect(),
+            None => demand.steady(),
+        };
         (demand, active)
+    }
+
+    fn steady(&mut self) -> Vec<Time> {
+        let mean = self.rate(0) * self.scenario.hold_seconds;
+        let mut active = Vec::new();
+        let mut sum = self.exponential();
+        while sum < mean {
+            active.push(self.hold());
+            sum += self.exponential();
+        }
+        active
     }
 
     /// Exponential with mean 1.

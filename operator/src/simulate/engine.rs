@@ -2,7 +2,7 @@
 //!
 //! What happens at one moment has an order: conversations end and workers become ready, conversations come, the policy
 //! samples, the policy looks, the row is taken. A run begins with as many ready workers as the load needs, or the pool's
-//! minimum; those are not counted as created.
+//! minimum, or with those that were seen; those are not counted as created.
 
 use std::io;
 
@@ -87,8 +87,14 @@ impl<'a> Run<'a> {
 
     fn begin(&mut self, active: Vec<Time>) {
         let needed = to_u32(active.len()).div_ceil(self.scenario.capacity);
-        for _ in 0..self.policy.first(needed) {
+        let begin = self.scenario.begin;
+        let ready = begin.map_or_else(|| self.policy.first(needed), |begin| begin.ready);
+        for _ in 0..ready {
             self.fleet.place_ready(self.random.uid());
+        }
+        for _ in 0..begin.map_or(0, |begin| begin.starting) {
+            let taken = self.random.start(&self.scenario.starts);
+            self.fleet.place_starting(0, taken, self.random.uid());
         }
         for hold in active {
             self.fleet.place_active(hold);

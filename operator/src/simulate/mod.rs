@@ -11,7 +11,7 @@
 //! customers who wait do not give up. A worker that is removed hands its conversations to others at once, for every policy,
 //! though the peers do not do this. Every policy with the same seed faces the same customers.
 //!
-//! A `what_if` is a run on a load that stays as it is.
+//! A `what_if` goes on from a pool as it is seen in a cluster.
 //!
 //! All but `command` is pure: no I/O, no clock, no cluster. No policy sees the trace ahead.
 
@@ -44,5 +44,6 @@ mod what_if;
 
 pub use arguments::{EXAMPLES, SimulateArguments};
 pub use command::{SimulateError, simulate};
+pub use promotion::PromotionError;
 pub use what_if::WhatIfError;
-pub(crate) use what_if::{Steady, WhatIf, read_promotion, what_if};
+pub(crate) use what_if::{Run, SeenPool, WhatIf, read_promotion, what_if};

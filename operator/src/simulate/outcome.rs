@@ -8,7 +8,7 @@ use super::engine::{self, Tally};
 use super::oracle::{self, OracleRun};
 use super::policies::{Autoscaler, Constant, Hpa, Keda, Kpa, Springtide};
 use super::pool::Pool;
-use super::promotion::Promotions;
+use super::promotion::{Note, Promotions};
 use super::rows::Rows;
 use super::scenario::Scenario;
 use super::units::seconds;
@@ -101,6 +101,9 @@ pub(super) struct Outcome {
     pub(super) moved: u64,
     /// Workers removed while some of their conversations found no other.
     pub(super) busy_deleted: u64,
+    /// What promotions came to.
+    #[serde(skip)]
+    pub(super) notes: Vec<Note>,
 }
 
 /// Runs the oracle, which every other policy is compared with.
@@ -119,19 +122,25 @@ pub(super) fn run(
     let target = f64::from(scenario.capacity) * setup.target_percent / 100.0;
     let bounds = (scenario.min, scenario.max);
     let mut decided_by = |policy: &mut dyn Autoscaler| engine::run(scenario, policy, &mut |row| rows(row));
+    let mut notes = Vec::new();
     let tally = match name {
-        PolicyName::Springtide => decided_by(&mut Springtide::new(
-            &setup.pool,
-            setup.promotions.clone(),
-            scenario.trace.origin,
-        )),
+        PolicyName::Springtide => {
+            let promotions = setup.promotions.clone();
+            let mut policy = Springtide::new(&setup.pool, promotions, scenario.trace.origin);
+            let tally = decided_by(&mut policy);
+            notes.extend_from_slice(policy.notes());
+            tally
+        }
         PolicyName::Hpa => decided_by(&mut Hpa::new(target, bounds)),
         PolicyName::Keda => decided_by(&mut Keda::new(target, bounds)),
         PolicyName::Kpa => decided_by(&mut Kpa::new(target, bounds)),
         PolicyName::Static => decided_by(&mut Constant::new(setup.workers.unwrap_or(oracle.most_needed))),
         PolicyName::Oracle => run_oracle(setup, rows).map(|run| run.tally),
     }?;
-    Ok(outcome(name, &tally, oracle))
+    Ok(Outcome {
+        notes,
+        ..outcome(name, &tally, oracle)
+    })
 }
 
 fn outcome(name: PolicyName, tally: &Tally, oracle: &OracleRun) -> Outcome {
@@ -152,5 +161,6 @@ fn outcome(name: PolicyName, tally: &Tally, oracle: &OracleRun) -> Outcome {
         deletions: counts.deleted,
         moved: counts.moved,
         busy_deleted: counts.busy_deleted,
+        notes: Vec::new(),
     }
 }

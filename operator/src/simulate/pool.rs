@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
 use kube::ResourceExt as _;
 
-use super::manifest::{self, ManifestError};
-use crate::api::BotPool;
-use crate::autoscale::Policy;
+use super::manifest::{Documents, ManifestError, Readable};
+use crate::api::{BotPool, Promotion, Tenant};
+use crate::autoscale::{Policy, PoolShape, TenantRoom};
 use crate::names::tenant_of_namespace;
 
 const MOST_CONVERSATIONS: u32 = 1_000;
@@ -27,15 +28,63 @@ pub(super) struct Pool {
     pub(super) policy: Policy,
     /// The most that its tenant's limit leaves to it.
     pub(super) tenant_share: u32,
+    /// By whose clocks its customers live, an IANA name.
+    pub(super) zone: String,
+}
+
+impl Readable for BotPool {
+    const READ: &'static str = "spec.scaling";
+}
+
+impl Readable for Promotion {
+    const READ: &'static str = "spec";
+}
+
+impl Readable for Tenant {
+    const READ: &'static str = "spec.capacity";
 }
 
 impl Pool {
-    /// Reads a `BotPool`, YAML or JSON.
+    /// Reads a file with a `BotPool`. If its `Tenant` is there too, its limit and its time zone count.
     pub(super) fn parse(text: &str) -> Result<Self, ManifestError> {
-        Self::of(&manifest::read(text)?)
+        let documents = Documents::parse(text)?;
+        let pool = Self::of(&documents.one()?)?;
+        let tenants: Vec<Tenant> = documents.all()?;
+        let own = tenants
+            .iter()
+            .find(|tenant| pool.tenant.as_ref().is_none_or(|own| *own == tenant.name_any()));
+        Ok(match own {
+            Some(tenant) => Self {
+                tenant_share: tenant.spec.capacity.limit,
+                zone: tenant.spec.time_zone.clone(),
+                ..pool
+            },
+            None => pool,
+        })
     }
 
-    /// A `BotPool` whose tenant has no limit.
+    /// What promotions count by.
+    pub(super) fn shape(&self) -> PoolShape {
+        PoolShape {
+            capacity: self.capacity,
+            level: self.policy.service_level,
+            min: self.policy.min,
+            max: self.policy.max,
+            suspended: false,
+        }
+    }
+
+    /// The room of its tenant, of which others take nothing.
+    pub(super) fn room(&self) -> TenantRoom {
+        TenantRoom {
+            zone: TimeZone::get(&self.zone).unwrap_or(TimeZone::UTC),
+            limit: self.tenant_share,
+            granted: None,
+            others: 0,
+        }
+    }
+
+    /// A `BotPool` whose tenant has no limit, and lives by UTC.
     pub(super) fn of(pool: &BotPool) -> Result<Self, ManifestError> {
         validate(pool)?;
         let policy = pool
@@ -50,6 +99,7 @@ impl Pool {
             capacity: pool.spec.worker.conversations,
             policy,
             tenant_share: u32::MAX,
+            zone: "UTC".to_owned(),
         })
     }
 }
@@ -107,6 +157,22 @@ spec:
         assert_eq!((pool.capacity, pool.policy.max_down_percent_per_minute), (20, 50));
         let value: serde_json::Value = serde_saphyr::from_str(POOL).unwrap();
         assert_eq!(Pool::parse(&value.to_string()).unwrap(), pool);
+    }
+
+    #[test]
+    fn its_tenants_limit_and_zone_are_read_from_the_same_file() {
+        let tenant = |name: &str| {
+            format!(
+                "apiVersion: springtide.dev/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec: {{displayName: x, \
+                 timeZone: Asia/Shanghai, ratePlan: x, billing: {{legalName: x, email: x@y.example}}, capacity: {{limit: 40}}}}\n"
+            )
+        };
+        let of = |name: &str| {
+            let pool = Pool::parse(&format!("{}---{POOL}", tenant(name))).unwrap();
+            (pool.tenant_share, pool.zone)
+        };
+        assert_eq!(of("acme"), (40, "Asia/Shanghai".to_owned()));
+        assert_eq!(of("bloom"), (u32::MAX, "UTC".to_owned()), "another's");
     }
 
     #[test]

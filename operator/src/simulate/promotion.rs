@@ -1,32 +1,33 @@
-//! Promotions in a run: as the operator's controller of promotions holds them.
+//! Promotions in a run: planned by the operator's own code, and looked at as often as its controller looks.
+//!
+//! - *note*: what a promotion came to in one occurrence, for people.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 
 use super::pool::Pool;
-use crate::api::Promotion;
+use crate::api::{Promotion, PromotionStatus};
 use crate::autoscale::{
-    Around, Course, Creations, Missing, Occurrence, Phase, Plan, Schedule, ServiceLevel, Staffing,
-    WindowMaximum, lead,
+    Baseline, BaselineFrom, CreationPace, Moment, Phase, Plan, Planned, PoolNow, PoolShape, Remembered,
+    RememberedPool, Sight, SightedPool, TenantRoom, Terms, WindowMaximum, planned,
 };
-use crate::controllers::promotion::validate::{Pools, Valid, validate};
+use crate::cli::DEFAULT_CREATIONS_PER_SECOND;
+use crate::controllers::promotion::remembered::{remembered, remembered_pool};
+use crate::controllers::promotion::validate::{Pools, validate};
 
 /// Baselines look back this far.
 const PEAK_SPAN: Duration = Duration::from_hours(1);
-
-/// As many as an installation with the default pace assures, and nobody else needs any.
-const UNHURRIED: Creations = Creations {
-    per_second: 12.5,
-    for_others: 0,
-};
 
 /// Why a promotion cannot be simulated.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum PromotionError {
     /// For others.
-    #[error("the promotion is not for pool {0:?}: spec.pools does not name it")]
+    #[error(
+        "the promotion is not for pool {0:?}: spec.pools does not name it, or spec.selector does not match its labels"
+    )]
     OtherPool(String),
     /// It does not make sense.
     #[error("{0}")]
@@ -37,201 +38,222 @@ pub enum PromotionError {
 }
 
 /// What the pool does now.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Live {
-    pub(super) now: Duration,
+#[derive(Clone, Debug)]
+pub(super) struct Live<'a> {
+    pub(super) now: Moment,
+    pub(super) time: Timestamp,
     pub(super) load: u32,
-    pub(super) have: u32,
-    pub(super) capacity: u32,
+    pub(super) ready: u32,
+    pub(super) starting: u32,
+    /// Time until a new worker answers, which 99 of 100 keep.
     pub(super) start_time: Duration,
-    pub(super) level: ServiceLevel,
     /// How long a conversation lasts on average, where that was measured.
     pub(super) hold_time: Option<Duration>,
+    pub(super) baseline: &'a Arc<Baseline>,
+    pub(super) shape: PoolShape,
+    pub(super) room: &'a TenantRoom,
+}
+
+/// What a promotion came to in one occurrence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) promotion: String,
+    pub(crate) start: Timestamp,
+    pub(crate) prewarm_at: Timestamp,
+    pub(crate) ready_by: Timestamp,
+    /// Load that percent counts from, and where that comes from.
+    pub(crate) baseline: Option<(u32, BaselineFrom)>,
+    pub(crate) wanted: u32,
+    /// Of them, those that limits do not allow, and which limit that is.
+    pub(crate) shortfall: u32,
+    pub(crate) limited_by: Option<&'static str>,
+    /// When all that are wanted first answered.
+    pub(crate) answered_at: Option<Timestamp>,
 }
 
 /// All promotions of a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Promotions {
-    origin: Timestamp,
     load: WindowMaximum,
     all: Vec<Known>,
+    plans: Vec<Plan>,
+    notes: Vec<Note>,
 }
 
 #[derive(Clone, Debug)]
 struct Known {
     name: String,
-    valid: Valid,
-    /// The occurrence whose pre-warming began, when that was, and the load that percent counts from.
-    begun: Option<(Occurrence, Timestamp, u32)>,
+    terms: Terms,
+    remembered: Remembered,
+    pool: Option<RememberedPool>,
+    plan: Option<Plan>,
+    /// By when it needs workers that do not exist yet, and how many.
+    needed: Option<(Timestamp, u32)>,
+    /// It is looked at again then.
+    next_look: Timestamp,
 }
 
 impl Promotions {
-    /// Adds one that is for this pool, in a run that begins at `origin`.
+    /// Adds one that is for this pool, with what was planned of it before the run.
     pub(super) fn add(
         &mut self,
         promotion: &Promotion,
         pool: &Pool,
-        origin: Option<Timestamp>,
+        status: Option<&PromotionStatus>,
     ) -> Result<(), PromotionError> {
         let valid = validate(promotion).map_err(|error| PromotionError::Invalid(error.to_string()))?;
-        let is_ours = match &valid.pools {
-            Pools::Named(keys) => keys.iter().any(|key| {
-                let tenant = pool.tenant.as_ref();
-                key.pool.as_str() == pool.name && tenant.is_none_or(|tenant| tenant == key.tenant.as_str())
-            }),
-            Pools::Labelled(labels) => labels
-                .iter()
-                .all(|label| pool.labels.get(label.0) == Some(label.1)),
-        };
-        if !is_ours {
+        if !is_for(&valid.pools, pool) {
             return Err(PromotionError::OtherPool(pool.name.clone()));
         }
-        self.origin = origin.ok_or(PromotionError::NoInstants)?;
+        let tenant = pool.tenant.as_deref().unwrap_or_default();
         self.all.push(Known {
             name: promotion.name_any(),
-            valid,
-            begun: None,
+            terms: valid.terms,
+            remembered: status.map(remembered).unwrap_or_default(),
+            pool: status.and_then(|status| remembered_pool(status, tenant, &pool.name)),
+            plan: None,
+            needed: None,
+            next_look: Timestamp::MIN,
         });
         Ok(())
     }
 
+    /// There was this load within the hour before the run.
+    pub(super) fn loaded(&mut self, now: Moment, load: u32) {
+        self.load.push(now, load, PEAK_SPAN);
+    }
+
+    /// Names of all.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.all.iter().map(|known| known.name.as_str())
+    }
+
+    /// What they came to, each occurrence once.
+    pub(super) fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
     /// What they ask for now.
-    pub(super) fn plans(&mut self, live: Live) -> Vec<Plan> {
+    pub(super) fn plans(&mut self, live: &Live<'_>) -> &[Plan] {
         if self.all.is_empty() {
-            return Vec::new();
+            return &[];
         }
         self.load.push(live.now, live.load, PEAK_SPAN);
+        let due: Vec<_> = (0..self.all.len())
+            .filter(|place| {
+                self.all
+                    .get(*place)
+                    .is_some_and(|known| known.next_look <= live.time)
+            })
+            .collect();
+        for place in &due {
+            self.look(*place, live);
+        }
+        if !due.is_empty() {
+            self.plans = self.all.iter().filter_map(|known| known.plan.clone()).collect();
+        }
+        &self.plans
+    }
+
+    fn look(&mut self, place: usize, live: &Live<'_>) {
+        let others = self.all.iter().enumerate().filter(|(other, _)| *other != place);
+        let others = others.filter_map(|(_, other)| other.needed).collect();
         let peak = self.load.maximum(live.now, PEAK_SPAN).unwrap_or(0);
-        let since = SignedDuration::try_from(live.now).unwrap_or(SignedDuration::MAX);
-        let now = self.origin.checked_add(since).unwrap_or(Timestamp::MAX);
-        let plans = self.all.iter_mut().map(|known| known.plan(now, peak, live));
-        plans.flatten().collect()
+        let Some(known) = self.all.get_mut(place) else {
+            return;
+        };
+        let planned = planned(&known.terms, &sight(known, live, peak, others));
+        let Some(planned) = planned.filter(|planned| planned.phase != Phase::Over) else {
+            (known.plan, known.needed, known.next_look) = (None, None, Timestamp::MAX);
+            return;
+        };
+        known.keep(&planned, live.time);
+        note(&mut self.notes, &known.name, &planned, live.time);
     }
 }
 
 impl Known {
-    fn plan(&mut self, now: Timestamp, peak: u32, live: Live) -> Option<Plan> {
-        // One that was held cools down after its end; then the next one counts.
-        if let Some((occurrence, at, baseline)) = self.begun {
-            let plan = self.held(now, baseline, live, occurrence, Some(at));
-            if plan.is_some() {
-                return plan;
-            }
-            self.begun = None;
-        }
-        let Around { running, next } = match &self.valid.schedule {
-            Schedule::Once(once) if once.end <= now => return None,
-            schedule => schedule.around(now),
-        };
-        let occurrence = running.or(next)?;
-        let plan = self.held(now, peak, live, occurrence, None)?;
-        self.begun = Some((occurrence, now, peak));
-        Some(plan)
+    fn keep(&mut self, planned: &Planned<()>, now: Timestamp) {
+        let period = SignedDuration::try_from(planned.period()).unwrap_or(SignedDuration::MAX);
+        let again = now.checked_add(period).unwrap_or(Timestamp::MAX);
+        self.next_look = planned.next_change(now).map_or(again, |change| change.min(again));
+        self.remembered = planned.remember();
+        self.needed = planned.needed();
+        let wish = planned.wishes.first();
+        self.plan = wish.and_then(|wish| planned.plan(&self.name, wish));
+        self.pool = wish.map(crate::autoscale::Wish::remember);
     }
+}
 
-    /// What is held for an occurrence, once its pre-warming has begun.
-    fn held(
-        &self,
-        now: Timestamp,
-        baseline: u32,
-        live: Live,
-        occurrence: Occurrence,
-        begun: Option<Timestamp>,
-    ) -> Option<Plan> {
-        let staffing = Staffing::new(live.capacity, live.level, live.hold_time);
-        let boosted = self.valid.size.over(baseline, &staffing);
-        let missing = Missing {
-            workers: boosted.wanted.saturating_sub(live.have),
-            ready: live.have,
+fn is_for(pools: &Pools, pool: &Pool) -> bool {
+    match pools {
+        Pools::Named(keys) => keys.iter().any(|key| {
+            let tenant = pool.tenant.as_ref();
+            key.pool.as_str() == pool.name && tenant.is_none_or(|tenant| tenant == key.tenant.as_str())
+        }),
+        Pools::Labelled(labels) => labels
+            .iter()
+            .all(|label| pool.labels.get(label.0) == Some(label.1)),
+    }
+}
+
+/// As the operator's controller sees it: one pool, of a tenant that exists.
+fn sight(known: &Known, live: &Live<'_>, peak: u32, others: Vec<(Timestamp, u32)>) -> Sight<()> {
+    let pool = SightedPool {
+        key: (),
+        shape: Some(live.shape),
+        live: Some(PoolNow {
+            ready: live.ready,
+            starting: live.starting,
             start_time: live.start_time,
-        };
-        let course = Course::new(occurrence, &self.valid.timing, lead(&[missing], UNHURRIED), begun);
-        let phase = course.phase(now);
-        phase.holds().then(|| Plan {
-            promotion: self.name.clone(),
-            floor: course.floor(now, boosted),
-            ceiling: self.valid.ceiling,
-            keeps: course.keeps(now),
-            open: phase == Phase::Open,
-        })
+            hold_time: live.hold_time,
+            peak,
+            baseline: live.baseline.clone(),
+        }),
+        settling: false,
+        tenant: Some(0),
+        remembered: known.pool,
+    };
+    Sight {
+        now: live.time,
+        remembered: known.remembered,
+        pools: vec![pool],
+        short_memory: false,
+        creations_per_second: CreationPace::assured(DEFAULT_CREATIONS_PER_SECOND),
+        others,
+        tenants: vec![live.room.clone()],
+    }
+}
+
+fn note(notes: &mut Vec<Note>, promotion: &str, planned: &Planned<()>, now: Timestamp) {
+    let Some(wish) = planned.wishes.first().filter(|_| planned.phase.holds()) else {
+        return;
+    };
+    let start = planned.course.occurrence.start;
+    let known = notes
+        .iter()
+        .rposition(|note| note.start == start && note.promotion == promotion);
+    let place = known.unwrap_or_else(|| {
+        notes.push(Note {
+            promotion: promotion.to_owned(),
+            start,
+            prewarm_at: planned.course.prewarm_at,
+            ready_by: planned.course.ready_by,
+            baseline: wish.baseline,
+            wanted: wish.boosted.wanted,
+            shortfall: wish.shortfall(),
+            limited_by: wish.limited_by(),
+            answered_at: None,
+        });
+        notes.len() - 1
+    });
+    if let Some(note) = notes.get_mut(place)
+        && note.answered_at.is_none()
+        && wish.unanswered() == 0
+    {
+        note.answered_at = Some(now);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::manifest;
-    use super::*;
-
-    const PROMOTION: &str = r#"
-apiVersion: springtide.dev/v1alpha1
-kind: Promotion
-metadata: {name: double-11}
-spec:
-  pools: [{tenant: acme, pool: web}]
-  window: {start: "2026-11-10T20:00", end: "2026-11-10T21:00", timeZone: UTC}
-  boost: {percent: "200"}
-  readyBy: 10m
-"#;
-
-    fn pool(name: &str) -> Pool {
-        let text = format!(
-            "{{apiVersion: springtide.dev/v1alpha1, kind: BotPool, metadata: {{name: {name}, namespace: tenant-acme}}, \
-             spec: {{worker: {{image: w, conversations: 20}}, scaling: {{max: 9}}}}}}"
-        );
-        Pool::parse(&text).unwrap()
-    }
-
-    fn origin() -> Option<Timestamp> {
-        "2026-11-10T18:00:00Z".parse().ok()
-    }
-
-    #[test]
-    fn a_promotion_holds_three_times_the_load_of_the_hour_before_from_ready_by_to_the_end() {
-        let mut promotions = Promotions::default();
-        let promotion = manifest::read(PROMOTION).unwrap();
-        promotions.add(&promotion, &pool("web"), origin()).unwrap();
-        let mut floors = Vec::new();
-        for minute in 0..200 {
-            let plans = promotions.plans(Live {
-                now: Duration::from_mins(minute),
-                load: if minute == 80 { 100 } else { 40 },
-                have: 5,
-                capacity: 20,
-                start_time: Duration::from_secs(8),
-                level: ServiceLevel::default(),
-                hold_time: None,
-            });
-            floors.extend(plans.iter().map(|plan| (minute, plan.floor)));
-        }
-        // Three times 100 conversations are 15 full workers, and 18 that keep the service level.
-        let held: Vec<_> = floors
-            .iter()
-            .filter(|(_, floor)| *floor == 18)
-            .map(|(minute, _)| *minute)
-            .collect();
-        assert_eq!(
-            held,
-            (110..=180).collect::<Vec<_>>(),
-            "from ten minutes before to the end"
-        );
-        let (rising, falling) = (floors.iter().take(10), floors.iter().rev().take(4).rev());
-        assert!(rising.map(|(_, floor)| floor).is_sorted());
-        assert!(falling.map(|(_, floor)| floor).rev().is_sorted());
-        assert_eq!(
-            floors.len(),
-            10 + 71 + 4,
-            "the ramp, all of it, and four steps down"
-        );
-    }
-
-    #[test]
-    fn a_promotion_is_for_this_pool_and_for_a_trace_with_dates() {
-        let promotion = manifest::read(PROMOTION).unwrap();
-        let add = |pool: &Pool, origin| Promotions::default().add(&promotion, pool, origin);
-        assert_eq!(
-            add(&pool("other"), origin()),
-            Err(PromotionError::OtherPool("other".to_owned()))
-        );
-        assert_eq!(add(&pool("web"), None), Err(PromotionError::NoInstants));
-    }
-}
+mod tests;

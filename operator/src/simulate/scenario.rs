@@ -28,6 +28,19 @@ pub(super) struct Scenario {
     pub(super) max: u32,
     /// Of all randomness: the same seed gives the same run.
     pub(super) seed: u64,
+    /// What is there when the run begins; without it, the steady state of the first step.
+    pub(super) begin: Option<Begin>,
+}
+
+/// What is there when a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Begin {
+    /// Conversations that hold a worker or wait for one.
+    pub(super) load: u32,
+    /// Workers that take conversations.
+    pub(super) ready: u32,
+    /// Workers that were just created.
+    pub(super) starting: u32,
 }
 
 /// Time from a worker's creation until it is ready.

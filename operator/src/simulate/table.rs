@@ -55,6 +55,7 @@ fn cells(outcome: &Outcome) -> [String; 12] {
         deletions,
         moved,
         busy_deleted,
+        notes: _,
     } = outcome;
     [
         (*policy).to_owned(),
@@ -92,6 +93,7 @@ mod tests {
             deletions: 90,
             moved: 5,
             busy_deleted: 0,
+            notes: Vec::new(),
         };
         let idle = Outcome {
             policy: "springtide",

@@ -25,5 +25,6 @@ pub(super) fn scenario(steps: &[(f64, f64)]) -> Scenario {
         min: 0,
         max: 1_000,
         seed: 1,
+        begin: None,
     }
 }

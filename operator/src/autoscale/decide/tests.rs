@@ -256,6 +256,28 @@ fn a_rise_that_is_forecast_and_trusted_is_made_room_for_before_it_comes() {
 }
 
 #[test]
+fn a_forecast_that_is_not_trusted_asks_for_nothing_and_is_shown_with_its_error() {
+    let (roomy, mut history) = (Policy { max: 100, ..policy() }, History::default());
+    let (observation, now) = rising(&mut history, 400);
+    let decision = decide(&roomy, &observation, &free(), &mut history, now);
+    assert_eq!((decision.forecast_needed, decision.untrusted), (22, None));
+    // It goes on usually to rise, and does not.
+    let minutes = (1..40).map(|minute| now + observation.horizon * minute);
+    let decisions = minutes.map(|at| decide(&roomy, &observation, &free(), &mut history, at));
+    let decision = decisions.last().unwrap();
+    assert_eq!(
+        decision.forecast_needed,
+        decision.react(),
+        "no more than the load"
+    );
+    let untrusted = decision.untrusted.unwrap();
+    assert!(
+        (untrusted.gain - 30.0).abs() < 1e-9 && untrusted.error > 0.01,
+        "{untrusted:?}"
+    );
+}
+
+#[test]
 fn a_forecast_never_exceeds_the_ceiling_and_never_lowers_what_the_load_needs() {
     let mut history = History::default();
     let (observation, now) = rising(&mut history, 150);

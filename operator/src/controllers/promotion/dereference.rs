@@ -11,7 +11,7 @@ use kube::runtime::reflector::ObjectRef;
 use springtide_proto::ids::{PoolId, TenantId};
 
 use crate::api::{BotPool, Promotion, PromotionStatus};
-use crate::autoscale::CreationPace;
+use crate::autoscale::{CreationPace, TenantRoom};
 use crate::controllers::context::Context;
 use crate::controllers::live::LivePool;
 use crate::controllers::pool::PEAK_SPAN;
@@ -19,7 +19,6 @@ use crate::fleet::PoolKey;
 use crate::names::{tenant_namespace, tenant_of_namespace};
 
 use super::validate::{Pools, Valid};
-use super::wish::Bound;
 use super::{MOST_POOLS, SETTLING};
 
 /// All that a reconcile sees.
@@ -38,7 +37,7 @@ pub(super) struct Seen {
     /// By when other promotions need workers that do not exist yet, and how many.
     pub(super) others: Vec<(Timestamp, u32)>,
     /// The tenants of these pools that exist.
-    pub(super) tenants: BTreeMap<TenantId, SeenTenant>,
+    pub(super) tenants: BTreeMap<TenantId, TenantRoom>,
 }
 
 /// A pool that the promotion is for.
@@ -51,33 +50,6 @@ pub(super) struct SeenPool {
     pub(super) live: Option<LivePool>,
     /// It will be decided in a moment.
     pub(super) settling: bool,
-}
-
-/// A tenant of such pools.
-#[derive(Clone, Debug)]
-pub(super) struct SeenTenant {
-    pub(super) zone: TimeZone,
-    /// Workers at once over all its pools.
-    pub(super) limit: u32,
-    /// Its share, while the cluster is short.
-    pub(super) granted: Option<u32>,
-    /// Workers that its pools beside these have, or are due.
-    pub(super) others: u32,
-}
-
-impl SeenTenant {
-    /// Workers at once that limit and share allow.
-    pub(super) fn most(&self) -> u32 {
-        self.granted.map_or(self.limit, |granted| granted.min(self.limit))
-    }
-
-    /// Which of them it is.
-    pub(super) fn bound(&self) -> Bound {
-        match self.granted {
-            Some(granted) if granted < self.limit => Bound::FairShare(granted),
-            _ => Bound::TenantLimit(self.limit),
-        }
-    }
 }
 
 /// `None` while a new leader does not know yet which pools there are.
@@ -174,12 +146,12 @@ fn tenants(
     context: &Context,
     objects: &BTreeMap<PoolKey, Arc<BotPool>>,
     keys: &[PoolKey],
-) -> BTreeMap<TenantId, SeenTenant> {
+) -> BTreeMap<TenantId, TenantRoom> {
     let chosen: BTreeSet<_> = keys.iter().collect();
     let mut tenants = BTreeMap::new();
     for key in keys {
         if let Some(tenant) = context.stores.tenants.get(&ObjectRef::new(key.tenant.as_str())) {
-            tenants.entry(key.tenant.clone()).or_insert_with(|| SeenTenant {
+            tenants.entry(key.tenant.clone()).or_insert_with(|| TenantRoom {
                 zone: TimeZone::get(&tenant.spec.time_zone).unwrap_or(TimeZone::UTC),
                 limit: tenant.spec.capacity.limit,
                 granted: context.live.granted(&key.tenant),

@@ -2,13 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::api::BaselineFrom;
-use crate::autoscale::Phase;
+use crate::autoscale::{BaselineFrom, BoostBase, Bound, Phase};
 use crate::controllers::conditions::{Finding, Holds, whole_seconds};
 
-use super::build::Prepared;
+use super::build::{Prepared, Wish};
 use super::validate::{Pools, Valid};
-use super::wish::{Bound, Wish};
 
 const PREWARM_READY: &str = "PrewarmReady";
 /// So many pools are named in a sentence.
@@ -167,7 +165,7 @@ fn pools_found(valid: &Valid, prepared: &Prepared) -> Finding {
 
 /// Whether what the pools learned is what percent counts from, where the promotion asks for that.
 fn baseline_learned(valid: &Valid, prepared: &Prepared) -> Option<Finding> {
-    let asked = valid.of == crate::api::BoostBase::SameSlotBaseline;
+    let asked = valid.terms.of == BoostBase::SameSlotBaseline;
     let counted = prepared.wishes.iter().any(|wish| wish.baseline.is_some());
     if !asked || !counted {
         return None;

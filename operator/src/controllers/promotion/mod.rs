@@ -10,11 +10,11 @@ mod announce;
 mod build;
 mod dereference;
 mod findings;
+pub(crate) mod remembered;
 #[cfg(test)]
 mod tests;
 mod update_status;
 pub(crate) mod validate;
-mod wish;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,9 +31,6 @@ use crate::fleet::PoolKey;
 use super::apply::WriteError;
 use super::context::{Context, reference};
 
-/// While it holds, it is looked at this often; before, at least twice a minute.
-const HOLDING: Duration = Duration::from_secs(1);
-const IDLE: Duration = Duration::from_secs(30);
 /// A new leader, and a new pool, first have pools decided once.
 const SETTLING: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_millis(200);
@@ -132,11 +129,9 @@ fn next_look(prepared: &build::Prepared, seen: &dereference::Seen) -> Action {
         return Action::await_change();
     }
     let until = prepared.next_change.map(|at| at.duration_since(seen.now));
-    let until = until
-        .and_then(|wait| Duration::try_from(wait).ok())
-        .unwrap_or(IDLE);
-    let period = if prepared.phase.holds() { HOLDING } else { IDLE };
-    Action::requeue(until.min(period))
+    let period = prepared.period();
+    let until = until.and_then(|wait| Duration::try_from(wait).ok());
+    Action::requeue(until.unwrap_or(period).min(period))
 }
 
 /// What cannot succeed until it is edited waits for the edit; the rest is tried again, less and less often.

@@ -14,13 +14,11 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::build::{Prepared, build};
-use super::dereference::{Seen, SeenPool, SeenTenant};
+use super::dereference::{Seen, SeenPool};
 use super::findings::{findings, prewarm_ready};
 use super::validate::validate;
-use super::wish::Bound;
 use super::*;
-use crate::api::BaselineFrom;
-use crate::autoscale::Baseline;
+use crate::autoscale::{Baseline, BaselineFrom, Bound, TenantRoom};
 use crate::controllers::conditions::{Finding, Holds};
 use crate::controllers::live::LivePool;
 use crate::controllers::testing::{Cached, NOW, Scenario, acme, key, web};
@@ -80,7 +78,7 @@ async fn live(ready: u32, peak: u32) -> LivePool {
 
 /// The pool web, of at most ten workers, of a tenant with a limit of twenty; no status yet.
 fn seen(now: Timestamp, live: &LivePool) -> Seen {
-    let tenant = SeenTenant {
+    let tenant = TenantRoom {
         zone: TimeZone::get("Asia/Shanghai").unwrap(),
         limit: 20,
         granted: None,

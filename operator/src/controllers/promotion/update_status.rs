@@ -11,11 +11,10 @@ use crate::controllers::conditions::{Finding, merge, whole_seconds};
 use crate::controllers::context::{Context, reference};
 
 use super::announce::Milestone;
-use super::build::Prepared;
+use super::build::{Prepared, Wish};
 use super::dereference::{Seen, known};
 use super::findings::{findings, from_last_hour, invalid, prewarm_ready};
 use super::validate::Valid;
-use super::wish::Wish;
 
 pub(super) async fn update_status(
     context: &Context,
@@ -107,7 +106,7 @@ fn pool_status(wish: &Wish) -> PromotionPoolStatus {
         tenant: wish.key.tenant.to_string(),
         pool: wish.key.pool.to_string(),
         baseline: wish.baseline.map(|(load, _)| load),
-        baseline_from: wish.baseline.map(|(_, from)| from),
+        baseline_from: wish.baseline.map(|(_, from)| from.into()),
         hold_seconds: wish.hold_seconds,
         wanted: wish.boosted.wanted,
         floor: wish.floor,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use springtide_proto::ids::{PoolId, TenantId};
 
-use crate::api::{Boost, BoostBase, GoDuration, Promotion, PromotionSpec};
-use crate::autoscale::{BoostSize, Occurrence, Recurrence, Schedule, ScheduleError, Timing};
+use crate::api::{Boost, GoDuration, Promotion, PromotionSpec};
+use crate::autoscale::{BoostSize, Occurrence, Recurrence, Schedule, ScheduleError, Terms, Timing};
 use crate::fleet::PoolKey;
 
 use super::PromotionError;
@@ -15,11 +15,7 @@ use super::PromotionError;
 #[derive(Clone, Debug)]
 pub(crate) struct Valid {
     pub(crate) pools: Pools,
-    pub(crate) schedule: Schedule,
-    pub(crate) size: BoostSize,
-    pub(crate) of: BoostBase,
-    pub(crate) timing: Timing,
-    pub(crate) ceiling: Option<u32>,
+    pub(crate) terms: Terms,
 }
 
 /// Which pools it is for.
@@ -46,16 +42,18 @@ pub(crate) fn validate(promotion: &Promotion) -> Result<Valid, PromotionError> {
     } = &promotion.spec;
     Ok(Valid {
         pools: pools(&promotion.spec)?,
-        schedule: schedule(&promotion.spec)?,
-        size: size(boost)?,
-        of: boost.of,
-        timing: Timing {
-            ready_by: ready_by.0,
-            ramp: ramp.0,
-            hold: cool_down.hold.0,
-            step: step(&cool_down.step_percent)?,
+        terms: Terms {
+            schedule: schedule(&promotion.spec)?,
+            size: size(boost)?,
+            of: boost.of.into(),
+            timing: Timing {
+                ready_by: ready_by.0,
+                ramp: ramp.0,
+                hold: cool_down.hold.0,
+                step: step(&cool_down.step_percent)?,
+            },
+            ceiling: *ceiling,
         },
-        ceiling: *ceiling,
     })
 }
 

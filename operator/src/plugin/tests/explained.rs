@@ -21,6 +21,10 @@ pub(super) fn record() -> PoolRecord {
             arrivals_per_second: 0.484,
             endings_per_second: 0.45,
             start_time_seconds: 1.84,
+            start_time_p99_seconds: Some(2.5),
+            horizon_seconds: Some(2.5),
+            usual_conversations: Some(90.2),
+            usual_highest_conversations: Some(96.0),
             hold_time_seconds: Some(179.8),
             ready: 5,
             starting: 1,
@@ -34,6 +38,8 @@ pub(super) fn record() -> PoolRecord {
             forecast: 6,
             forecast_conversations: 12.0,
             forecast_error_percent: Some(4.2),
+            untrusted_conversations: None,
+            untrusted_error_percent: None,
             needed: 5,
             headroom: 1,
             react: 6,
@@ -48,6 +54,7 @@ pub(super) fn record() -> PoolRecord {
             peak_load_last_hour: 91,
         },
         promotions: Vec::new(),
+        baseline: None,
     }
 }
 
@@ -84,6 +91,25 @@ fn now() -> Timestamp {
 fn a_record_reads_as_a_page() {
     let text = pool::explain(&record(), Some(&botpool()), now());
     assert_eq!(text, include_str!("pool.txt"), "{text}");
+}
+
+#[test]
+fn a_forecast_that_is_not_trusted_is_shown_with_its_error_and_so_is_what_is_usual() {
+    let mut record = record();
+    record.terms.untrusted_conversations = Some(30.0);
+    record.terms.untrusted_error_percent = Some(24.0);
+    let text = pool::explain(&record, None, now());
+    assert!(text.contains("\n  not trusted "), "{text}");
+    assert!(
+        text.contains("a forecast of +30.0 conversations in 2.5 s: such forecasts were 24.0 % off"),
+        "{text}"
+    );
+    record.observation.usual_conversations = None;
+    let text = pool::explain(&record, None, now());
+    assert!(
+        text.contains("what the pool learned of this time of the week is not trusted"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -10,17 +10,18 @@ use std::path::{Path, PathBuf};
 use super::arguments::{Format, SimulateArguments};
 use super::chart::Chart;
 use super::demand::whole_seconds;
-use super::manifest::{self, ManifestError};
+use super::manifest::{Documents, ManifestError};
 use super::oracle::OracleRun;
 use super::outcome::{self, Outcome, PolicyName, Setup};
 use super::pool::Pool;
-use super::promotion::{PromotionError, Promotions};
+use super::promotion::{Note, PromotionError, Promotions};
 use super::rows::{self, Row};
 use super::scenario::{Scenario, Starts};
 use super::table::table;
 use super::trace::{Trace, TraceError, TraceFormat};
 use super::units::from_seconds;
 use crate::api::Promotion;
+use crate::autoscale::BaselineFrom;
 
 /// More at once are a mistake.
 const MOST_CONVERSATIONS: f64 = 2_000_000.0;
@@ -109,6 +110,7 @@ pub fn simulate(arguments: &SimulateArguments, out: &mut impl Write) -> Result<(
     for name in chosen.iter().copied() {
         outcomes.push(run(arguments, name, &setup, &oracle, &mut chart)?);
     }
+    say_promotions(&setup.promotions, &outcomes);
     if let Some(path) = &arguments.chart {
         fs::write(path, chart.svg()).map_err(writing(path))?;
     }
@@ -129,9 +131,6 @@ fn check(arguments: &SimulateArguments, chosen: &[PolicyName]) -> Result<(), Sim
     }
     if !arguments.start_seconds.is_finite() || arguments.start_seconds < 0.0 {
         return usage("--start-seconds must be a number of 0 or more");
-    }
-    if !positive(arguments.target) || arguments.target > 100.0 {
-        return usage("--target must be a percentage greater than 0 and at most 100");
     }
     if arguments.step_seconds.is_some_and(|seconds| !positive(seconds)) {
         return usage("--step-seconds must be a number greater than 0");
@@ -172,16 +171,10 @@ fn setup(arguments: &SimulateArguments) -> Result<Setup, SimulateError> {
     })?;
     let mut promotions = Promotions::default();
     for path in &arguments.promotions {
-        let promotion: Promotion =
-            manifest::read(&read(path)?).map_err(|source| SimulateError::Manifest {
-                path: path.clone(),
-                source,
-            })?;
-        let added = promotions.add(&promotion, &pool, trace.origin);
-        added.map_err(|source| SimulateError::Promotion {
-            path: path.clone(),
-            source,
-        })?;
+        if trace.origin.is_none() {
+            return Err(not_simulated(path)(PromotionError::NoInstants));
+        }
+        add_promotions(path, &pool, &mut promotions)?;
     }
     Ok(Setup {
         scenario: Scenario {
@@ -191,14 +184,55 @@ fn setup(arguments: &SimulateArguments) -> Result<Setup, SimulateError> {
             starts: starts(arguments)?,
             capacity: pool.capacity,
             min: pool.policy.min,
-            max: pool.policy.max,
+            max: pool.policy.max.min(pool.tenant_share),
             seed: arguments.seed,
+            begin: None,
         },
         pool,
         promotions,
         target_percent: arguments.target,
         workers: arguments.workers,
     })
+}
+
+/// Those of a file that are for the pool; if none is, that is an error.
+fn add_promotions(path: &Path, pool: &Pool, promotions: &mut Promotions) -> Result<(), SimulateError> {
+    let invalid = |source| SimulateError::Manifest {
+        path: path.to_owned(),
+        source,
+    };
+    let text = read(path)?;
+    let all: Vec<Promotion> = Documents::parse(&text)
+        .and_then(|documents| documents.some())
+        .map_err(invalid)?;
+    let mut other = None;
+    let mut added = false;
+    for promotion in &all {
+        match promotions.add(promotion, pool, None) {
+            Ok(()) => added = true,
+            Err(error @ PromotionError::OtherPool(_)) => {
+                let name = promotion.metadata.name.as_deref();
+                tracing::warn!(
+                    promotion = name,
+                    "a promotion of the file is for other pools: it changes nothing here"
+                );
+                other = Some(error);
+            }
+            Err(error) => return Err(not_simulated(path)(error)),
+        }
+    }
+    match other {
+        Some(error) if !added => Err(not_simulated(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn not_simulated(path: &Path) -> impl Fn(PromotionError) -> SimulateError {
+    let path = path.to_owned();
+    move |source| SimulateError::Promotion {
+        path: path.clone(),
+        source,
+    }
 }
 
 fn starts(arguments: &SimulateArguments) -> Result<Starts, SimulateError> {
@@ -251,6 +285,57 @@ fn run(
     let outcome = outcome::run(name, setup, oracle, &mut rows).map_err(writing(path))?;
     file.flush().map_err(writing(path))?;
     Ok(outcome)
+}
+
+/// What promotions came to goes to the log: the figures are printed alone.
+fn say_promotions(promotions: &Promotions, outcomes: &[Outcome]) {
+    let ours = PolicyName::Springtide.as_str();
+    let Some(outcome) = outcomes.iter().find(|outcome| outcome.policy == ours) else {
+        for promotion in promotions.names() {
+            tracing::warn!(
+                promotion,
+                "no policy but springtide knows promotions: it changed nothing"
+            );
+        }
+        return;
+    };
+    for promotion in promotions.names() {
+        if outcome.notes.iter().all(|note| note.promotion != promotion) {
+            tracing::warn!(
+                promotion,
+                "the trace has no time at which this promotion holds: it changed nothing"
+            );
+        }
+    }
+    outcome.notes.iter().for_each(say);
+}
+
+fn say(note: &Note) {
+    let Note {
+        promotion,
+        start,
+        prewarm_at,
+        ready_by,
+        baseline,
+        wanted,
+        shortfall,
+        limited_by,
+        answered_at,
+    } = note;
+    let answered_at = answered_at.map(tracing::field::display);
+    let (baseline, from) = baseline.map_or((None, "workers"), |(load, from)| (Some(load), from.as_str()));
+    tracing::info!(
+        promotion, %start, %prewarm_at, %ready_by, answered_at, wanted, baseline, from, "a promotion held its workers"
+    );
+    if from == BaselineFrom::LastHour.as_str() {
+        tracing::warn!(
+            promotion, %start, baseline,
+            "percent counts from the highest load of the last hour: no trusted baseline is known for these times of the week"
+        );
+    }
+    if let Some(limit) = limited_by {
+        tracing::warn!(promotion, %start, wanted, shortfall, limit, "limits did not allow all that was wanted");
+    }
 }
 
 fn print(format: Format, outcomes: &[Outcome], out: &mut impl Write) -> std::io::Result<()> {

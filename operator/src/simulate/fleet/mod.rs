@@ -135,12 +135,17 @@ impl Fleet {
     }
 
     pub(super) fn create(&mut self, now: Time, taken: Time, uid: u64) {
+        self.place_starting(now, taken, uid);
+        self.counts.created += 1;
+    }
+
+    /// A worker that is not ready yet; it is not counted as created.
+    pub(super) fn place_starting(&mut self, now: Time, taken: Time, uid: u64) {
         let ready_at = now.saturating_add(taken);
         let worker = self.place(now, ready_at, uid);
         let uses = self.workers[to_usize(worker)].uses;
         self.starts.push(Reverse((ready_at, worker, uses)));
         self.starting += 1;
-        self.counts.created += 1;
     }
 
     /// When something is due.

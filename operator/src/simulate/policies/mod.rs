@@ -15,7 +15,7 @@ pub(super) use self::constant::Constant;
 pub(super) use self::hpa::Hpa;
 pub(super) use self::keda::Keda;
 pub(super) use self::kpa::Kpa;
-pub(super) use self::springtide::Springtide;
+pub(super) use self::springtide::{Resumed, Springtide};
 use super::fleet::Removable;
 use super::units::Time;
 

@@ -106,7 +106,7 @@ async fn workers_are_counted_by_the_hold_time_that_was_measured_and_by_three_min
         };
         let mut seen = seen(of.now, &measured);
         seen.known.clone_from(&of.known);
-        let wish = built(&promotion, &seen).wishes.remove(0);
+        let wish = built(&promotion, &seen).wishes[0].clone();
         (wish.hold_seconds, wish.boosted.wanted)
     };
     let waiting = seen(at(300), &live);
