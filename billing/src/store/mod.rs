@@ -56,7 +56,7 @@ pub use portal::{AuditEntry, Dispute};
 pub use postgres::Confinement;
 pub use reviews::{IssuerLock, Review};
 pub use snapshot::{Manifest, SnapshotError};
-pub use states::{NextState, StateRecord, TaxRegistration};
+pub use states::{NextState, StateRecord, StatesByNumber, TaxRegistration};
 pub use tenants::TenantStores;
 pub use tokens::{AccessToken, Holder, NewToken, Role};
 pub use usage::{Landed, StatementUsage};

@@ -8,13 +8,14 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use super::super::chart::{Bar, PART_CLASSES, chart};
-use super::super::texts::{Texts, texts};
+use super::super::texts::texts;
 use super::invoice::{lines, tier_of};
 use super::{View, downloads, layout, months};
-use crate::bill::document::{Document, DocumentLine, State};
+use crate::bill::document::{Document, State};
 use crate::bill::forecast::{Basis, Forecast};
+use crate::bill::state::InvoiceState;
 use crate::bill::summary::{MeterSum, Slot};
-use crate::bill::words::line_title;
+use crate::bill::words::{document_title, line_title, state_in_words};
 use crate::rating::explain::meter_name;
 use crate::rating::number::Exact;
 use crate::rating::period::Period;
@@ -37,7 +38,7 @@ pub(in crate::web) struct OverviewPage {
     pub(in crate::web) expected: Vec<Slot>,
     /// Of the month that runs.
     pub(in crate::web) forecast: Option<Forecast>,
-    pub(in crate::web) bills: Vec<Document>,
+    pub(in crate::web) bills: Vec<(Document, InvoiceState)>,
 }
 
 pub(in crate::web) fn overview_page(view: &View, page: &OverviewPage) -> Markup {
@@ -55,7 +56,7 @@ pub(in crate::web) fn overview_page(view: &View, page: &OverviewPage) -> Markup 
             }
             div.stack {
                 (usage(view, page))
-                (bills(texts, page))
+                (bills(view, page))
                 (exports(view, page))
             }
         }
@@ -151,11 +152,12 @@ fn line_sums(view: &View, document: &Document) -> Markup {
     let texts = texts(view.locale);
     html! {
         ul.sums {
-            @for DocumentLine { line, .. } in &document.lines {
+            @for entry in &document.lines {
+                @let line = &entry.line;
                 li {
                     span {
                         (line_title(line, view.locale)) (tier_of(texts, line))
-                        @if let Some(words) = document.explain(line, view.locale) { span.under { (words.arithmetic) } }
+                        @if let Some(words) = document.explain(entry, view.locale) { span.under { (words.arithmetic) } }
                     }
                     span.money { (document.amount_for_people(&line.amount)) }
                 }
@@ -333,7 +335,8 @@ fn short_label(page: &OverviewPage, slot: &Slot) -> String {
     }
 }
 
-fn bills(texts: &Texts, page: &OverviewPage) -> Markup {
+fn bills(view: &View, page: &OverviewPage) -> Markup {
+    let texts = texts(view.locale);
     html! {
         section.card aria-labelledby="bills" {
             h2 #bills { (texts.bills) }
@@ -348,12 +351,13 @@ fn bills(texts: &Texts, page: &OverviewPage) -> Markup {
                             th.number scope="col" { (texts.amount) }
                         } }
                         tbody {
-                            @for bill in &page.bills { tr {
+                            @for (bill, state) in &page.bills { tr {
                                 th scope="row" { (bill.period) }
                                 td {
                                     a href={ "/portal/invoices/" (bill.number.as_deref().unwrap_or_default()) } {
                                         (bill.number.as_deref().unwrap_or_default())
                                     }
+                                    span.under { (document_title(bill, view.locale)) ", " (state_in_words(*state, view.locale)) }
                                     @if let Some(due) = bill.due_on { span.under { (texts.due) " " (due) } }
                                 }
                                 td.number { (bill.amount_for_people(&bill.total)) " " (bill.currency) }
