@@ -26,7 +26,7 @@ const USAGE_COLUMNS: [&str; 3] = ["time", "meter", "quantity"];
 pub(super) struct UsageRow {
     pub(super) line: u64,
     pub(super) time: Timestamp,
-    meter: String,
+    pub(super) meter: String,
     quantity: String,
     dimensions: Vec<(String, String)>,
 }

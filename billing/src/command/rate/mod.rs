@@ -78,7 +78,9 @@ impl RateArgs {
         let bounds = plans.bounds;
         let account = self.account(&plans)?;
         let rows = files::usage(&self.usage)?;
-        let taken = taken::taken(&rows, &account.details.party, bounds, &self.usage)?;
+        let charges = plans.parts().flat_map(|part| &part.known.plan.charges);
+        let named = charges.map(|charge| charge.meter.clone()).collect();
+        let taken = taken::taken(&rows, &named, (&account.details.party, bounds), &self.usage)?;
         let facts = Facts {
             service: self.service(bounds)?,
             module_changes: taken.module_changes,

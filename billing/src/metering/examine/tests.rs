@@ -83,6 +83,49 @@ fn what_another_tenant_or_another_part_would_report_is_refused() {
 }
 
 #[test]
+fn a_client_firm_reports_nothing_that_the_provider_charges_for_what_it_does() {
+    let client = Reporter {
+        role: None,
+        ..worker()
+    };
+    let posted = |source: &str, meter: &str| Record {
+        witness: Witness::Unspecified.into(),
+        ..record(
+            UsageEvent {
+                source: source.into(),
+                meter: meter.into(),
+                quantity: "0".into(),
+                ..other_event()
+            }
+            .encode_to_vec(),
+        )
+    };
+    for meter in [
+        "modules",
+        "interactions",
+        "unanswered",
+        "conversations",
+        "handoffs",
+    ] {
+        let rejection = examine(posted("shop", meter), &client, now()).unwrap_err();
+        assert_eq!(rejection.reason, Reason::EventRejected);
+        assert_eq!(
+            rejection.message,
+            format!("meter {meter} is what the provider alone reports")
+        );
+        let again = examine_again("acme", &posted("shop", meter), now()).unwrap_err();
+        assert_eq!(again.message, rejection.message, "offered again, it is no other");
+        assert!(examine_of_provider(posted(PROVIDER_SOURCE, meter), &client.tenant, now()).is_ok());
+    }
+    let forged = examine(posted(PROVIDER_SOURCE, "storage"), &client, now()).unwrap_err();
+    assert_eq!(
+        forged.message,
+        "source provider is what the provider alone reports"
+    );
+    assert!(examine(posted("shop", "storage"), &client, now()).is_ok());
+}
+
+#[test]
 fn a_worker_cannot_say_that_something_was_not_delivered() {
     let record = Record {
         delivery: Delivery::Undelivered.into(),

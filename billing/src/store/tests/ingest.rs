@@ -109,7 +109,7 @@ pub(super) async fn variants_conflicts_and_rejections_are_kept_and_not_counted(b
         ]
     ));
     bench.report(vec![by_anyone(&wrong), by_anyone(&wrong)]).await;
-    assert_eq!(bench.sum("acme", "storage", None).await, count(1));
+    assert_eq!(bench.sum("acme", "handoffs", None).await, count(1));
     let kept = bench.store.kept(&of("acme")).await.unwrap();
     let mut kinds: Vec<_> = kept.iter().map(|kept| (kept.kind.as_str(), kept.times)).collect();
     kinds.sort_unstable();
@@ -139,7 +139,7 @@ pub(super) async fn a_reversal_subtracts_once(bench: Bench) {
         bench.report(vec![by_anyone(&again)]).await[0],
         Verdict::Rejected(..)
     ));
-    assert_eq!(bench.sum("acme", "storage", None).await, Exact::ZERO);
+    assert_eq!(bench.sum("acme", "handoffs", None).await, Exact::ZERO);
 }
 
 pub(super) async fn the_largest_quantities_add_up_exactly(bench: Bench) {
@@ -154,12 +154,12 @@ pub(super) async fn the_largest_quantities_add_up_exactly(bench: Bench) {
             expected = expected.plus(Exact::parse(most).unwrap()).unwrap();
         }
     }
-    assert_eq!(bench.sum("acme", "storage", None).await, expected);
+    assert_eq!(bench.sum("acme", "handoffs", None).await, expected);
     let mut undo = usage_event("acme", "undo", most);
     undo.reversal_of = "0-0".into();
     assert_eq!(bench.report(vec![by_anyone(&undo)]).await, [Verdict::Accepted]);
     let less = expected.minus(Exact::parse(most).unwrap()).unwrap();
-    assert_eq!(bench.sum("acme", "storage", None).await, less);
+    assert_eq!(bench.sum("acme", "handoffs", None).await, less);
 }
 
 pub(super) async fn usage_before_registration_is_on_the_bill_after_it(bench: Bench) {

@@ -124,7 +124,7 @@ pub(super) async fn a_reversal_that_came_before_its_event_is_taken_when_it_is_of
     assert!(matches!(early.as_slice(), [Verdict::Rejected(..)]));
     bench.report(vec![by_anyone(&event)]).await;
     assert_eq!(
-        bench.sum("acme", "storage", None).await,
+        bench.sum("acme", "handoffs", None).await,
         Exact::parse("2.5").unwrap()
     );
     let page = bench.store.rejected(Some("acme"), None, None, 10).await.unwrap();
@@ -135,11 +135,11 @@ pub(super) async fn a_reversal_that_came_before_its_event_is_taken_when_it_is_of
     };
     assert_eq!(said(true).await, [Verdict::Accepted]);
     assert!(
-        !bench.sum("acme", "storage", None).await.is_zero(),
+        !bench.sum("acme", "handoffs", None).await.is_zero(),
         "a rehearsal changes nothing"
     );
     assert_eq!(said(false).await, [Verdict::Accepted]);
-    assert!(bench.sum("acme", "storage", None).await.is_zero());
+    assert!(bench.sum("acme", "handoffs", None).await.is_zero());
     assert!(
         bench
             .store
