@@ -54,6 +54,7 @@ pub use kept::{Kept, KeptQuery, Rejected};
 pub use plans::{PlanVersion, PutPlan};
 pub use portal::{AuditEntry, Dispute};
 pub use postgres::Confinement;
+pub use retention::DropOutcome;
 pub use reviews::{IssuerLock, Review};
 pub use snapshot::{Manifest, SnapshotError};
 pub use states::{NextState, StateRecord, StatesByNumber, TaxRegistration};

@@ -98,6 +98,11 @@ impl Postgres {
                 "tenant reads",
                 include_str!("../../migrations/postgres/0005_tenant_reads.sql"),
             ),
+            (
+                6,
+                "provider audit",
+                include_str!("../../migrations/postgres/0006_provider_audit.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }

@@ -162,7 +162,7 @@ pub async fn invoice_pdf(
     Ok(pdf(paper(&caller.store, &document, locale).await?, &number))
 }
 
-/// A file of a period: `usage.csv`, `focus.csv`, `plan.json`, `bill.json`.
+/// A file of a period: one of [`Export::ALL`].
 pub async fn export(
     State(state): State<WebState>,
     Path((tenant, name)): Path<(String, String)>,

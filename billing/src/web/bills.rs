@@ -19,10 +19,14 @@ use crate::bill::plans::plans_of_bill;
 use crate::bill::schedule::schedule_of;
 use crate::bill::state::{Act, InvoiceState, TaxStanding};
 use crate::bill::{BillError, bill, read};
+use crate::export::exclusions::exclusions_csv;
 use crate::export::focus::focus_csv;
 use crate::export::minutes::minutes_csv;
 use crate::export::usage::usage_csv;
-use crate::export::{billed_usage, plan_manifests, plans_of_period, usage_of_bill};
+use crate::export::{
+    billed_minutes, billed_usage, exclusions_of, exclusions_of_bill, minutes_of_bill, plan_manifests,
+    plans_of_period, usage_of_bill,
+};
 use crate::locale::Locale;
 use crate::pdf::invoice_pdf;
 use crate::rating::period::{Bounds, Period};
@@ -131,22 +135,28 @@ pub(super) fn download(bytes: Vec<u8>, kind: &'static str, name: &str) -> Respon
 pub(super) enum Export {
     Usage,
     Minutes,
+    Exclusions,
     Focus,
     Plan,
     Bill,
 }
 
 impl Export {
+    /// All of them, by the last part of their addresses.
+    pub(super) const ALL: [(&str, Self); 6] = [
+        ("usage.csv", Self::Usage),
+        ("minutes.csv", Self::Minutes),
+        ("exclusions.csv", Self::Exclusions),
+        ("focus.csv", Self::Focus),
+        ("plan.json", Self::Plan),
+        ("bill.json", Self::Bill),
+    ];
+
     /// Of the last part of an address.
     pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "usage.csv" => Some(Self::Usage),
-            "minutes.csv" => Some(Self::Minutes),
-            "focus.csv" => Some(Self::Focus),
-            "plan.json" => Some(Self::Plan),
-            "bill.json" => Some(Self::Bill),
-            _ => None,
-        }
+        Self::ALL
+            .into_iter()
+            .find_map(|(known, export)| (known == name).then_some(export))
     }
 
     /// The file, and for the audit what it is called.
@@ -167,9 +177,19 @@ impl Export {
                 (bytes, CSV, "usage.csv", "export usage")
             }
             Self::Minutes => {
-                let bounds = subject.bounds(store, account).await?;
-                let minutes = store.service_minutes(account.ledger, &bounds).await?;
+                let minutes = match subject {
+                    Subject::Month(period) => billed_minutes(store, account, *period).await?,
+                    Subject::Bill(bill, _) => minutes_of_bill(store, account, bill).await?,
+                };
                 (minutes_csv(&minutes), CSV, "minutes.csv", "export minutes")
+            }
+            Self::Exclusions => {
+                let exclusions = match subject {
+                    Subject::Month(period) => exclusions_of(store, account, *period).await?,
+                    Subject::Bill(bill, _) => exclusions_of_bill(store, account, bill).await?,
+                };
+                let bytes = exclusions_csv(&exclusions);
+                (bytes, CSV, "exclusions.csv", "export exclusions")
             }
             Self::Focus => {
                 let document = subject.document(state, caller).await?;
@@ -199,6 +219,8 @@ impl Export {
     }
 }
 
+/// What the portal has besides: it is streamed.
+pub(super) const INTERACTIONS: &str = "interactions.jsonl";
 const CSV: &str = "text/csv; charset=utf-8";
 const JSON: &str = "application/json";
 
@@ -251,7 +273,7 @@ pub async fn export(
     let subject = subject_of(&state, &visit.caller, &query)
         .await
         .map_err(|error| visit.failed(error))?;
-    if name == "interactions.jsonl" {
+    if name == INTERACTIONS {
         return interactions(&state, &visit, &subject).await;
     }
     let export = Export::named(&name).ok_or_else(|| visit.failed(not_found()))?;

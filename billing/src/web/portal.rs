@@ -23,6 +23,7 @@ use crate::bill::forecast::forecast;
 use crate::bill::schedule::{Schedule, schedule_of};
 use crate::bill::summary::{by_meter, by_time, days_of, hours_of, summed_by_time};
 use crate::bill::{BillError, bill_by, read};
+use crate::export::as_of;
 use crate::rating::period::Period;
 use crate::store::{KIND_REGULAR, Landed, Role, StoreError, StoredInvoice, with_causes};
 
@@ -208,11 +209,13 @@ async fn overview_of(state: &WebState, caller: Caller, query: &PortalQuery) -> R
     let rest = forecast.iter().flat_map(|forecast| &forecast.usage);
     let expected = by_time(rest, &starts, end).map_err(StoreError::from)?;
     let is_current = bounds.contain(now);
+    let as_of = document.as_ref().ok().and_then(|document| as_of(document, now));
     Ok(OverviewPage {
         account,
         zone,
         period,
         is_current,
+        as_of,
         document,
         meters,
         day,

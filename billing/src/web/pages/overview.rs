@@ -16,6 +16,7 @@ use crate::bill::forecast::{Basis, Forecast};
 use crate::bill::state::InvoiceState;
 use crate::bill::summary::{MeterSum, Slot};
 use crate::bill::words::{document_title, line_title, state_in_words};
+use crate::export::rate_command;
 use crate::rating::explain::meter_name;
 use crate::rating::number::Exact;
 use crate::rating::period::Period;
@@ -28,6 +29,8 @@ pub(in crate::web) struct OverviewPage {
     pub(in crate::web) period: Period,
     /// The period runs now.
     pub(in crate::web) is_current: bool,
+    /// Until when the service is looked at, where that is before the end of the period.
+    pub(in crate::web) as_of: Option<Timestamp>,
     /// The bill; `Err` if there is none: `true` if there is a plan all the same.
     pub(in crate::web) document: Result<Document, bool>,
     pub(in crate::web) meters: Vec<MeterSum>,
@@ -42,7 +45,6 @@ pub(in crate::web) struct OverviewPage {
 }
 
 pub(in crate::web) fn overview_page(view: &View, page: &OverviewPage) -> Markup {
-    let texts = texts(view.locale);
     let name = &page.account.details.display_name;
     let content = html! {
         div.page-head {
@@ -126,25 +128,9 @@ fn exports(view: &View, page: &OverviewPage) -> Markup {
             h2 #downloads { (texts.downloads) " " span.muted { (page.period) } }
             (downloads(view, &format!("period={}", page.period)))
             p.hint { (texts.reproduce) }
-            pre.command { (rate_command(page)) }
+            pre.command { (rate_command(&page.account, page.period, &page.zone, page.as_of)) }
         }
     }
-}
-
-/// What computes the bill again from the downloads.
-fn rate_command(page: &OverviewPage) -> String {
-    let date = |instant: Timestamp| page.zone.to_datetime(instant).date();
-    let is_within = |date: &Date| Period::of_date(*date) == Ok(page.period);
-    let from = Some(date(page.account.registered_at)).filter(is_within);
-    let to = page.account.closed_at.map(date).filter(is_within);
-    let option =
-        |name: &str, date: Option<Date>| date.map_or_else(String::new, |date| format!(" {name} {date}"));
-    format!(
-        "springtide-billing rate --plan plan.json --usage usage.csv --minutes minutes.csv --period {}{}{}",
-        page.period,
-        option("--contract-from", from),
-        option("--contract-to", to)
-    )
 }
 
 /// The lines in short: what is charged, and the sum.
