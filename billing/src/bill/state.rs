@@ -207,7 +207,7 @@ pub fn outcome_of(opened_at: Timestamp, history: &[StateRecord]) -> Outcome<'_> 
     let (before, after): (Vec<_>, Vec<_>) = history
         .iter()
         .filter(|record| record.state != Disputed)
-        .partition(|record| record.at < opened_at);
+        .partition(|record| record.at <= opened_at);
     let taken_back = before.last().filter(|record| record.state == Credited);
     match after.first().or(taken_back) {
         None => Outcome::Open,

@@ -108,7 +108,8 @@ enum Command {
     Modules(modules::ModulesCommand),
     /// Price usage from a file by a plan from a file, as a bill would
     Rate(rate::RateArgs),
-    /// Write the minutes that a tenant's gateways reported within a period as CSV: minute, good, bad, fast, slow
+    /// Write the minutes that a tenant's gateways reported within a period as CSV: minute, good, bad, fast, slow; of a period
+    /// without any the last one that was ever reported, so that `rate` knows that there should be some
     Minutes(service::MinutesArgs),
     /// Let an excluded span count again; not in a period whose bill was issued
     RevokeExclusion(service::RevokeExclusionArgs),

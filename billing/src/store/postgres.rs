@@ -162,14 +162,6 @@ impl Postgres {
         Ok(transaction)
     }
 
-    /// Counts a write of the tenant whose store this is, which others did for it.
-    pub(super) async fn note_write(&self) -> Result<(), sqlx::Error> {
-        match &self.readers {
-            Readers::OfTenant(scope) if scope.has_replica() => self.begin().await?.commit().await,
-            _ => Ok(()),
-        }
-    }
-
     /// The same, with one connection for usage and one for all else. A connection lives by the runtime that opened it: none
     /// that a writer opens may come into others' hands.
     pub(super) fn for_a_writer(&self) -> Self {
