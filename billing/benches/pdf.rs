@@ -22,13 +22,13 @@ async fn main() {
     let document = read(&invoice).unwrap();
     // The first reads the font.
     let started = Instant::now();
-    let bytes = invoice_pdf(&document, Locale::ZhCn).unwrap().len();
+    let bytes = invoice_pdf(&document, None, Locale::ZhCn).unwrap().len();
     let first = started.elapsed();
     let mut times: Vec<_> = (0..RUNS)
         .map(|run| {
             let locale = if run % 2 == 0 { Locale::ZhCn } else { Locale::En };
             let started = Instant::now();
-            invoice_pdf(&document, locale).unwrap();
+            invoice_pdf(&document, None, locale).unwrap();
             started.elapsed()
         })
         .collect();

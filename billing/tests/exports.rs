@@ -7,12 +7,15 @@ use std::process::{Command, Output};
 use jiff::Timestamp;
 use prost::Message as _;
 use serde_json::Value;
-use springtide_billing::bill::issue;
+use springtide_billing::bill::document::Document;
+use springtide_billing::bill::{draft, issue};
 use springtide_billing::digest::{Digest, canonical_json};
 use springtide_billing::locale::Locale;
 use springtide_billing::metering::examine::{Reporter, examine};
 use springtide_billing::metering::report::{Party, Verdict};
-use springtide_billing::store::{AccountDetails, PlanVersion, Store};
+use springtide_billing::service_level::hour::Counts;
+use springtide_billing::service_level::report::{MinutesReport, ReportedMinute};
+use springtide_billing::store::{AccountDetails, NewExclusion, PlanVersion, Store};
 use springtide_proto::metering::{Dimension, Record, UsageEvent, Witness};
 use springtide_proto::time::timestamp_to_wire;
 use springtide_runtime::identity::TenantRole;
@@ -39,10 +42,15 @@ fn party() -> Party {
 
 /// A store with a plan, an account, and November's usage: many quarters of an hour, two outcomes, fractions.
 async fn filled(folder: &Path) -> (Store, String) {
+    filled_with(folder, SPEC).await
+}
+
+/// The same by another plan.
+async fn filled_with(folder: &Path, spec: &str) -> (Store, String) {
     let url = format!("sqlite://{}/billing.db", folder.display());
     let store = Store::connect(&url, true).await.unwrap();
     store.migrate().await.unwrap();
-    let spec: Value = serde_json::from_str(SPEC).unwrap();
+    let spec: Value = serde_json::from_str(spec).unwrap();
     let spec = canonical_json(&spec);
     let (name, uid) = ("standard".to_owned(), "u".to_owned());
     let digest = Digest::of(spec.as_bytes());
@@ -286,5 +294,226 @@ async fn a_bill_goes_into_a_file_as_pdf_and_as_focus() {
     assert!(
         focus.starts_with("BilledCost,") && focus.lines().count() >= 9,
         "{focus}"
+    );
+}
+
+/// The same plan with a service level.
+fn spec_with_service() -> String {
+    let service = r#""sla":{"availability":{"objective":"99.9","slice":"5m","badShare":"0.05","minimumRequests":1,"noData":"Up",
+        "credits":[{"below":"99.9","percent":"10"},{"below":"99.8","percent":"25"}]}},"tax""#;
+    SPEC.replace(r#""tax""#, service)
+}
+
+/// Minutes of a span, all reported; bad between the second two instants.
+async fn serve(store: &Store, (from, to): (&str, &str), (bad_from, bad_to): (&str, &str)) {
+    let minutes = (at(from).as_second()..at(to).as_second()).step_by(60);
+    let is_bad = |second| at(bad_from).as_second() <= second && second < at(bad_to).as_second();
+    let minute = |second: i64| {
+        let bad = u64::from(is_bad(second)) * 9;
+        Ok(ReportedMinute {
+            pool: "web".parse().unwrap(),
+            boot_id: "boot".parse().unwrap(),
+            hour: second.div_euclid(3600) * 3600,
+            minute: usize::try_from(second.rem_euclid(3600) / 60).unwrap(),
+            counts: Counts {
+                good: 60,
+                bad,
+                fast: 60,
+                slow: bad,
+            },
+        })
+    };
+    let report = MinutesReport {
+        party: party(),
+        reporter: "gateway-0".parse().unwrap(),
+        is_probe: false,
+        minutes: minutes.map(minute).collect(),
+    };
+    store.take_minutes(&report).await.unwrap().unwrap();
+}
+
+async fn module(store: &Store, quantity: &str, time: &str) {
+    let event = UsageEvent {
+        tenant_uid: "uid-acme".into(),
+        tenant: "acme".into(),
+        source: "modules".into(),
+        id: time.into(),
+        meter: "modules".into(),
+        quantity: quantity.into(),
+        event_time: Some(timestamp_to_wire(at(time))),
+        dimensions: vec![Dimension {
+            key: "module".into(),
+            value: "voice".into(),
+        }],
+        reversal_of: String::new(),
+    };
+    let record = Record {
+        usage_event: event.encode_to_vec().into(),
+        ..record(0)
+    };
+    let peer = Reporter {
+        tenant: party().tenant,
+        role: Some(TenantRole::Worker),
+    };
+    let now = at("2026-12-01T02:00:00Z");
+    let verdicts = store.ingest(&[examine(record, &peer, now)], now).await.unwrap();
+    assert_eq!(verdicts, [Verdict::Accepted]);
+}
+
+/// What `rate` makes of the files that a client takes away of November.
+fn rated_again(url: &str, folder: &Path, more: &[&str]) -> Value {
+    let files = [
+        ("--plan", "plan", "plan.json"),
+        ("--usage", "csv", "usage.csv"),
+        ("--minutes", "minutes", "minutes.csv"),
+        ("--exclusions", "exclusions", "exclusions.csv"),
+    ];
+    let mut arguments: Vec<_> = ["rate", "--period", "2026-11", "--format", "json"]
+        .map(str::to_owned)
+        .into();
+    for (option, format, name) in files {
+        let path = export(url, folder, format, name).display().to_string();
+        arguments.extend([option.to_owned(), path]);
+    }
+    arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    serde_json::from_slice(&run(None, &arguments).stdout).unwrap()
+}
+
+fn amount_of<'a>(document: &'a Document, kind: &str) -> &'a str {
+    let mut lines = document.lines.iter().map(|entry| &entry.line);
+    lines
+        .find(|line| line.kind() == kind)
+        .map_or("none", |line| &line.amount)
+}
+
+const NOVEMBER: (&str, &str) = ("2026-10-31T16:00:00Z", "2026-11-30T16:00:00Z");
+
+#[tokio::test]
+async fn a_client_computes_credit_exclusions_and_modules_again_to_the_cent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, url) = filled_with(folder.path(), &spec_with_service()).await;
+    // The hour from 12:00 was bad, of which all but a few minutes are excluded; 40 minutes nobody reported.
+    let bad = ("2026-11-11T12:00:00Z", "2026-11-11T13:00:00Z");
+    serve(&store, (NOVEMBER.0, "2026-11-18T19:00:00Z"), bad).await;
+    serve(&store, ("2026-11-18T19:40:00Z", NOVEMBER.1), bad).await;
+    let account = store.account_of_uid("uid-acme").await.unwrap().unwrap();
+    let exclusion = NewExclusion {
+        from: at("2026-11-11T12:03:20Z"),
+        to: at("2026-11-11T12:57:00Z"),
+        reason: "机房维护, agreed".into(),
+        approver: "王经理".into(),
+    };
+    let now = at("2026-12-01T02:00:00Z");
+    store.exclude(account.ledger, &exclusion, now).await.unwrap();
+    // Before the month, and not at a quarter of an hour.
+    module(&store, "0", "2026-09-20T03:04:05Z").await;
+    module(&store, "1", "2026-11-05T10:07:03Z").await;
+    module(&store, "0", "2026-11-20T13:41:31Z").await;
+    let period = "2026-11".parse().unwrap();
+    let (document, _) = issue(&store, &account, period, at("2026-12-01T03:00:00Z"))
+        .await
+        .unwrap();
+    assert_eq!(amount_of(&document, "module"), "28.03");
+    assert!(
+        amount_of(&document, "credit").starts_with('-'),
+        "{:?}",
+        amounts(&document.to_json())
+    );
+    let again = rated_again(&url, folder.path(), &[]);
+    assert_eq!(again["total"].as_str().unwrap(), document.total);
+    assert_eq!(amounts(&again), amounts(&document.to_json()));
+    // It is the exclusion that makes it ten percent and not 25.
+    let none = folder.path().join("none.csv");
+    std::fs::write(&none, "from,to\n").unwrap();
+    let files =
+        ["plan.json", "usage.csv", "minutes.csv"].map(|name| folder.path().join(name).display().to_string());
+    let [plan, usage, minutes] = &files;
+    let without = [
+        "rate",
+        "--plan",
+        plan,
+        "--usage",
+        usage,
+        "--minutes",
+        minutes,
+        "--period",
+        "2026-11",
+        "--format",
+        "json",
+        "--exclusions",
+        &none.display().to_string(),
+    ];
+    let without: Value = serde_json::from_slice(&run(None, &without).stdout).unwrap();
+    assert_ne!(without["total"].as_str().unwrap(), document.total);
+}
+
+#[tokio::test]
+async fn a_month_of_which_nobody_reported_a_minute_is_credited_again_as_on_the_bill() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, url) = filled_with(folder.path(), &spec_with_service()).await;
+    serve(
+        &store,
+        ("2026-10-20T00:00:00Z", "2026-10-20T02:00:00Z"),
+        (NOVEMBER.1, NOVEMBER.1),
+    )
+    .await;
+    let account = store.account_of_uid("uid-acme").await.unwrap().unwrap();
+    let period = "2026-11".parse().unwrap();
+    let (document, _) = issue(&store, &account, period, at("2026-12-01T03:00:00Z"))
+        .await
+        .unwrap();
+    assert!(
+        amount_of(&document, "credit").starts_with('-'),
+        "{:?}",
+        amounts(&document.to_json())
+    );
+    let again = rated_again(&url, folder.path(), &[]);
+    assert_eq!(amounts(&again), amounts(&document.to_json()));
+    let minutes = std::fs::read_to_string(folder.path().join("minutes.csv")).unwrap();
+    assert_eq!(
+        minutes,
+        "minute,good,bad,fast,slow\n2026-10-20T01:59:00Z,60,0,60,0\n"
+    );
+}
+
+#[tokio::test]
+async fn a_month_that_nobody_ever_served_before_is_credited_nothing_again_whatever_comes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, url) = filled_with(folder.path(), &spec_with_service()).await;
+    let account = store.account_of_uid("uid-acme").await.unwrap().unwrap();
+    let period = "2026-11".parse().unwrap();
+    let (document, _) = issue(&store, &account, period, at("2026-12-01T03:00:00Z"))
+        .await
+        .unwrap();
+    assert_eq!(amount_of(&document, "credit"), "none");
+    serve(
+        &store,
+        ("2026-12-02T00:00:00Z", "2026-12-02T02:00:00Z"),
+        (NOVEMBER.1, NOVEMBER.1),
+    )
+    .await;
+    let again = rated_again(&url, folder.path(), &[]);
+    assert_eq!(amounts(&again), amounts(&document.to_json()));
+}
+
+#[tokio::test]
+async fn the_month_that_runs_comes_out_again_as_of_the_instant_that_the_portal_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, url) = filled_with(folder.path(), &spec_with_service()).await;
+    let now = "2026-11-16T00:00:00Z";
+    serve(&store, (NOVEMBER.0, now), (NOVEMBER.1, NOVEMBER.1)).await;
+    let account = store.account_of_uid("uid-acme").await.unwrap().unwrap();
+    let document = draft(&store, &account, "2026-11".parse().unwrap(), at(now))
+        .await
+        .unwrap();
+    assert_eq!(amount_of(&document, "credit"), "none", "all was good");
+    let again = rated_again(&url, folder.path(), &["--as-of", now]);
+    assert_eq!(amounts(&again), amounts(&document.to_json()));
+    let without = rated_again(&url, folder.path(), &[]);
+    assert_ne!(
+        amounts(&without),
+        amounts(&document.to_json()),
+        "what is to come counts as bad"
     );
 }

@@ -156,6 +156,11 @@ fn a_file_that_is_wrong_is_named_with_its_line_and_nothing_is_printed() {
         ),
         (
             PLAN.to_owned(),
+            row("2026-11-01T00:00:00Z,interaction,1"),
+            "usage.csv, line 3: meter interaction is not known",
+        ),
+        (
+            PLAN.to_owned(),
             row("2026-11-01T00:00:00Z,interactions"),
             "usage.csv",
         ),
@@ -214,4 +219,59 @@ fn a_contract_that_begins_or_ends_within_the_month_is_billed_for_its_part() {
         total(&["--contract-from", "2026-11-21", "--contract-to", "2026-11-25"]),
         "176.67"
     );
+}
+
+#[test]
+fn a_meter_that_is_built_in_or_that_the_plan_names_is_taken_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let usage = "time,meter,quantity\n2026-11-01T00:00:00Z,METER,1\n";
+    let plan = PLAN.replace("meter: interactions", "meter: storage_gb");
+    for (plan, meter, is_taken) in [
+        (PLAN, "conversations", true),
+        (PLAN, "handoffs", true),
+        (PLAN, "unanswered", true),
+        (PLAN, "storage_gb", false),
+        (&plan, "storage_gb", true),
+    ] {
+        let output = rate(folder.path(), plan, &usage.replace("METER", meter), &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), is_taken, "{meter}: {said}");
+    }
+}
+
+#[test]
+fn exclusions_leave_their_slices_out_and_a_wrong_one_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let rated = |exclusions: &str| {
+        std::fs::write(folder.path().join("exclusions.csv"), exclusions).unwrap();
+        let more = [
+            "--minutes",
+            "minutes.csv",
+            "--exclusions",
+            "exclusions.csv",
+            "--format",
+            "json",
+        ];
+        rate(folder.path(), PLAN, USAGE, &more)
+    };
+    // The first 55 minutes of November are bad.
+    let all = "from,to,reason\n2026-10-31T16:00:00Z,2026-10-31T16:55:00Z,agreed\n";
+    assert_eq!(
+        json(&rated(all))["total"],
+        "5957.20",
+        "nothing that is bad is left"
+    );
+    assert_eq!(json(&rated("from,to\n"))["total"], "5361.48");
+    for (wrong, expected) in [
+        (
+            "from,to\n2026-11-01T00:00:00Z,2026-11-01T00:00:00Z\n",
+            "exclusions.csv, line 2",
+        ),
+        ("from,to\nx,2026-11-01T00:00:00Z\n", "exclusions.csv, line 2"),
+        ("from\n2026-11-01T00:00:00Z\n", "there is no column \"to\""),
+    ] {
+        let output = rated(wrong);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(expected), "{said}");
+    }
 }

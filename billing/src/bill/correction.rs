@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::document::{Document, DocumentLine, LineCorrection};
 use super::money::{BadAmount, minor_of, written};
+use super::words::change_in_words;
 use crate::locale::Locale;
 use crate::rating::rate::Line;
 use crate::store::{KIND_CORRECTION, KIND_CREDIT};
@@ -138,10 +139,8 @@ fn corrected(
     let (billed, corrected) = (written(was, currency), now.map(|now| written(now, currency)));
     let amount = written(difference, currency);
     let shown = corrected.clone().unwrap_or_else(|| written(0, currency));
-    let said = match Locale::nearest(&document.locale) {
-        Locale::En => format!("Billed {billed}, now {shown} {currency}: a difference of {amount}."),
-        Locale::ZhCn => format!("原计 {billed}，现计 {shown} {currency}，差额 {amount}。"),
-    };
+    let change = [billed.clone(), shown, amount.clone()];
+    let said = change_in_words(&change, currency, Locale::nearest(&document.locale));
     // What a line was before stands on the bill.
     let explanation = match &corrected {
         None => said,

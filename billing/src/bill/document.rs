@@ -24,6 +24,17 @@ pub enum State {
     Issued,
 }
 
+/// What a document is to whom it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// A month's bill.
+    Invoice,
+    /// A note on a bill, by which less is owed.
+    CreditNote,
+    /// A note on a bill, by which more is owed, or the same.
+    DebitNote,
+}
+
 /// Who issues a bill, by law.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -195,6 +206,15 @@ pub struct DocumentLine {
     pub correction: Option<LineCorrection>,
 }
 
+impl DocumentLine {
+    /// It prices something; on a note a line may be gone.
+    pub fn is_there(&self) -> bool {
+        self.correction
+            .as_ref()
+            .is_none_or(|correction| correction.corrected.is_some())
+    }
+}
+
 /// What a line of a note corrects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineCorrection {
@@ -318,14 +338,37 @@ impl Document {
         )
     }
 
-    /// A line in the words of any language.
-    pub fn explain(&self, line: &Line, locale: Locale) -> Option<Explanation> {
+    /// A line in the words of any language. On a note they are of what the line comes to now, not of the difference; of a
+    /// line that is gone there are none.
+    pub fn explain(&self, entry: &DocumentLine, locale: Locale) -> Option<Explanation> {
+        let DocumentLine { line, correction, .. } = entry;
         let style = Style {
             currency: Currency::from_code(&self.currency)?,
             zone: zone_named(&self.plan_behind(line)?.time_zone)?,
             locale,
         };
-        Some(explain(line, &style))
+        let Some(correction) = correction else {
+            return Some(explain(line, &style));
+        };
+        let now = Line {
+            amount: correction.corrected.clone()?,
+            ..line.clone()
+        };
+        Some(explain(&now, &style))
+    }
+
+    /// What it is to whom it comes.
+    pub fn sort(&self) -> Sort {
+        match (&self.corrects, self.is_in_favour()) {
+            (None, _) => Sort::Invoice,
+            (Some(_), true) => Sort::CreditNote,
+            (Some(_), false) => Sort::DebitNote,
+        }
+    }
+
+    /// Nothing of it is to be paid: it is the client's.
+    pub fn is_in_favour(&self) -> bool {
+        self.total.starts_with('-')
     }
 
     /// By which plan a line is priced.

@@ -3,7 +3,10 @@
 //! draft → review → issued → paid, disputed, credited. A draft is never stored and a review is kept beside the bill; from
 //! *issued* on, each state is a row that never changes, and the last one counts.
 
+use jiff::Timestamp;
 use serde::Serialize;
+
+use crate::store::{StateRecord, TaxRegistration};
 
 /// In which state a bill is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -154,9 +157,132 @@ impl TaxState {
     }
 }
 
+/// What the tax office knows of a bill, all in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaxStanding {
+    /// How far it is.
+    pub state: TaxState,
+    /// The tax office's number; empty: not known.
+    pub tax_number: String,
+    /// The number of the red letter; empty: none.
+    pub red_letter: String,
+}
+
+impl TaxStanding {
+    /// What was noted one after the other: numbers stay until a bill that was reversed is asked for anew.
+    pub fn of(history: &[TaxRegistration]) -> Option<Self> {
+        history.iter().fold(None, |before: Option<Self>, noted| {
+            let kept = before.filter(|_| noted.state != TaxState::Requested);
+            let or_kept = |number: &String, kept: Option<&String>| match kept {
+                Some(kept) if number.is_empty() => kept.clone(),
+                _ => number.clone(),
+            };
+            Some(Self {
+                state: noted.state,
+                tax_number: or_kept(&noted.tax_number, kept.as_ref().map(|kept| &kept.tax_number)),
+                red_letter: or_kept(
+                    &noted.red_letter_number,
+                    kept.as_ref().map(|kept| &kept.red_letter),
+                ),
+            })
+        })
+    }
+}
+
+/// What came of a dispute, with the state that ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// Nobody answered it yet.
+    Open,
+    /// The bill was right, and is again what it was before.
+    Stands(&'a StateRecord),
+    /// The bill was paid all the same.
+    Paid(&'a StateRecord),
+    /// The bill was taken back.
+    TakenBack(&'a StateRecord),
+}
+
+/// What came of a dispute that was opened at that time, of the bill's states in their order.
+pub fn outcome_of(opened_at: Timestamp, history: &[StateRecord]) -> Outcome<'_> {
+    let (before, after): (Vec<_>, Vec<_>) = history
+        .iter()
+        .filter(|record| record.state != Disputed)
+        .partition(|record| record.at <= opened_at);
+    let taken_back = before.last().filter(|record| record.state == Credited);
+    match after.first().or(taken_back) {
+        None => Outcome::Open,
+        Some(ended) if ended.state == Credited => Outcome::TakenBack(ended),
+        Some(ended) if before.last().is_some_and(|before| before.state == ended.state) => {
+            Outcome::Stands(ended)
+        }
+        Some(ended) => Outcome::Paid(ended),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn record(state: InvoiceState, at: i64) -> StateRecord {
+        StateRecord {
+            state,
+            actor: "jo".into(),
+            note: String::new(),
+            at: Timestamp::from_second(at).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_dispute_ends_with_the_first_state_after_it_that_is_none() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let history = [
+            record(Issued, 1),
+            record(Disputed, 2),
+            record(Issued, 5),
+            record(Disputed, 6),
+            record(Paid, 7),
+            record(Disputed, 8),
+            record(Credited, 9),
+        ];
+        for (opened, expected) in [
+            (2, Outcome::Stands(&history[2])),
+            (3, Outcome::Stands(&history[2])),
+            (6, Outcome::Paid(&history[4])),
+            (8, Outcome::TakenBack(&history[6])),
+            (10, Outcome::TakenBack(&history[6])),
+        ] {
+            assert_eq!(outcome_of(at(opened), &history), expected, "{opened}");
+        }
+        assert_eq!(outcome_of(at(8), &history[..6]), Outcome::Open);
+    }
+
+    #[test]
+    fn the_tax_offices_numbers_stay_until_a_bill_is_asked_for_anew() {
+        let noted = |state, tax_number: &str, red_letter: &str| TaxRegistration {
+            state,
+            tax_number: tax_number.into(),
+            red_letter_number: red_letter.into(),
+            actor: "jo".into(),
+            note: String::new(),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let history = [
+            noted(TaxState::Requested, "", ""),
+            noted(TaxState::Registered, "25310001", ""),
+            noted(TaxState::Reversed, "", "25310002"),
+            noted(TaxState::Requested, "", ""),
+        ];
+        let standing = |count: usize| {
+            let standing = TaxStanding::of(&history[..count])?;
+            Some((standing.state.name(), standing.tax_number, standing.red_letter))
+        };
+        let said =
+            |state, number: &str, red_letter: &str| Some((state, number.to_owned(), red_letter.to_owned()));
+        assert_eq!(standing(0), None);
+        assert_eq!(standing(2), said("registered", "25310001", ""));
+        assert_eq!(standing(3), said("reversed", "25310001", "25310002"));
+        assert_eq!(standing(4), said("requested", "", ""));
+    }
 
     const STATES: [InvoiceState; 6] = [Draft, Review, Issued, Paid, Disputed, Credited];
     const ACTS: [Act; 6] = [

@@ -1,8 +1,103 @@
 //! Words of a bill that the portal and the PDF have in common.
 
-use super::document::{Document, PlanReference};
+use super::document::{Document, DocumentLine, PlanReference, Sort};
+use super::state::{InvoiceState, TaxStanding, TaxState};
 use crate::locale::Locale;
 use crate::rating::rate::{BadCause, CreditCause, Line, Rule};
+use crate::store::KIND_CREDIT;
+
+/// What a document is called: a note is no second invoice.
+pub fn document_title(document: &Document, locale: Locale) -> &'static str {
+    match (document.sort(), locale) {
+        (Sort::Invoice, Locale::En) => "Invoice",
+        (Sort::Invoice, Locale::ZhCn) => "账单",
+        (Sort::CreditNote, Locale::En) => "Credit note",
+        (Sort::CreditNote, Locale::ZhCn) => "贷项通知单",
+        (Sort::DebitNote, Locale::En) => "Debit note",
+        (Sort::DebitNote, Locale::ZhCn) => "借项通知单",
+    }
+}
+
+/// Why there is a note: the words of who issued it, or what corrections are for. `None` of what is no note.
+pub fn reason_in_words(document: &Document, locale: Locale) -> Option<String> {
+    document.corrects.as_ref()?;
+    if let Some(reason) = document.reason.as_ref().filter(|reason| !reason.is_empty()) {
+        return Some(reason.clone());
+    }
+    let said = match (document.kind == KIND_CREDIT, locale) {
+        (true, Locale::En) => "The whole bill is taken back, with the notes on it.",
+        (true, Locale::ZhCn) => "整张账单及其通知单全部冲销。",
+        (false, Locale::En) => "What came or changed after the bill was issued.",
+        (false, Locale::ZhCn) => "账单出具后到达或变更的内容。",
+    };
+    Some(said.to_owned())
+}
+
+/// Of a line of a note, from what to what it goes, for people: what was billed, what it is now, the difference.
+pub fn change_of_line(document: &Document, entry: &DocumentLine) -> Option<[String; 3]> {
+    let correction = entry.correction.as_ref()?;
+    let now = correction.corrected.as_deref().unwrap_or("0");
+    Some(
+        [correction.billed.as_str(), now, entry.line.amount.as_str()]
+            .map(|amount| document.amount_for_people(amount)),
+    )
+}
+
+/// The same as a sentence.
+pub fn change_in_words([billed, now, difference]: &[String; 3], currency: &str, locale: Locale) -> String {
+    match locale {
+        Locale::En => format!("Billed {billed}, now {now} {currency}: a difference of {difference}."),
+        Locale::ZhCn => format!("原计 {billed}，现计 {now} {currency}，差额 {difference}。"),
+    }
+}
+
+/// In which state a bill is.
+pub fn state_in_words(state: InvoiceState, locale: Locale) -> &'static str {
+    match (state, locale) {
+        (InvoiceState::Draft, Locale::En) => "draft",
+        (InvoiceState::Draft, Locale::ZhCn) => "草稿",
+        (InvoiceState::Review, Locale::En) => "in review",
+        (InvoiceState::Review, Locale::ZhCn) => "审核中",
+        (InvoiceState::Issued, Locale::En) => "issued",
+        (InvoiceState::Issued, Locale::ZhCn) => "已出具",
+        (InvoiceState::Paid, Locale::En) => "paid",
+        (InvoiceState::Paid, Locale::ZhCn) => "已支付",
+        (InvoiceState::Disputed, Locale::En) => "disputed",
+        (InvoiceState::Disputed, Locale::ZhCn) => "有异议",
+        (InvoiceState::Credited, Locale::En) => "taken back by a credit note",
+        (InvoiceState::Credited, Locale::ZhCn) => "已由贷项通知单冲销",
+    }
+}
+
+/// What the tax office calls its own paper.
+pub fn tax_paper(locale: Locale) -> &'static str {
+    match locale {
+        Locale::En => "Tax invoice (fapiao)",
+        Locale::ZhCn => "发票",
+    }
+}
+
+/// What the tax office knows of a bill: "25310000, registered".
+pub fn tax_in_words(tax: &TaxStanding, locale: Locale) -> String {
+    let TaxStanding {
+        state,
+        tax_number,
+        red_letter,
+    } = tax;
+    let said = match (state, locale) {
+        (TaxState::Requested, Locale::En) => "requested".to_owned(),
+        (TaxState::Requested, Locale::ZhCn) => "已申请".to_owned(),
+        (TaxState::Registered, Locale::En) => "registered".to_owned(),
+        (TaxState::Registered, Locale::ZhCn) => "已开具".to_owned(),
+        (TaxState::Reversed, Locale::En) => format!("reversed by red letter {red_letter}"),
+        (TaxState::Reversed, Locale::ZhCn) => format!("已由红字发票 {red_letter} 冲销"),
+    };
+    match (tax_number.as_str(), locale) {
+        ("", _) => said,
+        (number, Locale::En) => format!("{number}, {said}"),
+        (number, Locale::ZhCn) => format!("{number}，{said}"),
+    }
+}
 
 /// What a line is called: as the plan calls it, or by its rule.
 pub fn line_title(line: &Line, locale: Locale) -> String {

@@ -4,6 +4,7 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
 use springtide_runtime::clock::{Clock as _, SystemClock};
 
+use super::actor::ActorArgs;
 use super::export::Lines;
 use super::select::TenantArgs;
 use crate::digest::Digest;
@@ -19,7 +20,7 @@ pub(super) enum AlertsCommand {
     /// Where alerts go, which are raised, and what became of the last ones, as JSON lines
     Show(TenantOnly),
     /// Post no alerts any more
-    Remove(TenantOnly),
+    Remove(RemoveArgs),
 }
 
 #[derive(Args, Debug)]
@@ -29,6 +30,16 @@ pub(super) struct SetArgs {
     /// Where to post, https://…
     #[arg(long, value_name = "URL")]
     url: String,
+    #[command(flatten)]
+    actor: ActorArgs,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct RemoveArgs {
+    #[command(flatten)]
+    tenant: TenantArgs,
+    #[command(flatten)]
+    actor: ActorArgs,
 }
 
 #[derive(Args, Debug)]
@@ -40,30 +51,34 @@ pub(super) struct TenantOnly {
 impl AlertsCommand {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
         match self {
-            Self::Set(SetArgs { tenant, url }) => set(&tenant, url, store).await,
+            Self::Set(SetArgs { tenant, url, actor }) => set(&tenant, url, &actor, store).await,
             Self::Show(TenantOnly { tenant }) => show(&tenant, store).await,
-            Self::Remove(TenantOnly { tenant }) => {
-                let ledger = tenant.account(store).await?.ledger;
+            Self::Remove(RemoveArgs { tenant, actor }) => {
+                let account = tenant.account(store).await?;
                 ensure!(
-                    store.remove_alert_target(ledger).await?,
+                    store.remove_alert_target(account.ledger).await?,
                     "the tenant's alerts go nowhere already"
                 );
-                Ok(())
+                actor.note(store, &account, "remove alerts", "").await
             }
         }
     }
 }
 
-async fn set(tenant: &TenantArgs, url: String, store: &Store) -> anyhow::Result<()> {
+async fn set(tenant: &TenantArgs, url: String, actor: &ActorArgs, store: &Store) -> anyhow::Result<()> {
     check_url(&url).with_context(|| format!("{url:?} is no address for alerts"))?;
-    let ledger = tenant.account(store).await?.ledger;
+    let account = tenant.account(store).await?;
     // Hexadecimal of a digest of 32 random bytes: as hard to guess as those.
     let secret = Digest::of(&SystemSecrets::default().next()?).to_string();
     let target = AlertTarget {
         url,
         secret: secret.clone().into_bytes(),
     };
-    store.set_alert_target(ledger, &target, SystemClock.now()).await?;
+    store
+        .set_alert_target(account.ledger, &target, SystemClock.now())
+        .await?;
+    // Not where to: an address may hold a secret.
+    actor.note(store, &account, "set alerts", "").await?;
     println!("{secret}");
     Ok(())
 }

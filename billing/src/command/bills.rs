@@ -15,6 +15,8 @@ use super::select::TenantArgs;
 use crate::bill::close::is_due;
 use crate::bill::document::{Document, DocumentLine, State};
 use crate::bill::schedule::schedule_of;
+use crate::bill::state::TaxStanding;
+use crate::bill::words::document_title;
 use crate::bill::{BillError, bill, issue};
 use crate::locale::Locale;
 use crate::pdf::invoice_pdf;
@@ -93,7 +95,11 @@ impl InvoiceArgs {
             BillFormat::Text => text_of(&document).into_bytes(),
             BillFormat::Pdf => {
                 let locale = Locale::nearest(self.locale.as_ref().unwrap_or(&document.locale));
-                invoice_pdf(&document, locale)?
+                let tax = match &document.number {
+                    Some(number) => TaxStanding::of(&store.tax_registrations(number).await?),
+                    None => None,
+                };
+                invoice_pdf(&document, tax.as_ref(), locale)?
             }
         };
         match &self.output {
@@ -175,11 +181,7 @@ pub(super) fn plain(error: &BillError) -> anyhow::Error {
 pub(super) fn text_of(document: &Document) -> String {
     let state = match (&document.number, document.state) {
         (Some(number), State::Issued) => {
-            let kind = match (&document.corrects, document.total.starts_with('-')) {
-                (None, _) => "Invoice",
-                (Some(_), true) => "Credit note",
-                (Some(_), false) => "Debit note",
-            };
+            let kind = document_title(document, Locale::En);
             let on = document.corrects.iter().map(|corrects| format!(" on {corrects}"));
             format!("{kind} {number}{}", on.collect::<String>())
         }

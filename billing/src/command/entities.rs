@@ -3,6 +3,7 @@
 use anyhow::{bail, ensure};
 use clap::{Args, Subcommand};
 
+use super::actor::ActorArgs;
 use super::export::Lines;
 use super::select::TenantArgs;
 use crate::store::{LegalEntity, SetEntity, Store};
@@ -39,6 +40,8 @@ pub(super) struct SetArgs {
     /// Its address, in one line
     #[arg(long, default_value = "", value_name = "TEXT")]
     address: String,
+    #[command(flatten)]
+    actor: ActorArgs,
 }
 
 #[derive(Args, Debug)]
@@ -48,6 +51,8 @@ pub(super) struct AssignArgs {
     /// Which entity, by its name
     #[arg(long, value_name = "NAME")]
     entity: String,
+    #[command(flatten)]
+    actor: ActorArgs,
 }
 
 impl EntitiesCommand {
@@ -76,6 +81,7 @@ impl SetArgs {
             legal_name,
             tax_id,
             address,
+            actor,
         } = self;
         let of = |text: &str, longest: usize, fits: fn(&u8) -> bool| {
             (1..=longest).contains(&text.len()) && text.as_bytes().iter().all(fits)
@@ -108,7 +114,7 @@ impl SetArgs {
             address,
         };
         match store.set_entity(&entity).await? {
-            SetEntity::Done => Ok(()),
+            SetEntity::Done => actor.note_for_all(store, "set legal entity", &entity.name).await,
             SetEntity::PrefixTaken { by } => bail!("the prefix {} is that of {by}", entity.prefix),
             SetEntity::PrefixUsed { prefix } => {
                 bail!(
@@ -129,6 +135,8 @@ impl AssignArgs {
             "there is no legal entity {:?}; `entities set` makes one",
             self.entity
         );
-        Ok(())
+        self.actor
+            .note(store, &account, "assign legal entity", &self.entity)
+            .await
     }
 }

@@ -8,12 +8,15 @@ use jiff::Timestamp;
 use serde::Serialize;
 use springtide_runtime::clock::{Clock as _, SystemClock};
 
+use super::actor::ActorArgs;
 use super::bills::{plain, write};
 use super::select::TenantArgs;
 use crate::bill::bill;
+use crate::export::exclusions::exclusions_csv;
 use crate::export::focus::focus_csv;
+use crate::export::minutes::minutes_csv;
 use crate::export::usage::usage_csv;
-use crate::export::{billed_usage, plan_manifests, plans_of_period};
+use crate::export::{billed_minutes, billed_usage, exclusions_of, plan_manifests, plans_of_period};
 use crate::rating::period::Period;
 use crate::store::{KeptQuery, Store};
 
@@ -24,6 +27,10 @@ enum ExportFormat {
     Jsonl,
     /// Usage in quarters of an hour, in the form that `rate` reads
     Csv,
+    /// Minutes of service, in the form that `rate` reads
+    Minutes,
+    /// Times that no credit is computed from, in the form that `rate` reads
+    Exclusions,
     /// The bill, or its draft, as FOCUS 1.2
     Focus,
     /// The plan by which the period is billed, as a manifest that `rate` reads; where it was changed, a list of all of them
@@ -40,6 +47,8 @@ pub(super) struct ExportArgs {
     /// Form of the output
     #[arg(long, default_value = "jsonl")]
     format: ExportFormat,
+    #[command(flatten)]
+    actor: ActorArgs,
 }
 
 #[derive(Args, Debug)]
@@ -65,6 +74,22 @@ pub(super) struct KeptArgs {
     /// At most so many lines
     #[arg(long, value_name = "COUNT")]
     limit: Option<u32>,
+    #[command(flatten)]
+    actor: ActorArgs,
+}
+
+impl ExportFormat {
+    /// As audits name it, the same as in the portal.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Jsonl => "export interactions",
+            Self::Csv => "export usage",
+            Self::Minutes => "export minutes",
+            Self::Exclusions => "export exclusions",
+            Self::Focus => "export costs",
+            Self::Plan => "export plan",
+        }
+    }
 }
 
 impl ExportArgs {
@@ -73,9 +98,32 @@ impl ExportArgs {
             tenant,
             period,
             format,
+            actor,
         } = self;
+        if let Some(account) = tenant.find_account(store).await? {
+            actor
+                .note(store, &account, format.action(), &period.to_string())
+                .await?;
+        } else {
+            let object = format!("{}: {period}", tenant.text());
+            actor.note_for_all(store, format.action(), &object).await?;
+        }
         match format {
             ExportFormat::Jsonl => return interactions(&tenant, period, store).await,
+            ExportFormat::Minutes => {
+                let account = tenant.account(store).await?;
+                let minutes = billed_minutes(store, &account, period)
+                    .await
+                    .map_err(|error| plain(&error))?;
+                write(&minutes_csv(&minutes))
+            }
+            ExportFormat::Exclusions => {
+                let account = tenant.account(store).await?;
+                let exclusions = exclusions_of(store, &account, period)
+                    .await
+                    .map_err(|error| plain(&error))?;
+                write(&exclusions_csv(&exclusions))
+            }
             ExportFormat::Csv => {
                 let account = tenant.account(store).await?;
                 let usage = billed_usage(store, &account, period)
@@ -125,7 +173,12 @@ impl KeptArgs {
             text,
             after,
             limit,
+            actor,
         } = self;
+        let object = reason.as_deref().unwrap_or("all reasons");
+        actor
+            .note_of_name(store, tenant.as_deref(), ("read kept records", object))
+            .await?;
         let query = KeptQuery {
             tenant,
             reason,

@@ -1,5 +1,6 @@
 //! The command line. Standard output is data alone; logs and errors go to standard error.
 
+mod actor;
 mod acts;
 mod alerts;
 mod backup;
@@ -8,6 +9,7 @@ mod close;
 mod entities;
 mod erase;
 mod export;
+mod modules;
 mod rate;
 mod replay;
 mod select;
@@ -72,6 +74,9 @@ enum Command {
     /// Where a tenant is told that it loses service too fast, and what it was told
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
+    /// List who did what by commands, the newest first, as JSON lines: of a tenant what its own audit shows, and else what was
+    /// done of no tenant
+    Audit(actor::AuditArgs),
     /// Write all that the database holds at one instant into a folder; a server writes on meanwhile
     Backup(backup::BackupArgs),
     /// Legal entities: who issues bills, each with numbers and a chain of its own, and to which one an account belongs
@@ -98,9 +103,13 @@ enum Command {
     Invoices(bills::InvoicesArgs),
     /// Write what was kept but not counted (rejected records, conflicts, variants) as JSON lines, the newest first
     Kept(export::KeptArgs),
+    /// Record when a tenant takes or drops a module of its plan
+    #[command(subcommand)]
+    Modules(modules::ModulesCommand),
     /// Price usage from a file by a plan from a file, as a bill would
     Rate(rate::RateArgs),
-    /// Write the minutes that a tenant's gateways reported within a period as CSV: minute, good, bad, fast, slow
+    /// Write the minutes that a tenant's gateways reported within a period as CSV: minute, good, bad, fast, slow; of a period
+    /// without any the last one that was ever reported, so that `rate` knows that there should be some
     Minutes(service::MinutesArgs),
     /// Let an excluded span count again; not in a period whose bill was issued
     RevokeExclusion(service::RevokeExclusionArgs),
@@ -131,6 +140,8 @@ impl Cli {
         match command.map_or_else(serve_by_default, Ok)? {
             Command::Serve(args) => serve(args, &database_url).await,
             Command::Alerts(command) => command.run(&open(&database_url).await?).await,
+            Command::Audit(args) => args.run(&open(&database_url).await?).await,
+            Command::Modules(command) => command.run(&open(&database_url).await?).await,
             Command::Backup(args) => args.run(&open(&database_url).await?).await,
             Command::Restore(args) => args.run(&migrated(&database_url).await?).await,
             Command::Entities(command) => command.run(&open(&database_url).await?).await,

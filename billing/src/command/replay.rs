@@ -1,15 +1,16 @@
 //! `replay` offers rejected records again; `drop-events` ends what retention no longer keeps.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use springtide_runtime::clock::{Clock as _, SystemClock};
 
+use super::actor::ActorArgs;
 use super::export::Lines;
 use crate::metering::examine::examine_again;
 use crate::metering::report::{Verdict, answer_of};
-use crate::store::Store;
+use crate::store::{DropOutcome, Store};
 
 /// Records of a page.
 const PAGE: u32 = 500;
@@ -27,6 +28,8 @@ pub(super) struct ReplayArgs {
     /// Say what would become of each record, and change nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    actor: ActorArgs,
 }
 
 #[derive(Args, Debug)]
@@ -37,12 +40,20 @@ pub(super) struct DropEventsArgs {
     /// Events younger than so many days are kept whatever --before says
     #[arg(long, value_name = "DAYS", default_value_t = 730)]
     keep_days: i64,
+    #[command(flatten)]
+    actor: ActorArgs,
 }
 
 impl ReplayArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
         let mut out = Lines::new();
         let (tenant, reason) = (self.tenant.as_deref(), self.reason.as_deref());
+        if !self.dry_run {
+            let object = reason.unwrap_or("all reasons");
+            self.actor
+                .note_of_name(store, tenant, ("replay rejected records", object))
+                .await?;
+        }
         let mut last = None;
         loop {
             let page = store.rejected(tenant, reason, last.as_ref(), PAGE).await?;
@@ -105,7 +116,11 @@ pub(crate) async fn replay<'a>(
 
 impl DropEventsArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
-        let Self { before, keep_days } = self;
+        let Self {
+            before,
+            keep_days,
+            actor,
+        } = self;
         ensure!(
             keep_days >= SHORTEST_DAYS,
             "--keep-days must be at least {SHORTEST_DAYS}"
@@ -120,7 +135,16 @@ impl DropEventsArgs {
             "events of the last {keep_days} days are kept: --before must be {} or earlier",
             kept.to_zoned(jiff::tz::TimeZone::UTC).date()
         );
-        let dropped = store.drop_events(before).await?;
+        let dropped = match store.drop_events(before).await? {
+            DropOutcome::Dropped(dropped) => dropped,
+            DropOutcome::Disputed { number, since } => bail!(
+                "{number} is disputed, and what it was made of is kept until the dispute is over: --before must be {} or earlier",
+                since.to_zoned(jiff::tz::TimeZone::UTC).date().last_of_month()
+            ),
+        };
+        actor
+            .note_for_all(store, "drop events", &format!("recorded before {before}"))
+            .await?;
         let mut out = Lines::new();
         out.write(&json!({"dropped": dropped, "before": before.to_string()}))?;
         out.finish()

@@ -82,7 +82,8 @@ impl TenantArgs {
         }
     }
 
-    async fn find_account(&self, store: &Store) -> anyhow::Result<Option<Account>> {
+    /// The same, if there is one.
+    pub(super) async fn find_account(&self, store: &Store) -> anyhow::Result<Option<Account>> {
         Ok(match (&self.tenant, &self.tenant_uid) {
             (Some(name), _) => store.accounts_named(name).await?.into_iter().next(),
             (None, Some(uid)) => store.account_of_uid(uid).await?,
@@ -90,7 +91,8 @@ impl TenantArgs {
         })
     }
 
-    fn text(&self) -> String {
+    /// Name or UID, as it was said.
+    pub(super) fn text(&self) -> String {
         format!(
             "{:?}",
             self.tenant

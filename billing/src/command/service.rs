@@ -8,6 +8,7 @@ use springtide_runtime::clock::{Clock as _, SystemClock};
 
 use super::export::Lines;
 use super::select::TenantArgs;
+use crate::export::minutes_of;
 use crate::rating::period::{Bounds, Period};
 use crate::store::{ExclusionOutcome, NewExclusion, RecordedExclusion, Store};
 
@@ -81,7 +82,7 @@ impl MinutesArgs {
         if !out.write_text("minute,good,bad,fast,slow".to_owned())? {
             return Ok(());
         }
-        for (minute, good, bad, fast, slow) in store.service_minutes(gathered.ledger, &bounds).await? {
+        for (minute, good, bad, fast, slow) in minutes_of(store, gathered.ledger, &bounds).await? {
             if !out.write_text(format!("{minute},{good},{bad},{fast},{slow}"))? {
                 return Ok(());
             }

@@ -1,36 +1,63 @@
-//! What a client firm takes away: usage in the form that `springtide-billing rate` reads, bills as FOCUS, and the plan that a
-//! bill was rated by. From usage and plan anybody computes the bill again.
+//! What a client firm takes away: usage, minutes of service and exclusions in the form that `springtide-billing rate` reads,
+//! bills as FOCUS, and the plan that a bill was rated by. From them anybody computes the bill again.
 
+pub mod exclusions;
 pub mod focus;
 pub mod minutes;
 pub mod usage;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use crate::bill::document::Document;
 use crate::bill::plans::{PlanPart, PlansInPeriod, plans_of_bill};
 use crate::bill::schedule::schedule_of;
 use crate::bill::{BillError, read};
+use crate::metering::decide::LedgerId;
+use crate::metering::meters::MODULES;
 use crate::rating::period::{Bounds, Period};
-use crate::store::{Account, StatementUsage, Store, StoreError};
+use crate::rating::rate::ModuleChange;
+use crate::service_level::burn::Minute;
+use crate::store::{Account, NewExclusion, StatementUsage, Store, StoreError};
 
 /// Annotation of a plan's manifest: the first instant that it prices.
 pub const PRICES_FROM: &str = "springtide.dev/prices-from";
 /// Annotation of a plan's manifest: the first instant that it no longer prices.
 pub const PRICES_TO: &str = "springtide.dev/prices-to";
 
+/// What a bill counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BilledUsage {
+    /// In quarters of an hour, without what says when modules were taken and dropped.
+    pub usage: Vec<StatementUsage>,
+    /// When they were, from before the period too, to the instant: in the order of time.
+    pub modules: Vec<ModuleChange>,
+}
+
 /// Usage as a period's bill counts it: what landed up to its statement once it is issued, and all that is there before.
 pub async fn billed_usage(
     store: &Store,
     account: &Account,
     period: Period,
-) -> Result<Vec<StatementUsage>, BillError> {
+) -> Result<BilledUsage, BillError> {
+    if let Some(bill) = bill_of_period(store, account, period).await? {
+        return usage_of_bill(store, account, &bill).await;
+    }
     let bounds = schedule_of(store, account).await?.bounds(period)?;
+    usage_until(store, account, bounds, (i64::MAX, None)).await
+}
+
+/// The bill of a period, if it is issued.
+async fn bill_of_period(
+    store: &Store,
+    account: &Account,
+    period: Period,
+) -> Result<Option<Document>, BillError> {
     let invoice = store
         .invoice_of_period(account.ledger, &period.to_string())
         .await?;
-    let closed = invoice.map_or(i64::MAX, |invoice| invoice.statement);
-    usage_until(store, account, bounds, closed).await
+    invoice.as_ref().map(read).transpose()
 }
 
 /// Usage as an issued bill or note counts it: what landed up to its statement.
@@ -38,25 +65,120 @@ pub async fn usage_of_bill(
     store: &Store,
     account: &Account,
     bill: &Document,
-) -> Result<Vec<StatementUsage>, BillError> {
-    let bounds = Bounds {
-        start: bill.period_start,
-        end: bill.period_end,
-    };
-    usage_until(store, account, bounds, bill.statement).await
+) -> Result<BilledUsage, BillError> {
+    usage_until(store, account, bounds_of(bill), (bill.statement, bill.issued_at)).await
 }
 
+fn bounds_of(bill: &Document) -> Bounds {
+    Bounds {
+        start: bill.period_start,
+        end: bill.period_end,
+    }
+}
+
+/// `closed`: the bill's statement, and when it was issued.
 async fn usage_until(
     store: &Store,
     account: &Account,
     bounds: Bounds,
-    closed: i64,
-) -> Result<Vec<StatementUsage>, BillError> {
-    let usage = store.usage(account.ledger, &bounds).await?;
-    Ok(usage
-        .into_iter()
-        .filter(|landed| landed.statement <= closed)
-        .collect())
+    (statement, issued_at): (i64, Option<Timestamp>),
+) -> Result<BilledUsage, BillError> {
+    let mut usage = store.usage(account.ledger, &bounds).await?;
+    usage.retain(|landed| landed.statement <= statement && landed.usage.meter != MODULES);
+    let modules = store
+        .module_changes(account.ledger, bounds.end, issued_at)
+        .await?;
+    Ok(BilledUsage { usage, modules })
+}
+
+/// The minutes of service of a period, as its bill has them; see [`minutes_of`].
+pub async fn billed_minutes(
+    store: &Store,
+    account: &Account,
+    period: Period,
+) -> Result<Vec<Minute>, BillError> {
+    if let Some(bill) = bill_of_period(store, account, period).await? {
+        return minutes_of_bill(store, account, &bill).await;
+    }
+    let bounds = schedule_of(store, account).await?.bounds(period)?;
+    Ok(minutes_of(store, account.ledger, &bounds).await?)
+}
+
+/// The minutes of service of a bill or note; none where no gateway had reported one before it.
+pub async fn minutes_of_bill(
+    store: &Store,
+    account: &Account,
+    bill: &Document,
+) -> Result<Vec<Minute>, BillError> {
+    if bill.service.is_none() {
+        return Ok(store.service_minutes(account.ledger, &bounds_of(bill)).await?);
+    }
+    Ok(minutes_of(store, account.ledger, &bounds_of(bill)).await?)
+}
+
+/// The minutes that gateways reported within the bounds. A time of which none reported any is bad as a whole, where they did
+/// before; so that a file can say so, it then has the last minute that was reported at another time.
+pub async fn minutes_of(store: &Store, ledger: LedgerId, bounds: &Bounds) -> Result<Vec<Minute>, StoreError> {
+    let minutes = store.service_minutes(ledger, bounds).await?;
+    if minutes.is_empty() {
+        return Ok(Vec::from_iter(store.last_minute(ledger).await?));
+    }
+    Ok(minutes)
+}
+
+/// The exclusions that touch a period, in the order of time. None changes once its bill is issued.
+pub async fn exclusions_of(
+    store: &Store,
+    account: &Account,
+    period: Period,
+) -> Result<Vec<NewExclusion>, BillError> {
+    let bounds = match bill_of_period(store, account, period).await? {
+        Some(bill) => bounds_of(&bill),
+        None => schedule_of(store, account).await?.bounds(period)?,
+    };
+    exclusions_within(store, account, &bounds).await
+}
+
+/// Those that touch the period of a bill or note.
+pub async fn exclusions_of_bill(
+    store: &Store,
+    account: &Account,
+    bill: &Document,
+) -> Result<Vec<NewExclusion>, BillError> {
+    exclusions_within(store, account, &bounds_of(bill)).await
+}
+
+async fn exclusions_within(
+    store: &Store,
+    account: &Account,
+    bounds: &Bounds,
+) -> Result<Vec<NewExclusion>, BillError> {
+    let recorded = store.exclusions(account.ledger, bounds).await?;
+    Ok(recorded.into_iter().map(|recorded| recorded.exclusion).collect())
+}
+
+/// What computes a month's bill again, or its draft, from the files: `as_of` is until when its service was looked at, where that
+/// is before its end.
+pub fn rate_command(account: &Account, period: Period, zone: &TimeZone, as_of: Option<Timestamp>) -> String {
+    let date = |instant: Timestamp| zone.to_datetime(instant).date();
+    let is_within = |date: &jiff::civil::Date| Period::of_date(*date) == Ok(period);
+    let from = Some(date(account.registered_at)).filter(is_within);
+    let to = account.closed_at.map(date).filter(is_within);
+    let options = [
+        from.map(|from| format!(" --contract-from {from}")),
+        to.map(|to| format!(" --contract-to {to}")),
+        as_of.map(|as_of| format!(" --as-of {as_of}")),
+    ];
+    format!(
+        "springtide-billing rate --plan plan.json --usage usage.csv --minutes minutes.csv --exclusions exclusions.csv --period {period}{}",
+        options.into_iter().flatten().collect::<String>()
+    )
+}
+
+/// Until when the service of a bill or draft was looked at, where that is before the end of its period.
+pub fn as_of(document: &Document, now: Timestamp) -> Option<Timestamp> {
+    let looked = document.issued_at.unwrap_or(now);
+    (looked < document.period_end).then_some(looked)
 }
 
 /// The plans by which a period is billed: those of its bill, or those that stand now.

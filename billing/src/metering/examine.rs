@@ -11,12 +11,15 @@ use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witnes
 use springtide_proto::time::timestamp_from_wire;
 use springtide_runtime::identity::TenantRole;
 
+use super::meters::is_built_in;
 use super::report::{Event, Examined, Party, Provenance, Rejection, Report};
 use crate::digest::Digest;
 use crate::rating::number::Exact;
 
 /// How far ahead of the clock an event may lie.
 pub const FUTURE_TOLERANCE: SignedDuration = SignedDuration::from_hours(1);
+/// Source of what the provider says itself, by a command.
+pub const PROVIDER_SOURCE: &str = "provider";
 const MAX_DIMENSIONS: usize = 16;
 const MAX_SOURCE: usize = 64;
 const MAX_EVENT_ID: usize = 130;
@@ -33,8 +36,30 @@ pub struct Reporter {
     pub role: Option<TenantRole>,
 }
 
+/// Who says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// The peer itself.
+    Peer,
+    /// The provider, for the tenant.
+    Provider,
+}
+
 /// Checks everything about a record that can be known without the store.
 pub fn examine(record: Record, peer: &Reporter, now: Timestamp) -> Examined {
+    examine_word(record, peer, Word::Peer, now)
+}
+
+/// Checks what the provider says itself of a tenant, by a command.
+pub fn examine_of_provider(record: Record, tenant: &TenantId, now: Timestamp) -> Examined {
+    let peer = Reporter {
+        tenant: tenant.clone(),
+        role: None,
+    };
+    examine_word(record, &peer, Word::Provider, now)
+}
+
+fn examine_word(record: Record, peer: &Reporter, word: Word, now: Timestamp) -> Examined {
     let Record {
         usage_event,
         witness,
@@ -45,7 +70,7 @@ pub fn examine(record: Record, peer: &Reporter, now: Timestamp) -> Examined {
     let payload = Vec::from(usage_event);
     let hash = Digest::of(&payload);
     let checked = provenance_of(witness, delivery, &reporter, &boot_id, peer)
-        .and_then(|provenance| Ok((provenance, event_of(&payload, peer, now)?)));
+        .and_then(|provenance| Ok((provenance, event_of(&payload, peer, word, now)?)));
     match checked {
         Ok((provenance, (party, event))) => Ok(Box::new(Report {
             key: party.event_key(&event.source, &event.id),
@@ -181,7 +206,7 @@ fn provenance_of(
     })
 }
 
-fn event_of(payload: &[u8], peer: &Reporter, now: Timestamp) -> Result<(Party, Event), ApiError> {
+fn event_of(payload: &[u8], peer: &Reporter, word: Word, now: Timestamp) -> Result<(Party, Event), ApiError> {
     if payload.len() > MAX_EVENT {
         return Err(ApiError::invalid(
             "usage_event",
@@ -195,16 +220,37 @@ fn event_of(payload: &[u8], peer: &Reporter, now: Timestamp) -> Result<(Party, E
             "tenant is not the one that this certificate belongs to",
         ));
     }
-    if event.source == INTERACTION_SOURCE && peer.role.is_none() {
-        return Err(ApiError::invalid(
-            "source",
-            format!("source {INTERACTION_SOURCE} is what workers and gateways alone report"),
-        ));
+    if peer.role.is_none() {
+        check_without_witness(&event, word)?;
     }
     if event.source == INTERACTION_SOURCE && event.reversal_of.is_none() {
         check_interaction(&event)?;
     }
     Ok((party, event))
+}
+
+/// A client firm says nothing of what it is charged for by what the provider does: neither turns, nor which modules it has.
+fn check_without_witness(event: &Event, word: Word) -> Result<(), ApiError> {
+    let Event { source, meter, .. } = event;
+    if source == INTERACTION_SOURCE {
+        return Err(ApiError::invalid(
+            "source",
+            format!("source {INTERACTION_SOURCE} is what workers and gateways alone report"),
+        ));
+    }
+    if word == Word::Peer && source == PROVIDER_SOURCE {
+        return Err(ApiError::invalid(
+            "source",
+            format!("source {PROVIDER_SOURCE} is what the provider alone reports"),
+        ));
+    }
+    if word == Word::Peer && is_built_in(meter) {
+        return Err(ApiError::invalid(
+            "meter",
+            format!("meter {meter} is what the provider alone reports"),
+        ));
+    }
+    Ok(())
 }
 
 /// An event as it was taken once.

@@ -8,6 +8,7 @@ use springtide_proto::ids::{TenantId, TenantUid};
 use springtide_proto::metering::{Delivery, Witness};
 
 use super::erase::ERASED;
+use super::meters::MODULES;
 use crate::digest::{Digest, Fingerprint};
 use crate::rating::number::Exact;
 use crate::rating::period::BUCKET_SECONDS;
@@ -194,9 +195,6 @@ pub struct BucketKey {
     /// By what it can be narrowed, as canonical JSON: all dimensions but those that tell one event from another.
     pub dimensions: String,
 }
-
-/// What says that modules were taken or dropped.
-const MODULES: &str = "modules";
 
 impl Event {
     /// When a module was taken or dropped, if it says that: the dimension `module` says which, and the quantity is 0 where it

@@ -1,4 +1,4 @@
-//! A bill on paper: PDF, made in process from the document alone. The same document gives the same bytes.
+//! A bill on paper: PDF, made in process from the document and what the tax office knows of it. The same gives the same bytes.
 //!
 //! A *hand* is how a text is written: size and colour. A *sheet* is pages in the making.
 
@@ -14,14 +14,18 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::bill::document::{Document, DocumentLine, State};
-use crate::bill::words::{cause_in_words, line_title, plan_in_words, plan_of_line};
+use crate::bill::state::TaxStanding;
+use crate::bill::words::{
+    cause_in_words, change_in_words, change_of_line, document_title, line_title, plan_in_words, plan_of_line,
+    reason_in_words, tax_in_words, tax_paper,
+};
 use crate::locale::Locale;
 use crate::rating::explain::service_sentence;
 use crate::rating::period::zone_named;
 use crate::rating::rate::ServiceOutcome;
 use font::Face;
 use sheet::{About, DARK, Hand, MARGIN, MUTED, Sheet, TIDE, WIDTH};
-use words::{Words, page_of, payment, words};
+use words::{Words, credited, page_of, payment, words};
 
 /// Why there is no PDF.
 #[derive(Debug, thiserror::Error)]
@@ -62,10 +66,15 @@ const FULL: f32 = WIDTH - 2.0 * MARGIN;
 /// Bad times that are listed on paper; the portal has all.
 const LISTED: usize = 40;
 
-/// The bill as PDF, in the words of `locale`.
-pub fn invoice_pdf(document: &Document, locale: Locale) -> Result<Vec<u8>, PdfError> {
+/// The bill or note as PDF, in the words of `locale`.
+pub fn invoice_pdf(
+    document: &Document,
+    tax: Option<&TaxStanding>,
+    locale: Locale,
+) -> Result<Vec<u8>, PdfError> {
     let page = Page {
         document,
+        tax,
         locale,
         words: words(locale),
         zone: zone_named(&document.time_zone).unwrap_or(TimeZone::UTC),
@@ -93,16 +102,19 @@ pub fn invoice_pdf(document: &Document, locale: Locale) -> Result<Vec<u8>, PdfEr
 
 struct Page<'a> {
     document: &'a Document,
+    tax: Option<&'a TaxStanding>,
     locale: Locale,
     words: &'static Words,
     zone: TimeZone,
 }
 
 impl Page<'_> {
-    /// "Invoice SPT-2026-000001", or "Draft 2026-11".
+    /// "Invoice SPT-2026-000001", "Credit note SPT-2026-000002", or "Draft 2026-11".
     fn title(&self) -> String {
         match (self.document.state, &self.document.number) {
-            (State::Issued, Some(number)) => format!("{} {number}", self.words.invoice),
+            (State::Issued, Some(number)) => {
+                format!("{} {number}", document_title(self.document, self.locale))
+            }
             _ => format!("{} {}", self.words.draft, self.document.period),
         }
     }
@@ -142,6 +154,11 @@ impl Page<'_> {
         ];
         let right = [
             (words.number, document.number.clone().unwrap_or_default()),
+            (words.corrects, document.corrects.clone().unwrap_or_default()),
+            (
+                words.reason,
+                reason_in_words(document, self.locale).unwrap_or_default(),
+            ),
             (words.period, document.period.clone()),
             (words.issued, document.issued_at.map(date).unwrap_or_default()),
             (
@@ -149,6 +166,12 @@ impl Page<'_> {
                 document.due_on.map(|due| due.to_string()).unwrap_or_default(),
             ),
             (words.times, document.time_zone.clone()),
+            (
+                tax_paper(self.locale),
+                self.tax
+                    .map(|tax| tax_in_words(tax, self.locale))
+                    .unwrap_or_default(),
+            ),
         ];
         let plans = document
             .plans
@@ -165,11 +188,11 @@ impl Page<'_> {
     }
 
     fn lines(&self, sheet: &mut Sheet) {
-        sheet.aligned_right(
-            &format!("{} ({})", self.words.amount, self.document.currency),
-            NOTE,
-            RIGHT,
-        );
+        let amount = match self.document.corrects {
+            Some(_) => self.words.difference,
+            None => self.words.amount,
+        };
+        sheet.aligned_right(&format!("{amount} ({})", self.document.currency), NOTE, RIGHT);
         sheet.paragraph(self.words.item, NOTE, MARGIN, FULL - 120.0);
         sheet.skip(3.0);
         sheet.rule();
@@ -183,15 +206,23 @@ impl Page<'_> {
         sheet.skip(6.0);
     }
 
-    fn line(
-        &self,
-        sheet: &mut Sheet,
-        DocumentLine {
-            line, explanation, ..
-        }: &DocumentLine,
-    ) {
-        let explained = self.document.explain(line, self.locale);
-        let explanation = explained.map_or_else(|| explanation.clone(), |words| words.sentence(self.locale));
+    /// How a line comes about; on a note, from what to what it goes, and how the new amount comes about.
+    fn explanation(&self, entry: &DocumentLine) -> String {
+        let explained = self.document.explain(entry, self.locale);
+        let explained = explained.map(|words| words.sentence(self.locale));
+        let Some(change) = change_of_line(self.document, entry) else {
+            return explained.unwrap_or_else(|| entry.explanation.clone());
+        };
+        let change = change_in_words(&change, &self.document.currency, self.locale);
+        match explained {
+            Some(explained) => format!("{change} {explained}"),
+            None => change,
+        }
+    }
+
+    fn line(&self, sheet: &mut Sheet, entry: &DocumentLine) {
+        let line = &entry.line;
+        let explanation = self.explanation(entry);
         let tier = line
             .tier()
             .map(|tier| words::tier(self.locale, tier.tier))
@@ -217,10 +248,18 @@ impl Page<'_> {
     }
 
     fn payment(&self, sheet: &mut Sheet) {
-        if let (State::Issued, Some(due)) = (self.document.state, self.document.due_on) {
-            let text = payment(self.locale, &self.money(&self.document.total), due);
-            sheet.paragraph(&text, BODY, MARGIN, FULL);
-        }
+        let Document {
+            state, due_on, total, ..
+        } = self.document;
+        let text = match (state, due_on) {
+            (State::Issued, Some(due)) => payment(self.locale, &self.money(total), *due),
+            (State::Issued, None) if self.document.is_in_favour() => {
+                let amount = self.money(total.trim_start_matches('-'));
+                credited(self.locale, &amount)
+            }
+            _ => return,
+        };
+        sheet.paragraph(&text, BODY, MARGIN, FULL);
     }
 
     fn service(&self, sheet: &mut Sheet, service: &ServiceOutcome) {

@@ -17,7 +17,11 @@ use crate::store::{AccountDetails, PlanVersion};
 
 /// An issued bill with a Chinese legal name, all kinds of lines, and a service section.
 pub(crate) fn document() -> Document {
-    let spec = serde_json::json!({
+    rated(&spec(), 61_500)
+}
+
+fn spec() -> serde_json::Value {
+    serde_json::json!({
         "currency": "CNY", "timeZone": "Asia/Shanghai",
         "charges": [{"name": "answers", "meter": "interactions", "model": "Graduated", "included": "1000",
             "tiers": [{"upTo": "10000", "unitPrice": "0.10"}, {"unitPrice": "0.08"}]}],
@@ -26,11 +30,15 @@ pub(crate) fn document() -> Document {
         "modules": [{"name": "voice", "monthlyFee": "500.00"}],
         "tax": {"name": "VAT", "percent": "6"},
         "sla": {"availability": {"objective": "99.9", "slice": "5m", "credits": [{"below": "99.9", "percent": "10"}]}},
-    });
-    rated(&spec)
+    })
 }
 
-fn rated(spec: &serde_json::Value) -> Document {
+/// The same month rated anew, with ten interactions less: what a correction is made of.
+pub(crate) fn less_used() -> Document {
+    rated(&spec(), 61_490)
+}
+
+fn rated(spec: &serde_json::Value, interactions: i128) -> Document {
     let plan = RatePlan::from_json(spec).unwrap();
     let period: Period = "2026-10".parse().unwrap();
     let bounds = period.bounds(&plan.zone).unwrap();
@@ -38,7 +46,7 @@ fn rated(spec: &serde_json::Value) -> Document {
         bucket_start: bounds.start,
         meter: "interactions".into(),
         dimensions: std::collections::BTreeMap::default(),
-        quantity: Exact::new(61_500, 0),
+        quantity: Exact::new(interactions, 0),
     }];
     let minutes = (bounds.start.as_second()..bounds.end.as_second())
         .step_by(60)

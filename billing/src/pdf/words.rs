@@ -3,10 +3,11 @@
 use crate::locale::Locale;
 
 pub(super) struct Words {
-    pub(super) invoice: &'static str,
     pub(super) draft: &'static str,
     pub(super) draft_note: &'static str,
     pub(super) number: &'static str,
+    pub(super) corrects: &'static str,
+    pub(super) reason: &'static str,
     pub(super) period: &'static str,
     pub(super) issued: &'static str,
     pub(super) due: &'static str,
@@ -17,6 +18,7 @@ pub(super) struct Words {
     pub(super) plan: &'static str,
     pub(super) item: &'static str,
     pub(super) amount: &'static str,
+    pub(super) difference: &'static str,
     pub(super) total: &'static str,
     pub(super) informational: &'static str,
     pub(super) service: &'static str,
@@ -45,6 +47,14 @@ pub(super) fn payment(locale: Locale, amount: &str, due: jiff::civil::Date) -> S
     }
 }
 
+/// "5.00 CNY is yours", of a note by which less is owed.
+pub(super) fn credited(locale: Locale, amount: &str) -> String {
+    match locale {
+        Locale::En => format!("{amount} is credited to you; nothing of this note is to be paid."),
+        Locale::ZhCn => format!("本单为贵方贷记 {amount}，无须付款。"),
+    }
+}
+
 /// ", tier 2", behind a line's name.
 pub(super) fn tier(locale: Locale, tier: u32) -> String {
     match locale {
@@ -62,10 +72,11 @@ pub(super) fn page_of(locale: Locale, page: usize, pages: usize) -> String {
 }
 
 const ENGLISH: Words = Words {
-    invoice: "Invoice",
     draft: "Draft",
     draft_note: "This is a draft of what the bill would be now. It is no invoice, and nothing is to be paid.",
     number: "Number",
+    corrects: "On invoice",
+    reason: "Reason",
     period: "Period",
     issued: "Issued",
     due: "Due",
@@ -76,6 +87,7 @@ const ENGLISH: Words = Words {
     plan: "Rate plan",
     item: "Item, and how it comes about",
     amount: "Amount",
+    difference: "Difference",
     total: "Total",
     informational: "for information, in the total already",
     service: "Service level",
@@ -90,10 +102,11 @@ const ENGLISH: Words = Words {
 };
 
 const CHINESE: Words = Words {
-    invoice: "账单",
     draft: "草稿",
     draft_note: "此为当前用量的账单草稿，并非正式账单，无须付款。",
     number: "编号",
+    corrects: "对应账单",
+    reason: "原因",
     period: "账期",
     issued: "出具日期",
     due: "付款期限",
@@ -104,6 +117,7 @@ const CHINESE: Words = Words {
     plan: "资费方案",
     item: "项目及说明",
     amount: "金额",
+    difference: "差额",
     total: "合计",
     informational: "仅供参考，已含在合计中",
     service: "服务水平",

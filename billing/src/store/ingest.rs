@@ -21,7 +21,9 @@ use crate::metering::decide::{
     Candidate, Changes, Known, KnownEvents, LedgerId, Marks, OpenLedger, decide, keys, unclear,
 };
 use crate::metering::examine::stored_event;
+use crate::metering::meters::{NamedByPlans, judged, parties_to_ask};
 use crate::metering::report::{EventKey, Examined, Party, Report, Verdict};
+use crate::rating::plan::RatePlan;
 
 /// Tries of a transaction that others overtake; all but the first are alone in their ledgers.
 const ATTEMPTS: u32 = 4;
@@ -115,9 +117,11 @@ impl Store {
         now: Timestamp,
         is_kept: bool,
     ) -> Result<Vec<Verdict>, StoreError> {
+        let named = self.named_by_plans(records).await?;
+        let records = judged(records, &named);
         let reporters = self.reporter_ids(records.iter().flatten()).await?;
         let batch = Batch {
-            records,
+            records: &records,
             reporters: &reporters,
             now,
             is_kept,
@@ -126,6 +130,23 @@ impl Store {
             Self::Sqlite(database) => take(database, &batch).await,
             Self::Postgres(database) => take(database, &batch).await,
         }
+    }
+}
+
+impl Store {
+    /// The meters that the plans name of those who report others than built-in ones: hardly anybody. A plan that is not
+    /// readable names none.
+    async fn named_by_plans(&self, records: &[Examined]) -> Result<NamedByPlans, StoreError> {
+        let mut named = NamedByPlans::new();
+        for party in parties_to_ask(records) {
+            let versions = self.plans_of_party(party).await?;
+            let plans = versions
+                .iter()
+                .filter_map(|version| RatePlan::parse(&version.spec).ok());
+            let meters = plans.flat_map(|plan| plan.charges).map(|charge| charge.meter);
+            named.insert(party.clone(), meters.collect());
+        }
+        Ok(named)
     }
 }
 

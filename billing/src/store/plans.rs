@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::ingest::nanosecond_of;
 use super::{Store, StoreError, in_transaction, on_readers};
 use crate::digest::Digest;
+use crate::metering::report::Party;
 
 /// A version of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,17 @@ impl Store {
         let row: Option<Row> =
             on_readers!(self, pool => sqlx::query_as(text).bind(name).fetch_optional(pool).await)?;
         row.map(version_of).transpose()
+    }
+
+    /// All versions of all plans that a party's account had, has or will have; none without an account.
+    pub async fn plans_of_party(&self, party: &Party) -> Result<Vec<PlanVersion>, StoreError> {
+        let text = "SELECT p.name, p.uid, p.generation, p.spec, p.digest FROM rate_plan p WHERE p.name IN (
+                SELECT a.plan FROM plan_assignment a JOIN ledger l ON l.id = a.ledger_id WHERE l.tenant_uid = $1 AND l.tenant = $2)
+            ORDER BY p.name, p.uid, p.generation";
+        let (uid, tenant) = (party.tenant_uid.as_str(), party.tenant.as_str());
+        let rows: Vec<Row> =
+            on_readers!(self, pool => sqlx::query_as(text).bind(uid).bind(tenant).fetch_all(pool).await)?;
+        rows.into_iter().map(version_of).collect()
     }
 
     /// One version.

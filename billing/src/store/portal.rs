@@ -9,7 +9,7 @@ use super::{Holder, Store, StoreError, in_transaction, on_readers};
 use crate::metering::decide::LedgerId;
 
 /// What somebody read or changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
@@ -65,17 +65,32 @@ impl Store {
         let text = "SELECT at, actor, role, action, object FROM portal_audit WHERE ledger_id = $1 ORDER BY at DESC, id DESC LIMIT $2";
         let rows: Vec<AuditRow> =
             on_readers!(self, pool => sqlx::query_as(text).bind(ledger).bind(most).fetch_all(pool).await)?;
-        let entry = |(at, actor, role, action, object): AuditRow| {
-            let at = instant_of(at)?;
-            Ok(AuditEntry {
-                at,
-                actor,
-                role,
-                action,
-                object,
-            })
-        };
-        rows.into_iter().map(entry).collect()
+        rows.into_iter().map(entry_of).collect()
+    }
+
+    /// Notes who did what by a command that is of no account.
+    pub async fn note_of_provider(
+        &self,
+        actor: &str,
+        action: &str,
+        object: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let text = "INSERT INTO provider_audit (at, actor, action, object) VALUES ($1, $2, $3, $4)";
+        let now = nanosecond_of(now)?;
+        in_transaction!(self, transaction => {
+            sqlx::query(text).bind(now).bind(actor).bind(action).bind(object).execute(&mut *transaction).await?;
+            transaction.commit().await?;
+        });
+        Ok(())
+    }
+
+    /// The newest entries of what was done by commands that are of no account.
+    pub async fn audit_of_provider(&self, most: i64) -> Result<Vec<AuditEntry>, StoreError> {
+        let text = "SELECT at, actor, 'provider', action, object FROM provider_audit ORDER BY at DESC, id DESC LIMIT $1";
+        let rows: Vec<AuditRow> =
+            on_readers!(self, pool => sqlx::query_as(text).bind(most).fetch_all(pool).await)?;
+        rows.into_iter().map(entry_of).collect()
     }
 
     /// All settings of an account.
@@ -139,4 +154,14 @@ impl Store {
         };
         rows.into_iter().map(dispute).collect()
     }
+}
+
+fn entry_of((at, actor, role, action, object): AuditRow) -> Result<AuditEntry, StoreError> {
+    Ok(AuditEntry {
+        at: instant_of(at)?,
+        actor,
+        role,
+        action,
+        object,
+    })
 }

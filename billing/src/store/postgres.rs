@@ -98,6 +98,11 @@ impl Postgres {
                 "tenant reads",
                 include_str!("../../migrations/postgres/0005_tenant_reads.sql"),
             ),
+            (
+                6,
+                "provider audit",
+                include_str!("../../migrations/postgres/0006_provider_audit.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }
@@ -155,14 +160,6 @@ impl Postgres {
             scope.note_write(&mut transaction).await?;
         }
         Ok(transaction)
-    }
-
-    /// Counts a write of the tenant whose store this is, which others did for it.
-    pub(super) async fn note_write(&self) -> Result<(), sqlx::Error> {
-        match &self.readers {
-            Readers::OfTenant(scope) if scope.has_replica() => self.begin().await?.commit().await,
-            _ => Ok(()),
-        }
     }
 
     /// The same, with one connection for usage and one for all else. A connection lives by the runtime that opened it: none

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::{Store, StoreError, in_transaction, on_readers};
 use crate::metering::decide::LedgerId;
 use crate::rating::period::Bounds;
@@ -99,6 +101,20 @@ impl Store {
             sqlx::query_as(SELECT).bind(ledger).bind(first_hour_of(bounds)).bind(bounds.end.as_second()).fetch_all(pool).await
         })?;
         minutes_of(&rows, bounds)
+    }
+
+    /// The last minute that a gateway of a ledger ever reported.
+    pub async fn last_minute(&self, ledger: LedgerId) -> Result<Option<Minute>, StoreError> {
+        let text = "SELECT max(start_second) FROM service_hour WHERE ledger_id = $1 AND is_probe = 0";
+        let (hour,): (Option<i64>,) =
+            on_readers!(self, pool => sqlx::query_as(text).bind(ledger).fetch_one(pool).await)?;
+        let Some(hour) = hour else { return Ok(None) };
+        let instant = |second| Timestamp::from_second(second).map_err(|_| unreadable_hour());
+        let bounds = Bounds {
+            start: instant(hour)?,
+            end: instant(hour + HOUR)?,
+        };
+        Ok(self.service_minutes(ledger, &bounds).await?.pop())
     }
 }
 

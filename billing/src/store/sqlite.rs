@@ -90,6 +90,11 @@ impl Sqlite {
                 "tenant reads",
                 include_str!("../../migrations/sqlite/0005_tenant_reads.sql"),
             ),
+            (
+                6,
+                "provider audit",
+                include_str!("../../migrations/sqlite/0006_provider_audit.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.writer).await?)
     }

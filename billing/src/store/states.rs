@@ -1,5 +1,7 @@
 //! States of issued bills, and what the tax office knows of them: rows that are only ever added.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::ingest::{instant_of, nanosecond_of};
@@ -7,6 +9,7 @@ use super::issue::BillTransaction;
 use super::{Store, StoreError, StoredInvoice, in_transaction, on_readers};
 use crate::bill::money::Entry;
 use crate::bill::state::{InvoiceState, TaxState};
+use crate::metering::decide::LedgerId;
 
 /// A state with who brought it about, and why.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -39,6 +42,9 @@ pub struct TaxRegistration {
     pub at: Timestamp,
 }
 
+/// States of bills, by their numbers, each in order.
+pub type StatesByNumber = BTreeMap<String, Vec<StateRecord>>;
+
 /// What follows from an act on a bill.
 #[derive(Clone, Debug)]
 pub struct NextState {
@@ -49,10 +55,13 @@ pub struct NextState {
 }
 
 type Row = (String, String, String, i64);
+type NumberedRow = (String, String, String, String, i64);
 type TaxRow = (String, String, String, String, String, i64);
 
 const STATES: &str =
     "SELECT state, actor, note, recorded_at FROM invoice_state WHERE number = $1 ORDER BY ordinal";
+const STATES_OF_LEDGER: &str = "SELECT s.number, s.state, s.actor, s.note, s.recorded_at FROM invoice i
+    JOIN invoice_state s ON s.number = i.number WHERE i.ledger_id = $1 ORDER BY s.number, s.ordinal";
 const TAX: &str =
     "SELECT state, tax_number, red_letter_number, actor, note, recorded_at FROM tax_registration
     WHERE number = $1 ORDER BY ordinal";
@@ -98,6 +107,18 @@ impl Store {
         let rows: Vec<Row> =
             on_readers!(self, pool => sqlx::query_as(STATES).bind(number).fetch_all(pool).await)?;
         rows.into_iter().map(record_of).collect()
+    }
+
+    /// All states of all bills of a ledger, by number, in order.
+    pub async fn states_of_ledger(&self, ledger: LedgerId) -> Result<StatesByNumber, StoreError> {
+        let rows: Vec<NumberedRow> =
+            on_readers!(self, pool => sqlx::query_as(STATES_OF_LEDGER).bind(ledger).fetch_all(pool).await)?;
+        let mut states = StatesByNumber::new();
+        for (number, state, actor, note, at) in rows {
+            let record = record_of((state, actor, note, at))?;
+            states.entry(number).or_default().push(record);
+        }
+        Ok(states)
     }
 
     /// Adds what the tax office knows. `false`: that cannot come after what is there.

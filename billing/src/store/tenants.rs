@@ -105,13 +105,3 @@ impl TenantStores {
         }
     }
 }
-
-impl Store {
-    /// Of a tenant's store: it wrote something by another way, and shall read it at once.
-    pub async fn note_write(&self) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(_) => Ok(()),
-            Self::Postgres(database) => Ok(database.note_write().await?),
-        }
-    }
-}

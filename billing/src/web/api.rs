@@ -12,10 +12,11 @@ use springtide_proto::error::ApiError;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::auth::{Caller, caller_asked_for, not_found};
-use super::bills::{Export, Subject, numbered, pdf};
+use super::bills::{Export, Subject, numbered, paper, pdf, state_of};
 use super::{Failure, WebState};
 use crate::bill::forecast::Basis;
 use crate::bill::schedule::{Schedule, schedule_of};
+use crate::bill::state::InvoiceState;
 use crate::bill::summary::{by_meter, by_time, days_of, summed_by_time};
 use crate::bill::{BillError, bill_by, read};
 use crate::locale::Locale;
@@ -87,6 +88,12 @@ pub async fn usage(
 #[serde(rename_all = "camelCase")]
 struct InvoiceEntry {
     number: String,
+    /// "regular", "correction" or "credit".
+    kind: String,
+    /// Of a note: on which bill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrects: Option<String>,
+    state: InvoiceState,
     period: String,
     currency: String,
     total: String,
@@ -103,13 +110,17 @@ pub async fn invoices(
 ) -> Result<Json<Value>, Failure> {
     let Caller { account, store, .. } = caller_asked_for(&state, &headers, &tenant, Role::Viewer).await?;
     let mut entries = Vec::new();
+    let states = store.states_of_ledger(account.ledger).await?;
     for invoice in store.invoices(account.ledger).await? {
         let document = read(&invoice)?;
         let (number, period, issued_at, digest) =
             (invoice.number, invoice.period, invoice.issued_at, invoice.digest);
         let (currency, total, due_on) = (document.currency, document.total, document.due_on);
         entries.push(InvoiceEntry {
+            state: state_of(states.get(&number)),
             number,
+            kind: document.kind,
+            corrects: document.corrects,
             period,
             currency,
             total,
@@ -148,10 +159,10 @@ pub async fn invoice_pdf(
     let document = numbered(&caller.store, &caller.account, &number).await?;
     let locale = Locale::nearest(query.locale.as_ref().unwrap_or(&document.locale));
     note(&state, &caller, "export bill", &number).await?;
-    Ok(pdf(crate::pdf::invoice_pdf(&document, locale)?, &number))
+    Ok(pdf(paper(&caller.store, &document, locale).await?, &number))
 }
 
-/// A file of a period: `usage.csv`, `focus.csv`, `plan.json`, `bill.json`.
+/// A file of a period: one of [`Export::ALL`].
 pub async fn export(
     State(state): State<WebState>,
     Path((tenant, name)): Path<(String, String)>,

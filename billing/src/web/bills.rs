@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::auth::{Caller, not_found};
 use super::pages::Tab;
-use super::pages::disputes::disputes_page;
+use super::pages::disputes::{Disputes, disputes_page};
 use super::pages::invoice::{InvoicePage, invoice_page};
 use super::portal::period_of;
 use super::visit::{Page, PortalQuery, Visit};
@@ -17,15 +17,20 @@ use crate::bill::document::Document;
 use crate::bill::notes::act;
 use crate::bill::plans::plans_of_bill;
 use crate::bill::schedule::schedule_of;
-use crate::bill::state::Act;
+use crate::bill::state::{Act, InvoiceState, TaxStanding};
 use crate::bill::{BillError, bill, read};
+use crate::export::exclusions::exclusions_csv;
 use crate::export::focus::focus_csv;
 use crate::export::minutes::minutes_csv;
 use crate::export::usage::usage_csv;
-use crate::export::{billed_usage, plan_manifests, plans_of_period, usage_of_bill};
+use crate::export::{
+    billed_minutes, billed_usage, exclusions_of, exclusions_of_bill, minutes_of_bill, plan_manifests,
+    plans_of_period, usage_of_bill,
+};
+use crate::locale::Locale;
 use crate::pdf::invoice_pdf;
 use crate::rating::period::{Bounds, Period};
-use crate::store::{Account, Dispute, Role, Store, StoreError};
+use crate::store::{Account, Dispute, Role, StateRecord, Store, StoreError};
 
 /// Longest words of a dispute, in characters.
 const MAX_REASON: usize = 2000;
@@ -47,24 +52,59 @@ pub async fn invoice(
         .map_err(|error| visit.failed(error))?;
     if is_pdf {
         visit.note(&state, "export bill", number).await?;
-        let bytes = invoice_pdf(&document, visit.view.locale).map_err(|error| visit.failed(error))?;
+        let bytes = paper(&visit.caller.store, &document, visit.view.locale)
+            .await
+            .map_err(|error| visit.failed(error))?;
         return Ok(pdf(bytes, number));
     }
-    let disputes = visit
-        .caller
-        .store
-        .disputes(account.ledger)
+    let page = page_of_bill(&visit.caller, &document)
         .await
         .map_err(|error| visit.failed(error))?;
-    let page = InvoicePage {
-        document: &document,
-        disputes: disputes
-            .into_iter()
-            .filter(|dispute| dispute.number == number)
-            .collect(),
-        may_dispute: visit.caller.holder.role >= Role::Finance,
-    };
     Ok(visit.page(invoice_page(&visit.view, &page, None)))
+}
+
+/// A bill with all that became of it.
+async fn page_of_bill<'a>(caller: &Caller, document: &'a Document) -> Result<InvoicePage<'a>, Failure> {
+    let Caller {
+        account,
+        store,
+        holder,
+    } = caller;
+    let number = document.number.as_deref().unwrap_or_default();
+    let states = store.states_of_ledger(account.ledger).await?;
+    let tax = TaxStanding::of(&store.tax_registrations(number).await?);
+    let mut disputes = store.disputes(account.ledger).await?;
+    disputes.retain(|dispute| dispute.number == number);
+    let mut notes = Vec::new();
+    if document.corrects.is_none() {
+        let all = store.invoices(account.ledger).await?;
+        let on_it = all
+            .into_iter()
+            .filter(|note| note.period == document.period && note.number != number);
+        notes.extend(on_it.map(|note| note.number));
+        notes.sort_unstable();
+    }
+    Ok(InvoicePage {
+        document,
+        state: state_of(states.get(number)),
+        tax,
+        notes,
+        disputes: Disputes { disputes, states },
+        may_dispute: holder.role >= Role::Finance,
+    })
+}
+
+/// The state that a bill is in: the last one.
+pub(super) fn state_of(history: Option<&Vec<StateRecord>>) -> InvoiceState {
+    let last = history.and_then(|history| history.last());
+    last.map_or(InvoiceState::Issued, |record| record.state)
+}
+
+/// A bill on paper, with what the tax office knows of it.
+pub(super) async fn paper(store: &Store, document: &Document, locale: Locale) -> Result<Vec<u8>, Failure> {
+    let number = document.number.as_deref().unwrap_or_default();
+    let tax = TaxStanding::of(&store.tax_registrations(number).await?);
+    Ok(invoice_pdf(document, tax.as_ref(), locale)?)
 }
 
 /// An account's bill of that number.
@@ -95,22 +135,28 @@ pub(super) fn download(bytes: Vec<u8>, kind: &'static str, name: &str) -> Respon
 pub(super) enum Export {
     Usage,
     Minutes,
+    Exclusions,
     Focus,
     Plan,
     Bill,
 }
 
 impl Export {
+    /// All of them, by the last part of their addresses.
+    pub(super) const ALL: [(&str, Self); 6] = [
+        ("usage.csv", Self::Usage),
+        ("minutes.csv", Self::Minutes),
+        ("exclusions.csv", Self::Exclusions),
+        ("focus.csv", Self::Focus),
+        ("plan.json", Self::Plan),
+        ("bill.json", Self::Bill),
+    ];
+
     /// Of the last part of an address.
     pub(super) fn named(name: &str) -> Option<Self> {
-        match name {
-            "usage.csv" => Some(Self::Usage),
-            "minutes.csv" => Some(Self::Minutes),
-            "focus.csv" => Some(Self::Focus),
-            "plan.json" => Some(Self::Plan),
-            "bill.json" => Some(Self::Bill),
-            _ => None,
-        }
+        Self::ALL
+            .into_iter()
+            .find_map(|(known, export)| (known == name).then_some(export))
     }
 
     /// The file, and for the audit what it is called.
@@ -131,9 +177,19 @@ impl Export {
                 (bytes, CSV, "usage.csv", "export usage")
             }
             Self::Minutes => {
-                let bounds = subject.bounds(store, account).await?;
-                let minutes = store.service_minutes(account.ledger, &bounds).await?;
+                let minutes = match subject {
+                    Subject::Month(period) => billed_minutes(store, account, *period).await?,
+                    Subject::Bill(bill, _) => minutes_of_bill(store, account, bill).await?,
+                };
                 (minutes_csv(&minutes), CSV, "minutes.csv", "export minutes")
+            }
+            Self::Exclusions => {
+                let exclusions = match subject {
+                    Subject::Month(period) => exclusions_of(store, account, *period).await?,
+                    Subject::Bill(bill, _) => exclusions_of_bill(store, account, bill).await?,
+                };
+                let bytes = exclusions_csv(&exclusions);
+                (bytes, CSV, "exclusions.csv", "export exclusions")
             }
             Self::Focus => {
                 let document = subject.document(state, caller).await?;
@@ -163,6 +219,8 @@ impl Export {
     }
 }
 
+/// What the portal has besides: it is streamed.
+pub(super) const INTERACTIONS: &str = "interactions.jsonl";
 const CSV: &str = "text/csv; charset=utf-8";
 const JSON: &str = "application/json";
 
@@ -204,25 +262,18 @@ impl Subject {
     }
 }
 
-/// `?number=…`: of that bill or note, and not of a month.
-#[derive(Deserialize)]
-pub struct NumberQuery {
-    number: Option<String>,
-}
-
-/// A file of a month, or of a bill or note.
+/// A file of a month, or with `?number=…` of a bill or note.
 pub async fn export(
     State(state): State<WebState>,
     Path(name): Path<String>,
     Query(query): Query<PortalQuery>,
-    Query(NumberQuery { number }): Query<NumberQuery>,
     headers: HeaderMap,
 ) -> Page {
     let visit = Visit::begin(&state, &headers, &query, ("", Tab::Overview), Role::Viewer).await?;
-    let subject = subject_of(&state, &visit.caller, &query, number)
+    let subject = subject_of(&state, &visit.caller, &query)
         .await
         .map_err(|error| visit.failed(error))?;
-    if name == "interactions.jsonl" {
+    if name == INTERACTIONS {
         return interactions(&state, &visit, &subject).await;
     }
     let export = Export::named(&name).ok_or_else(|| visit.failed(not_found()))?;
@@ -234,14 +285,9 @@ pub async fn export(
     Ok(response)
 }
 
-async fn subject_of(
-    state: &WebState,
-    caller: &Caller,
-    query: &PortalQuery,
-    number: Option<String>,
-) -> Result<Subject, Failure> {
+async fn subject_of(state: &WebState, caller: &Caller, query: &PortalQuery) -> Result<Subject, Failure> {
     let Caller { account, store, .. } = caller;
-    Ok(match number {
+    Ok(match query.number.clone() {
         Some(number) => Subject::Bill(Box::new(numbered(store, account, &number).await?), number),
         None => Subject::Month(period_of(state, query, &schedule_of(store, account).await?)?),
     })
@@ -289,11 +335,9 @@ pub async fn dispute(
     let reason = form.reason.trim();
     let is_line = form.line.is_empty() || document.lines.iter().any(|line| line.line.name == form.line);
     if reason.is_empty() || reason.chars().count() > MAX_REASON || !is_line {
-        let page = InvoicePage {
-            document: &document,
-            disputes: Vec::new(),
-            may_dispute: true,
-        };
+        let page = page_of_bill(&visit.caller, &document)
+            .await
+            .map_err(|error| visit.failed(error))?;
         let page = invoice_page(&visit.view, &page, Some(&form.reason));
         return Ok(visit.page_with(StatusCode::BAD_REQUEST, page));
     }
@@ -351,11 +395,16 @@ pub async fn disputes(
         .await
         .map_err(|error| visit.failed(error))?;
     let zone = schedule.zone_at(state.clock.now());
-    let disputes = visit
-        .caller
-        .store
-        .disputes(account.ledger)
+    let disputes = disputes_of(&visit.caller)
         .await
         .map_err(|error| visit.failed(error))?;
     Ok(visit.page(disputes_page(&visit.view, &zone, &disputes)))
+}
+
+async fn disputes_of(caller: &Caller) -> Result<Disputes, Failure> {
+    let Caller { account, store, .. } = caller;
+    Ok(Disputes {
+        disputes: store.disputes(account.ledger).await?,
+        states: store.states_of_ledger(account.ledger).await?,
+    })
 }

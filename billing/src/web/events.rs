@@ -18,7 +18,7 @@ use springtide_proto::error::ApiError;
 use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witness};
 use springtide_proto::time::timestamp_to_wire;
 
-use super::auth::caller_asked_for;
+use super::auth::{Caller, caller_asked_for};
 use super::{Failure, WebState};
 use crate::digest::Digest;
 use crate::metering::examine::{Reporter, examine, rejection};
@@ -72,7 +72,12 @@ pub async fn take(
 ) -> Result<Json<Value>, Failure> {
     // Before a byte of the body is read.
     let caller = caller_asked_for(&state, &headers, &tenant, Role::Admin).await?;
-    let (party, store) = (caller.account.details.party, caller.store);
+    let Caller {
+        account,
+        store,
+        holder,
+    } = caller;
+    let party = account.details.party;
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -103,7 +108,11 @@ pub async fn take(
         .map(|event| examined(event, &party, now))
         .collect();
     let verdicts = state.writer.write(examined).await?;
-    store.note_write().await?;
+    // This also sees to it that the tenant reads at once what it wrote.
+    let reported = format!("{} events", verdicts.len());
+    store
+        .note(account.ledger, &holder, "report usage", &reported, now)
+        .await?;
     let results: Vec<_> = identities
         .into_iter()
         .zip(verdicts)

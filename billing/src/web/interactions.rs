@@ -4,18 +4,20 @@ use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use futures::TryStreamExt as _;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::auth::{Caller, not_found};
+use super::bills::numbered;
 use super::pages::Tab;
 use super::pages::interactions::{InteractionsPage, interactions_page};
 use super::portal::{invalid, period_of};
 use super::visit::{Page, PortalQuery, Visit};
 use super::{Failure, WebState};
-use crate::bill::document::PlanReference;
+use crate::bill::document::{Document, PlanReference};
 use crate::bill::plans::KnownPlan;
 use crate::bill::schedule::schedule_of;
 use crate::bill::{BillError, bill};
-use crate::rating::period::Bounds;
+use crate::rating::period::{Bounds, Period, zone_named};
 use crate::rating::plan::RatePlan;
 use crate::rating::rate::{Line, Rule};
 use crate::store::{Account, ExportedEvent, Role, Store, StoreError};
@@ -27,7 +29,7 @@ const LOOKED_THROUGH: usize = 5000;
 /// Characters of an identity that are shown of its beginning, and of its end.
 const SHOWN: usize = 4;
 
-/// The interactions behind a line of a month's bill, or all of the month.
+/// The interactions behind a line of a month's bill, or with `?number=…` of a bill or note; or all of the month.
 pub async fn interactions(
     State(state): State<WebState>,
     Query(query): Query<PortalQuery>,
@@ -50,14 +52,20 @@ async fn interactions_of(
     query: &PortalQuery,
 ) -> Result<InteractionsPage, Failure> {
     let Caller { account, store, .. } = caller;
-    let schedule = schedule_of(store, account).await?;
-    let period = period_of(state, query, &schedule)?;
-    let mut bounds = schedule.bounds(period).map_err(BillError::Period)?;
-    let zone = schedule.zone_of(period).map_err(BillError::Period)?;
+    let Source {
+        number,
+        document,
+        period,
+        mut bounds,
+        zone,
+    } = source_of(state, caller, query).await?;
     let (line, behind) = match query.line {
         None => (None, None),
         Some(position) => {
-            let document = bill(store, account, period, state.clock.now()).await?;
+            let document = match document {
+                Some(document) => document,
+                None => bill(store, account, period, state.clock.now()).await?,
+            };
             let line = document.lines.get(position).ok_or_else(not_found)?.line.clone();
             let reference = document.plan_behind(&line).ok_or_else(not_found)?;
             bounds = reference.bounds();
@@ -80,12 +88,49 @@ async fn interactions_of(
     )
     .await?;
     Ok(InteractionsPage {
+        number,
         period,
         zone,
         line,
         events,
         next: next.map(|cursor| cursor.to_string()),
         is_first: query.after.is_none(),
+    })
+}
+
+/// Of what the interactions are.
+struct Source {
+    /// Of a bill or note that is named, and its document.
+    number: Option<String>,
+    document: Option<Document>,
+    period: Period,
+    bounds: Bounds,
+    zone: TimeZone,
+}
+
+async fn source_of(state: &WebState, caller: &Caller, query: &PortalQuery) -> Result<Source, Failure> {
+    let Caller { account, store, .. } = caller;
+    if let Some(number) = &query.number {
+        let document = numbered(store, account, number).await?;
+        return Ok(Source {
+            number: Some(number.clone()),
+            period: document.period.parse().map_err(BillError::Period)?,
+            bounds: Bounds {
+                start: document.period_start,
+                end: document.period_end,
+            },
+            zone: zone_named(&document.time_zone).unwrap_or(TimeZone::UTC),
+            document: Some(document),
+        });
+    }
+    let schedule = schedule_of(store, account).await?;
+    let period = period_of(state, query, &schedule)?;
+    Ok(Source {
+        number: None,
+        document: None,
+        period,
+        bounds: schedule.bounds(period).map_err(BillError::Period)?,
+        zone: schedule.zone_of(period).map_err(BillError::Period)?,
     })
 }
 

@@ -13,6 +13,7 @@ use springtide_proto::ids::TenantId;
 use super::auth::{
     Caller, caller_of_session, caller_of_token, close_session, open_session, require_own_form,
 };
+use super::bills::state_of;
 use super::pages::Tab;
 use super::pages::overview::{OverviewPage, overview_page};
 use super::pages::sign_in::{SignInPage, sign_in_page};
@@ -22,8 +23,9 @@ use crate::bill::forecast::forecast;
 use crate::bill::schedule::{Schedule, schedule_of};
 use crate::bill::summary::{by_meter, by_time, days_of, hours_of, summed_by_time};
 use crate::bill::{BillError, bill_by, read};
+use crate::export::as_of;
 use crate::rating::period::Period;
-use crate::store::{KIND_REGULAR, Landed, Role, StoreError, with_causes};
+use crate::store::{KIND_REGULAR, Landed, Role, StoreError, StoredInvoice, with_causes};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -166,11 +168,16 @@ async fn overview_of(state: &WebState, caller: Caller, query: &PortalQuery) -> R
     };
     let ledger = account.ledger;
     let summed = |landed| summed_by_time(store, ledger, (&starts, end), landed);
-    let bills = async { Ok::<_, Failure>(store.invoices(ledger).await?) };
+    let bills = async {
+        Ok::<_, Failure>((
+            store.invoices(ledger).await?,
+            store.states_of_ledger(ledger).await?,
+        ))
+    };
     let usage = async { Ok::<_, Failure>(summed(Landed::EVER).await?) };
     let drawn_up = async { Ok::<_, Failure>(bill_by(store, &account, &schedule, period, now).await) };
     let expected = async { Ok::<_, Failure>(forecast(store, &account, &schedule, period, now).await) };
-    let (bills, usage, document, forecast) = tokio::try_join!(bills, usage, drawn_up, expected)?;
+    let ((bills, states), usage, document, forecast) = tokio::try_join!(bills, usage, drawn_up, expected)?;
     let document = match document {
         Ok(document) => Ok(document),
         Err(error @ BillError::Store(_)) => return Err(error.into()),
@@ -184,7 +191,11 @@ async fn overview_of(state: &WebState, caller: Caller, query: &PortalQuery) -> R
         .iter()
         .find(|bill| bill.kind == KIND_REGULAR && bill.period == period.to_string())
         .map(|bill| bill.statement);
-    let bills = bills.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let bill_with_state = |bill: &StoredInvoice| {
+        let state = state_of(states.get(&bill.number));
+        read(bill).map(|document| (document, state))
+    };
+    let bills = bills.iter().map(bill_with_state).collect::<Result<Vec<_>, _>>()?;
     let forecast = match (&document, closed) {
         (Ok(_), None) => forecast?,
         _ => None,
@@ -198,11 +209,13 @@ async fn overview_of(state: &WebState, caller: Caller, query: &PortalQuery) -> R
     let rest = forecast.iter().flat_map(|forecast| &forecast.usage);
     let expected = by_time(rest, &starts, end).map_err(StoreError::from)?;
     let is_current = bounds.contain(now);
+    let as_of = document.as_ref().ok().and_then(|document| as_of(document, now));
     Ok(OverviewPage {
         account,
         zone,
         period,
         is_current,
+        as_of,
         document,
         meters,
         day,

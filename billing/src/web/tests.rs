@@ -43,7 +43,7 @@ pub(super) struct Bench {
     _folder: tempfile::TempDir,
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     "2026-11-12T00:00:00Z".parse().unwrap()
 }
 
@@ -179,6 +179,21 @@ impl Bench {
         (status, serde_json::from_str(&body).unwrap())
     }
 
+    /// What a program hears, whether it reads there or posts.
+    async fn rest(&self, path: &str, headers: &[(&str, &str)]) -> (StatusCode, header::HeaderMap, String) {
+        let read = self.get(path, headers).await;
+        if read.0 != StatusCode::METHOD_NOT_ALLOWED {
+            return read;
+        }
+        let request = headers
+            .iter()
+            .fold(Request::post(path), |request, (name, value)| {
+                request.header(*name, *value)
+            });
+        let request = request.header("content-type", "application/cloudevents+json");
+        self.send(request.body(Body::from("{}")).unwrap()).await
+    }
+
     async fn sign_in(
         &self,
         token: &str,
@@ -208,33 +223,96 @@ impl Bench {
     }
 }
 
-const ROUTES: [&str; 11] = [
-    "usage",
-    "forecast",
-    "invoices/SPT-2026-000001/pdf",
-    "exports/usage.csv",
-    "exports/focus.csv",
-    "exports/plan.json",
-    "exports/bill.json",
-    "invoices",
-    "invoices/SPT-2026-000001",
-    "preview",
-    "interactions",
+/// acme's bill.
+const BILL: &str = "SPT-2026-000001";
+/// What is nobody's.
+const PUBLIC: [&str; 7] = [
+    "/",
+    "/sign-in",
+    "/sign-in/openid-connect/{provider}",
+    "/sign-in/openid-connect/{provider}/return",
+    "/sign-out",
+    "/assets/style.css",
+    "/assets/live.js",
 ];
+
+/// The addresses of a route, with what is acme's in the place of what it leaves open: every bill, token and file.
+fn addresses_of(route: &str) -> Vec<String> {
+    let mut files: Vec<_> = bills::Export::ALL.into_iter().map(|(name, _)| name).collect();
+    if route.starts_with("/portal") {
+        files.push(bills::INTERACTIONS);
+    }
+    let Some((before, rest)) = route.split_once('{') else {
+        return vec![route.to_owned()];
+    };
+    let (name, after) = rest.split_once('}').unwrap();
+    let values = match name {
+        "tenant" => vec!["acme"],
+        "number" => vec![BILL],
+        "id" => vec!["viewer"],
+        "name" => files,
+        other => panic!("say here what stands for {{{other}}} in {route}"),
+    };
+    let filled = values.into_iter().map(|value| format!("{before}{value}{after}"));
+    filled.flat_map(|address| addresses_of(&address)).collect()
+}
+
+/// What the router itself has for programs of one tenant, behind the tenant's name.
+fn rest_addresses() -> Vec<String> {
+    let all = routes().into_iter().map(|(route, _)| route);
+    let rest = all.filter(|route| route.starts_with("/api/"));
+    let addresses = rest.flat_map(addresses_of);
+    addresses
+        .map(|address| address.strip_prefix("/api/v1/tenants/acme/").unwrap().to_owned())
+        .collect()
+}
+
+/// What the router itself has for people who are signed in.
+fn portal_addresses() -> Vec<String> {
+    let all = routes().into_iter().map(|(route, _)| route);
+    let portal = all.filter(|route| !route.starts_with("/api/") && !PUBLIC.contains(route));
+    let mut addresses: Vec<_> = portal.flat_map(addresses_of).collect();
+    addresses.push(format!("/portal/invoices/{BILL}.pdf"));
+    addresses
+}
+
+#[test]
+fn every_route_is_of_one_tenant_or_said_to_be_nobodys() {
+    for (route, _) in routes() {
+        let is_of_one = route.starts_with("/api/v1/tenants/{tenant}/")
+            || route == "/portal"
+            || route.starts_with("/portal/");
+        assert!(
+            is_of_one || PUBLIC.contains(&route),
+            "{route} is walked by no test"
+        );
+    }
+    for route in [
+        "usage",
+        "exports/minutes.csv",
+        "exports/plan.json",
+        "invoices/SPT-2026-000001/pdf",
+    ] {
+        assert!(rest_addresses().contains(&route.to_owned()), "{route}");
+    }
+    for route in ["/portal/exports/plan.json", "/portal/access/tokens/viewer/revoke"] {
+        assert!(portal_addresses().contains(&route.to_owned()), "{route}");
+    }
+}
 
 #[tokio::test]
 async fn a_token_opens_its_own_tenant_alone_and_says_nothing_of_others() {
     let bench = bench().await;
-    for route in ROUTES {
+    for route in rest_addresses() {
         let path = |tenant: &str| format!("/api/v1/tenants/{tenant}/{route}");
         let (status, _, _) = bench
-            .get(&path("acme"), &[("authorization", "Bearer token-acme")])
+            .rest(&path("acme"), &[("authorization", "Bearer token-acme")])
             .await;
         assert_eq!(status, StatusCode::OK, "{route}");
         let other = [("authorization", "Bearer token-other")];
         let (existing, absent) = (
-            bench.get(&path("acme"), &other).await,
-            bench.get(&path("nobody"), &other).await,
+            bench.rest(&path("acme"), &other).await,
+            bench.rest(&path("nobody"), &other).await,
         );
         assert_eq!(existing.0, StatusCode::NOT_FOUND, "{route}");
         assert_eq!(existing, absent, "{route}");
@@ -244,8 +322,8 @@ async fn a_token_opens_its_own_tenant_alone_and_says_nothing_of_others() {
             vec![("authorization", "Basic token-acme")],
         ] {
             let (existing, absent) = (
-                bench.get(&path("acme"), &headers).await,
-                bench.get(&path("nobody"), &headers).await,
+                bench.rest(&path("acme"), &headers).await,
+                bench.rest(&path("nobody"), &headers).await,
             );
             assert_eq!(existing.0, StatusCode::UNAUTHORIZED, "{route}");
             assert_eq!(existing, absent, "{route} {headers:?}");

@@ -15,6 +15,8 @@ use crate::rating::period::Period;
 use crate::store::Role;
 
 const LANGUAGE_SECONDS: i64 = 31_536_000;
+/// Longest number of a bill.
+const LONGEST_NUMBER: usize = 40;
 
 /// What the portal's addresses may carry.
 #[derive(Debug, Default, Deserialize)]
@@ -23,6 +25,7 @@ pub struct PortalQuery {
     pub(super) period: Option<String>,
     pub(super) day: Option<String>,
     pub(super) line: Option<usize>,
+    pub(super) number: Option<String>,
     pub(super) after: Option<String>,
     pub(super) tenant: Option<String>,
 }
@@ -148,6 +151,7 @@ pub(super) fn view(headers: &HeaderMap, query: &PortalQuery, path: &str) -> View
     let parts = [
         period.map(|period| format!("period={period}")),
         day.map(|day| format!("day={day}")),
+        number_of(query).map(|number| format!("number={number}")),
         query.line.map(|line| format!("line={line}")),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
@@ -164,6 +168,13 @@ pub(super) fn view(headers: &HeaderMap, query: &PortalQuery, path: &str) -> View
         is_admin: false,
         is_live: false,
     }
+}
+
+/// The number of a bill, if it can be one.
+pub(super) fn number_of(query: &PortalQuery) -> Option<&str> {
+    let number = query.number.as_deref()?;
+    let can_be = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (number.len() <= LONGEST_NUMBER && number.bytes().all(can_be)).then_some(number)
 }
 
 pub(super) fn failed(view: &View, error: &ApiError) -> Response {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use springtide_billing::metering::decide::LedgerId;
 use springtide_billing::metrics::ReplicaMetrics;
-use springtide_billing::store::{Store, TenantStores};
+use springtide_billing::store::{Holder, Store, TenantStores};
 use springtide_proto::metering::Witness;
 use springtide_runtime::identity::TenantRole;
 use tokio::task::JoinHandle;
@@ -125,8 +125,13 @@ async fn tenants_read_from_the_replica_once_it_has_what_they_wrote_and_from_the_
         (None, true),
         "who wrote nothing misses nothing"
     );
+    // Posted usage is written by another way; that it was is noted by this one.
     let taken = bench.stores.of(acme).await.unwrap();
-    taken.note_write().await.unwrap();
+    let then = "2026-11-11T00:00:00Z".parse().unwrap();
+    taken
+        .note(acme, &Holder::of_account(), "report usage", "1 events", then)
+        .await
+        .unwrap();
 
     bench.replica.ask("SELECT pg_wal_replay_resume()::text").await;
     until("it has caught up", async || {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::Findings;
 use crate::bill::BillError;
-use crate::bill::document::{Document, DocumentLine};
+use crate::bill::document::Document;
 use crate::bill::money::{by_account, issue_entries, payment_entries, sum_of_lines, written};
 use crate::bill::slots::Slots;
 use crate::bill::state::InvoiceState;
@@ -115,15 +115,8 @@ pub(super) async fn check_lines(
     document: &Document,
     findings: &mut Findings,
 ) -> Result<(), BillError> {
-    let gone = |entry: &&DocumentLine| {
-        entry
-            .correction
-            .as_ref()
-            .is_some_and(|correction| correction.corrected.is_none())
-    };
-    let lines: Vec<_> = document.lines.iter().filter(|entry| !gone(entry)).collect();
     let mut seen = BTreeSet::new();
-    for entry in &lines {
+    for entry in document.lines.iter().filter(|entry| entry.is_there()) {
         let Rule::Charge {
             meter,
             filter,

@@ -15,7 +15,7 @@ use crate::export::{PRICES_FROM, PRICES_TO};
 use crate::metering::report::Party;
 use crate::rating::number::Exact;
 use crate::rating::period::Bounds;
-use crate::rating::rate::MinuteCounts;
+use crate::rating::rate::{Exclusion, MinuteCounts};
 
 /// Largest plan file.
 const MAX_PLAN: u64 = 4 << 20;
@@ -26,7 +26,7 @@ const USAGE_COLUMNS: [&str; 3] = ["time", "meter", "quantity"];
 pub(super) struct UsageRow {
     pub(super) line: u64,
     pub(super) time: Timestamp,
-    meter: String,
+    pub(super) meter: String,
     quantity: String,
     dimensions: Vec<(String, String)>,
 }
@@ -209,6 +209,33 @@ pub(super) fn minutes(path: &Path) -> anyhow::Result<Vec<(Timestamp, MinuteCount
         bail!("{}, line {line}: the minute {at} is there twice", path.display());
     }
     Ok(rows.into_iter().map(|(at, counts, _)| (at, counts)).collect())
+}
+
+/// All rows of a file of exclusions, in the order of time.
+pub(super) fn exclusions(path: &Path) -> anyhow::Result<Vec<Exclusion>> {
+    let mut reader = open(path)?;
+    let header = reader.headers().with_context(|| in_file(path))?.clone();
+    let (from, to) = (column(&header, "from", path)?, column(&header, "to", path)?);
+    let optional = |name: &str| header.iter().position(|known| known == name);
+    let (reason, approver) = (optional("reason"), optional("approver"));
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.with_context(|| in_file(path))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let place = || format!("{}, line {line}", path.display());
+        let at = |column: usize| instant(record.get(column).unwrap_or_default()).with_context(place);
+        let text = |column: Option<usize>| column.and_then(|column| record.get(column)).unwrap_or_default();
+        let (from, to) = (at(from)?, at(to)?);
+        ensure!(from < to, "{}: {from} does not lie before {to}", place());
+        rows.push(Exclusion {
+            from,
+            to,
+            reason: text(reason).to_owned(),
+            approver: text(approver).to_owned(),
+        });
+    }
+    rows.sort_by_key(|exclusion| exclusion.from);
+    Ok(rows)
 }
 
 fn open(path: &Path) -> anyhow::Result<csv::Reader<File>> {

@@ -46,6 +46,9 @@ pub(super) struct RateArgs {
     /// Service minutes as CSV, with the header minute,good,bad and, for response times, fast,slow
     #[arg(long, value_name = "FILE")]
     minutes: Option<PathBuf>,
+    /// Times that no credit is computed from, as CSV with the header from,to[,reason,approver]
+    #[arg(long, value_name = "FILE")]
+    exclusions: Option<PathBuf>,
     /// Look at the service up to this instant only (RFC 3339) [default: the period's end]
     #[arg(long, value_name = "TIME")]
     as_of: Option<Timestamp>,
@@ -66,6 +69,9 @@ pub(super) struct RateArgs {
 const HELP: &str = "Files:
   usage.csv     time,meter,quantity[,dimension...]   time in RFC 3339; quantity a decimal; equal rows are separate events
   minutes.csv   minute,good,bad[,fast,slow]          a row for each minute that was reported, in RFC 3339
+  exclusions.csv  from,to[,reason,approver]          spans in RFC 3339, the second instant no longer in it
+A meter that the plan does not name and that is not built in (interactions, unanswered, conversations, handoffs, modules) is
+refused. A file of minutes that has some, but none of the period, says that the service was down for all of it.
 A module is taken or dropped by an event of the meter \"modules\" with the dimension \"module\" and quantity 1 or 0.
 
 Examples:
@@ -78,7 +84,9 @@ impl RateArgs {
         let bounds = plans.bounds;
         let account = self.account(&plans)?;
         let rows = files::usage(&self.usage)?;
-        let taken = taken::taken(&rows, &account.details.party, bounds, &self.usage)?;
+        let charges = plans.parts().flat_map(|part| &part.known.plan.charges);
+        let named = charges.map(|charge| charge.meter.clone()).collect();
+        let taken = taken::taken(&rows, &named, (&account.details.party, bounds), &self.usage)?;
         let facts = Facts {
             service: self.service(bounds)?,
             module_changes: taken.module_changes,
@@ -180,10 +188,11 @@ impl RateArgs {
             return Ok(None);
         }
         minutes.retain(|(minute, _)| bounds.contain(*minute));
-        Ok(Some(Service {
-            minutes,
-            exclusions: Vec::new(),
-        }))
+        let exclusions = match &self.exclusions {
+            Some(path) => files::exclusions(path)?,
+            None => Vec::new(),
+        };
+        Ok(Some(Service { minutes, exclusions }))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the rows of a usage file come to, by the same decisions by which reports are taken and billed; nothing is stored.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -11,6 +11,7 @@ use springtide_runtime::identity::TenantRole;
 use super::files::UsageRow;
 use crate::metering::decide::{Candidate, KnownEvents, OpenLedger, decide};
 use crate::metering::examine::{Reporter, examine};
+use crate::metering::meters::{NamedByPlans, judged};
 use crate::metering::report::{BucketKey, EventKey, Examined, Party, Report, Verdict};
 use crate::rating::number::{Exact, Overflow};
 use crate::rating::period::Bounds;
@@ -28,8 +29,13 @@ pub(super) struct Taken {
     pub(super) module_changes: Vec<ModuleChange>,
 }
 
-/// Takes all rows, or says which may not be taken.
-pub(super) fn taken(rows: &[UsageRow], party: &Party, bounds: Bounds, path: &Path) -> anyhow::Result<Taken> {
+/// Takes all rows, or says which may not be taken; `named` are the meters that the plans name.
+pub(super) fn taken(
+    rows: &[UsageRow],
+    named: &BTreeSet<String>,
+    (party, bounds): (&Party, Bounds),
+    path: &Path,
+) -> anyhow::Result<Taken> {
     let peer = Reporter {
         tenant: party.tenant.clone(),
         role: Some(TenantRole::Worker),
@@ -39,11 +45,13 @@ pub(super) fn taken(rows: &[UsageRow], party: &Party, bounds: Bounds, path: &Pat
     let now = now.unwrap_or(Timestamp::UNIX_EPOCH);
     let mut buckets: BTreeMap<BucketKey, i128> = BTreeMap::new();
     let mut modules = Vec::new();
+    let named = NamedByPlans::from([(party.clone(), named.clone())]);
     for rows in rows.chunks(BATCH) {
         let examined: Vec<_> = rows
             .iter()
             .map(|row| examine(row.record(party), &peer, now))
             .collect();
+        let examined = judged(&examined, &named);
         let candidates: Vec<_> = examined.iter().map(candidate).collect();
         let (verdicts, changes) = decide(&candidates, KnownEvents::new())?;
         for (row, verdict) in rows.iter().zip(verdicts) {

@@ -106,6 +106,49 @@ fn a_gateway_passes_on_what_a_worker_left_and_says_nothing_of_its_delivery_by_th
 }
 
 #[test]
+fn a_client_firm_reports_nothing_that_the_provider_charges_for_what_it_does() {
+    let client = Reporter {
+        role: None,
+        ..worker()
+    };
+    let posted = |source: &str, meter: &str| Record {
+        witness: Witness::Unspecified.into(),
+        ..record(
+            UsageEvent {
+                source: source.into(),
+                meter: meter.into(),
+                quantity: "0".into(),
+                ..other_event()
+            }
+            .encode_to_vec(),
+        )
+    };
+    for meter in [
+        "modules",
+        "interactions",
+        "unanswered",
+        "conversations",
+        "handoffs",
+    ] {
+        let rejection = examine(posted("shop", meter), &client, now()).unwrap_err();
+        assert_eq!(rejection.reason, Reason::EventRejected);
+        assert_eq!(
+            rejection.message,
+            format!("meter {meter} is what the provider alone reports")
+        );
+        let again = examine_again("acme", &posted("shop", meter), now()).unwrap_err();
+        assert_eq!(again.message, rejection.message, "offered again, it is no other");
+        assert!(examine_of_provider(posted(PROVIDER_SOURCE, meter), &client.tenant, now()).is_ok());
+    }
+    let forged = examine(posted(PROVIDER_SOURCE, "storage"), &client, now()).unwrap_err();
+    assert_eq!(
+        forged.message,
+        "source provider is what the provider alone reports"
+    );
+    assert!(examine(posted("shop", "storage"), &client, now()).is_ok());
+}
+
+#[test]
 fn a_worker_cannot_say_that_something_was_not_delivered() {
     let record = Record {
         delivery: Delivery::Undelivered.into(),

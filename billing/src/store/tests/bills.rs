@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use springtide_proto::metering::Delivery;
 
 use super::support::*;
+use crate::bill::issue::Issuer;
+use crate::bill::notes::correct;
 use crate::bill::summary::{by_meter, summed_by_time};
 use crate::bill::{BillError, bill, draft, issue, read};
 use crate::digest::Digest;
@@ -274,4 +276,41 @@ pub(super) async fn a_module_is_billed_for_the_time_for_which_events_say_that_it
         "150.00",
         "from the fifth to the tenth, and from the twentieth"
     );
+}
+
+pub(super) async fn a_module_that_is_dropped_after_the_bill_is_corrected_by_a_note_and_is_not_in_what_the_bill_was_made_of(
+    bench: Bench,
+) {
+    let spec = r#"{"currency":"CNY","timeZone":"Asia/Shanghai","charges":[],"modules":[{"name":"voice","monthlyFee":"300.00"}]}"#;
+    bench.register_with_plan("acme", spec).await;
+    let account = bench.store.account_of_uid(&uid("acme")).await.unwrap().unwrap();
+    let (bill, _) = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    let dropped = module_event("acme", "dropped", "0", "2026-11-10T16:00:00Z");
+    let later = now().checked_add(jiff::SignedDuration::from_secs(1)).unwrap();
+    bench.store.ingest(&[by_anyone(&dropped)], later).await.unwrap();
+    let recorded = async |until| {
+        let changes = bench
+            .store
+            .module_changes(account.ledger, bill.period_end, until)
+            .await
+            .unwrap();
+        changes
+            .into_iter()
+            .map(|change| (change.at, change.active))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(recorded(bill.issued_at).await, []);
+    assert_eq!(recorded(None).await, [(at("2026-11-10T16:00:00Z"), false)]);
+    let issuer = Issuer {
+        actor: "jo",
+        note: "",
+        now: later,
+    };
+    let note = correct(&bench.store, &account, november_period(), issuer)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((note.total.as_str(), bill.total.as_str()), ("-200.00", "300.00"));
 }

@@ -6,7 +6,7 @@ use futures::TryStreamExt as _;
 use springtide_proto::error::Reason;
 use springtide_proto::event::InteractionKind;
 use springtide_proto::ids::TenantUid;
-use springtide_proto::metering::{Delivery, Dimension};
+use springtide_proto::metering::{Delivery, Dimension, UsageEvent};
 use springtide_runtime::clock::ManualClock;
 
 use super::support::*;
@@ -109,7 +109,7 @@ pub(super) async fn variants_conflicts_and_rejections_are_kept_and_not_counted(b
         ]
     ));
     bench.report(vec![by_anyone(&wrong), by_anyone(&wrong)]).await;
-    assert_eq!(bench.sum("acme", "storage", None).await, count(1));
+    assert_eq!(bench.sum("acme", "handoffs", None).await, count(1));
     let kept = bench.store.kept(&of("acme")).await.unwrap();
     let mut kinds: Vec<_> = kept.iter().map(|kept| (kept.kind.as_str(), kept.times)).collect();
     kinds.sort_unstable();
@@ -139,7 +139,7 @@ pub(super) async fn a_reversal_subtracts_once(bench: Bench) {
         bench.report(vec![by_anyone(&again)]).await[0],
         Verdict::Rejected(..)
     ));
-    assert_eq!(bench.sum("acme", "storage", None).await, Exact::ZERO);
+    assert_eq!(bench.sum("acme", "handoffs", None).await, Exact::ZERO);
 }
 
 pub(super) async fn the_largest_quantities_add_up_exactly(bench: Bench) {
@@ -154,12 +154,12 @@ pub(super) async fn the_largest_quantities_add_up_exactly(bench: Bench) {
             expected = expected.plus(Exact::parse(most).unwrap()).unwrap();
         }
     }
-    assert_eq!(bench.sum("acme", "storage", None).await, expected);
+    assert_eq!(bench.sum("acme", "handoffs", None).await, expected);
     let mut undo = usage_event("acme", "undo", most);
     undo.reversal_of = "0-0".into();
     assert_eq!(bench.report(vec![by_anyone(&undo)]).await, [Verdict::Accepted]);
     let less = expected.minus(Exact::parse(most).unwrap()).unwrap();
-    assert_eq!(bench.sum("acme", "storage", None).await, less);
+    assert_eq!(bench.sum("acme", "handoffs", None).await, less);
 }
 
 pub(super) async fn usage_before_registration_is_on_the_bill_after_it(bench: Bench) {
@@ -598,4 +598,51 @@ async fn usage_is_taken_while_readers_hold_every_connection() {
     drop(writer);
     task.await.unwrap();
     assert_eq!(bench.interactions("acme").await, count(1));
+}
+
+pub(super) async fn a_meter_is_known_that_is_built_in_or_that_a_plan_of_the_tenant_names_at_any_time(
+    bench: Bench,
+) {
+    let event = |tenant: &str, meter: &str, id: &str| {
+        by_anyone(&UsageEvent {
+            meter: meter.into(),
+            ..usage_event(tenant, id, "1")
+        })
+    };
+    let names = async |bench: &Bench, tenant: &str, meter: &str, id: &str| {
+        let verdict = bench.report(vec![event(tenant, meter, id)]).await.remove(0);
+        verdict == Verdict::Accepted
+    };
+    // Before there is an account, what is built in is taken, and what a plan may name later is kept.
+    assert!(names(&bench, "acme", "handoffs", "a").await);
+    assert!(!names(&bench, "acme", "storage", "b").await);
+    let spec = |meter: &str| {
+        format!(
+            r#"{{"currency":"CNY","timeZone":"UTC","charges":[{{"name":"a","meter":"{meter}","model":"PerUnit","unitPrice":"1"}}]}}"#
+        )
+    };
+    bench.register_with_plan("acme", &spec("storage")).await;
+    assert!(names(&bench, "acme", "storage", "b").await);
+    assert!(!names(&bench, "acme", "interaction", "c").await, "misspelt");
+    bench.register_with_plan("other", &spec("tickets")).await;
+    assert!(
+        !names(&bench, "acme", "tickets", "d").await,
+        "of another tenant's plan"
+    );
+    // One wrong event of a batch keeps no other out.
+    let batch = vec![
+        event("acme", "storage", "e"),
+        event("acme", "tickets", "f"),
+        event("other", "tickets", "g"),
+        by_worker(&interaction("acme", "t1")),
+    ];
+    let verdicts = bench.report(batch).await;
+    let said: Vec<_> = verdicts.iter().map(Verdict::name).collect();
+    assert_eq!(said, ["accepted", "rejected", "accepted", "accepted"]);
+    let Verdict::Rejected(reason, message) = &verdicts[1] else {
+        panic!("{verdicts:?}")
+    };
+    assert_eq!(*reason, Reason::EventRejected);
+    assert!(message.starts_with("meter tickets is not known"), "{message}");
+    assert_eq!(bench.sum("acme", "storage", None).await, count(2));
 }

@@ -4,10 +4,13 @@ use jiff::Timestamp;
 use springtide_proto::metering::Delivery;
 
 use super::support::*;
+use crate::bill::issue;
+use crate::bill::notes::act;
+use crate::bill::state::Act;
 use crate::command::replay;
 use crate::metering::report::Verdict;
 use crate::rating::number::Exact;
-use crate::store::{Kept, KeptQuery, Store};
+use crate::store::{DropOutcome, Kept, KeptQuery, Store};
 
 async fn kept(bench: &Bench, query: KeptQuery) -> Vec<Kept> {
     bench.store.kept(&query).await.unwrap()
@@ -124,7 +127,7 @@ pub(super) async fn a_reversal_that_came_before_its_event_is_taken_when_it_is_of
     assert!(matches!(early.as_slice(), [Verdict::Rejected(..)]));
     bench.report(vec![by_anyone(&event)]).await;
     assert_eq!(
-        bench.sum("acme", "storage", None).await,
+        bench.sum("acme", "handoffs", None).await,
         Exact::parse("2.5").unwrap()
     );
     let page = bench.store.rejected(Some("acme"), None, None, 10).await.unwrap();
@@ -135,11 +138,11 @@ pub(super) async fn a_reversal_that_came_before_its_event_is_taken_when_it_is_of
     };
     assert_eq!(said(true).await, [Verdict::Accepted]);
     assert!(
-        !bench.sum("acme", "storage", None).await.is_zero(),
+        !bench.sum("acme", "handoffs", None).await.is_zero(),
         "a rehearsal changes nothing"
     );
     assert_eq!(said(false).await, [Verdict::Accepted]);
-    assert!(bench.sum("acme", "storage", None).await.is_zero());
+    assert!(bench.sum("acme", "handoffs", None).await.is_zero());
     assert!(
         bench
             .store
@@ -198,12 +201,12 @@ pub(super) async fn dropping_old_events_leaves_their_keys_and_what_is_billed(ben
         .unwrap();
     assert_eq!(
         bench.store.drop_events(then).await.unwrap(),
-        0,
+        DropOutcome::Dropped(0),
         "the month of that day stays"
     );
     let dropped = bench.store.drop_events(now()).await.unwrap();
     let events = matches!(bench.store, Store::Sqlite(_));
-    assert_eq!(dropped, if events { 2 } else { 1 });
+    assert_eq!(dropped, DropOutcome::Dropped(if events { 2 } else { 1 }));
     let left = rows(&bench.store, "SELECT count(*) FROM event").await;
     assert_eq!(left, 1, "the new one");
     let ledger = bench.store.ledgers_named("acme").await.unwrap()[0].0;
@@ -231,4 +234,57 @@ pub(super) async fn an_event_of_a_month_that_has_no_place_is_taken(bench: Bench)
     let verdicts = bench.store.ingest(&[by_worker(&turn)], far).await.unwrap();
     assert_eq!(verdicts, [Verdict::Accepted]);
     assert_eq!(rows(&bench.store, "SELECT count(*) FROM event").await, 1);
+}
+
+pub(super) async fn no_event_is_dropped_that_a_disputed_bill_may_be_made_of(bench: Bench) {
+    let account = bench.account("acme").await;
+    let old = at("2026-10-20T00:00:00Z");
+    for month in [old, at("2026-11-15T00:00:00Z"), now()] {
+        bench.store.make_months(month).await.unwrap();
+    }
+    bench
+        .store
+        .ingest(
+            &[by_worker(&interaction("acme", "old"))],
+            at("2026-11-15T00:00:00Z"),
+        )
+        .await
+        .unwrap();
+    let (bill, _) = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    let number = bill.number.unwrap();
+    let stored = bench.store.any_invoice(&number).await.unwrap().unwrap();
+    let brought = async |what| {
+        act(&bench.store, &stored, what, "jo", "", now()).await.unwrap();
+    };
+    let events = async || rows(&bench.store, "SELECT count(*) FROM event").await;
+    brought(Act::Dispute).await;
+    // November begins in Shanghai at 16:00 of the last of October, and clocks may be an hour off.
+    let disputed = DropOutcome::Disputed {
+        number: number.clone(),
+        since: at("2026-10-31T15:00:00Z"),
+    };
+    for before in ["2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z"] {
+        assert_eq!(
+            bench.store.drop_events(at(before)).await.unwrap(),
+            disputed,
+            "{before}"
+        );
+    }
+    assert_eq!(events().await, 1);
+    assert!(
+        bench.store.events_kept_since().await.unwrap() < at("2026-11-01T00:00:00Z"),
+        "nothing is missed"
+    );
+    let earlier = bench.store.drop_events(at("2026-10-31T00:00:00Z")).await.unwrap();
+    assert_eq!(
+        earlier,
+        DropOutcome::Dropped(0),
+        "of what came before the month nothing is disputed"
+    );
+    brought(Act::Resolve).await;
+    let dropped = bench.store.drop_events(at("2026-12-01T00:00:00Z")).await.unwrap();
+    assert_ne!(dropped, disputed);
+    assert_eq!(events().await, 0);
 }

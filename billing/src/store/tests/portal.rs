@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::support::*;
 use crate::bill::issue;
 use crate::digest::Digest;
-use crate::store::{Dispute, Holder, NewToken, Role, Store, in_transaction};
+use crate::store::{Dispute, Holder, NewToken, Role, Store, in_transaction, on_readers};
 
 pub(super) async fn a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions_with_it(bench: Bench) {
     let (acme, other) = (
@@ -219,4 +219,36 @@ pub(super) async fn a_page_of_interactions_is_the_beginning_of_the_export(bench:
         .await
         .unwrap();
     assert_eq!((all.len(), &some[..]), (5, &all[..3]));
+}
+
+pub(super) async fn what_commands_did_of_no_account_is_listed_newest_first_and_never_changes(bench: Bench) {
+    let store = &bench.store;
+    store
+        .note_of_provider("operator: jo", "drop events", "a", now())
+        .await
+        .unwrap();
+    store
+        .note_of_provider("operator: li", "set legal entity", "b", now())
+        .await
+        .unwrap();
+    let said = async |most| -> Vec<_> {
+        let entries = store.audit_of_provider(most).await.unwrap();
+        entries
+            .into_iter()
+            .map(|entry| (entry.actor, entry.action, entry.object))
+            .collect()
+    };
+    let entry =
+        |actor: &str, action: &str, object: &str| (actor.to_owned(), action.to_owned(), object.to_owned());
+    let newest = entry("operator: li", "set legal entity", "b");
+    assert_eq!(
+        said(9).await,
+        [newest.clone(), entry("operator: jo", "drop events", "a")]
+    );
+    assert_eq!(said(1).await, [newest]);
+    let changed = on_readers!(store, pool => {
+        sqlx::query("UPDATE provider_audit SET actor = 'x'").execute(pool).await.map(drop)
+    });
+    assert!(changed.is_err());
+    assert!(said(9).await.iter().all(|(actor, ..)| actor != "x"));
 }

@@ -9,13 +9,14 @@ use crate::metering::decide::LedgerId;
 use crate::store::{Confinement, Store, StoreError, TenantStores, on_readers};
 
 /// What no tenant's read sees anything of.
-const CLOSED: [&str; 10] = [
+const CLOSED: [&str; 11] = [
     "event_key",
     "event_retention",
     "further_report",
     "invoice_chain",
     "portal_session",
     "provenance",
+    "provider_audit",
     "rejection",
     "reporter",
     "rival",

@@ -372,7 +372,7 @@ pub(in crate::store) fn usage_event(tenant: &str, id: &str, quantity: &str) -> U
         tenant: tenant.into(),
         source: "storage".into(),
         id: id.into(),
-        meter: "storage".into(),
+        meter: "handoffs".into(),
         quantity: quantity.into(),
         event_time: Some(timestamp_to_wire(at("2026-11-11T00:00:00Z"))),
         dimensions: vec![Dimension {

@@ -2,7 +2,31 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::web::tests::{Bench, bench};
+use crate::digest::Digest;
+use crate::store::PlanVersion;
+use crate::web::tests::{Bench, bench, now};
+
+/// With a plan that names the meter `storage`.
+async fn bench_with_storage() -> Bench {
+    let bench = bench().await;
+    name_meter(&bench, "storage", 2).await;
+    bench
+}
+
+/// A newer version of acme's plan, with one meter more.
+async fn name_meter(bench: &Bench, meter: &str, generation: i64) {
+    let charge = |name: &str, meter: &str| json!({"meter": meter, "model": "PerUnit", "name": name, "unitPrice": "0.10"});
+    let charges = [charge("<answers>", "interactions"), charge("more", meter)];
+    let spec = json!({"charges": charges, "currency": "CNY", "timeZone": "Asia/Shanghai"}).to_string();
+    let plan = PlanVersion {
+        name: "standard".into(),
+        uid: "u".into(),
+        generation,
+        digest: Digest::of(spec.as_bytes()),
+        spec,
+    };
+    bench.store.put_plan(&plan, now()).await.unwrap();
+}
 
 const ONE: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
@@ -44,7 +68,7 @@ fn statuses(answer: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn an_event_is_counted_once_however_often_it_is_posted_and_is_on_the_bill_at_once() {
-    let bench = bench().await;
+    let bench = bench_with_storage().await;
     let first = event("a", &json!("2.5"));
     for expected in ["accepted", "duplicate"] {
         let (status, answer) = post(&bench, "acme", "token-acme", ONE, &first).await;
@@ -70,7 +94,7 @@ async fn an_event_is_counted_once_however_often_it_is_posted_and_is_on_the_bill_
 
 #[tokio::test]
 async fn what_is_wrong_with_one_event_of_a_batch_is_said_of_it_alone() {
-    let bench = bench().await;
+    let bench = bench_with_storage().await;
     let with = |name: &str, value: Value| {
         let mut event = event(&format!("wrong-{name}"), &json!(1));
         event[name] = value;
@@ -106,6 +130,14 @@ async fn what_is_wrong_with_one_event_of_a_batch_is_said_of_it_alone() {
             "event is not a CloudEvent",
         ),
         (
+            data(json!({"meter": "modules", "quantity": 0, "dimensions": {"module": "voice"}})),
+            "meter modules is what the provider alone reports",
+        ),
+        (
+            data(json!({"meter": "interaction", "quantity": 1})),
+            "meter interaction is not known",
+        ),
+        (
             with("source", json!("interaction")),
             "source interaction is what workers and gateways alone report",
         ),
@@ -131,14 +163,14 @@ async fn what_is_wrong_with_one_event_of_a_batch_is_said_of_it_alone() {
         .unwrap();
     assert_eq!(
         kept.iter().map(|kept| kept.times).sum::<i64>(),
-        15,
+        17,
         "all are kept"
     );
 }
 
 #[tokio::test]
 async fn a_batch_of_ten_thousand_is_taken_and_one_more_or_none_is_refused_by_name() {
-    let bench = bench().await;
+    let bench = bench_with_storage().await;
     let batch = |count: usize| {
         (0..count)
             .map(|id| event(&id.to_string(), &json!(1)))
@@ -159,7 +191,7 @@ async fn a_batch_of_ten_thousand_is_taken_and_one_more_or_none_is_refused_by_nam
 
 #[tokio::test]
 async fn events_are_taken_with_the_tenants_own_token_alone_and_as_cloudevents_alone() {
-    let bench = bench().await;
+    let bench = bench_with_storage().await;
     let event = event("a", &json!(1));
     for (tenant, token, kind, expected) in [
         ("acme", "token-other", ONE, StatusCode::NOT_FOUND),
@@ -172,4 +204,53 @@ async fn events_are_taken_with_the_tenants_own_token_alone_and_as_cloudevents_al
         assert_eq!(status, expected, "{tenant} {token} {kind}");
     }
     assert_eq!(storage(&bench).await, Value::Null);
+}
+
+#[tokio::test]
+async fn an_event_of_a_meter_that_nobody_knows_is_kept_until_a_plan_names_it_and_counts_then() {
+    let bench = bench().await;
+    let (_, answer) = post(&bench, "acme", "token-acme", ONE, &event("a", &json!("2.5"))).await;
+    let result = &answer["results"][0];
+    assert_eq!(
+        (&result["status"], &result["reason"]),
+        (&json!("rejected"), &json!("EVENT_REJECTED"))
+    );
+    assert!(
+        result["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("meter storage is not known"),
+        "{result}"
+    );
+    assert_eq!(storage(&bench).await, Value::Null);
+    let page = bench.store.rejected(Some("acme"), None, None, 10).await.unwrap();
+    let again = async || {
+        let outcome = crate::command::replay(&bench.store, &page, now(), false)
+            .await
+            .unwrap();
+        outcome[0].1.name()
+    };
+    assert_eq!(again().await, "rejected");
+    name_meter(&bench, "other", 2).await;
+    assert_eq!(again().await, "rejected");
+    name_meter(&bench, "storage", 3).await;
+    assert_eq!(again().await, "accepted");
+    assert_eq!(storage(&bench).await, "2.5");
+    // What a plan named once stays known.
+    name_meter(&bench, "third", 4).await;
+    let (_, answer) = post(&bench, "acme", "token-acme", ONE, &event("b", &json!(1))).await;
+    assert_eq!(statuses(&answer), ["accepted"]);
+}
+
+#[tokio::test]
+async fn who_reports_usage_is_noted_with_how_much_it_was() {
+    let bench = bench_with_storage().await;
+    let events = [event("a", &json!(1)), event("b", &json!(1))];
+    post(&bench, "acme", "token-acme", BATCH, &Value::from(events.to_vec())).await;
+    let noted = bench.store.audit(1, 1).await.unwrap().remove(0);
+    assert_eq!(
+        (noted.action.as_str(), noted.object.as_str()),
+        ("report usage", "2 events")
+    );
+    assert_eq!((noted.actor.as_str(), noted.role.as_str()), ("", "admin"));
 }

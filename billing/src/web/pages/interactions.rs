@@ -15,6 +15,8 @@ use crate::store::ExportedEvent;
 
 /// What the page shows.
 pub(in crate::web) struct InteractionsPage {
+    /// Of the bill or note that was named, if one was.
+    pub(in crate::web) number: Option<String>,
     pub(in crate::web) period: Period,
     pub(in crate::web) zone: TimeZone,
     /// The line that they are behind, and its place on the bill.
@@ -27,12 +29,19 @@ pub(in crate::web) struct InteractionsPage {
 
 pub(in crate::web) fn interactions_page(view: &View, page: &InteractionsPage) -> Markup {
     let texts = texts(view.locale);
+    let (of, back) = match &page.number {
+        Some(number) => (format!("number={number}"), format!("/portal/invoices/{number}")),
+        None => (
+            format!("period={}", page.period),
+            format!("/portal?period={}", page.period),
+        ),
+    };
     let address = match &page.line {
-        Some((position, _)) => format!("/portal/interactions?period={}&line={position}", page.period),
-        None => format!("/portal/interactions?period={}", page.period),
+        Some((position, _)) => format!("/portal/interactions?{of}&line={position}"),
+        None => format!("/portal/interactions?{of}"),
     };
     let content = html! {
-        p.back { a href={ "/portal?period=" (page.period) } { "← " (texts.back) } }
+        p.back { a href=(back) { "← " (page.number.as_deref().unwrap_or(texts.back)) } }
         div.page-head { h1 { (texts.interactions) " " span.muted { (page.period) } } }
         section.card {
             @if let Some((_, line)) = &page.line {

@@ -136,6 +136,7 @@ fn downloads(view: &View, of: &str) -> Markup {
     let files = [
         ("usage.csv", texts.download_usage),
         ("minutes.csv", texts.download_minutes),
+        ("exclusions.csv", texts.download_exclusions),
         ("interactions.jsonl", texts.download_interactions),
         ("focus.csv", texts.download_focus),
         ("plan.json", texts.download_plan),

@@ -8,13 +8,15 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use super::super::chart::{Bar, PART_CLASSES, chart};
-use super::super::texts::{Texts, texts};
+use super::super::texts::texts;
 use super::invoice::{lines, tier_of};
 use super::{View, downloads, layout, months};
-use crate::bill::document::{Document, DocumentLine, State};
+use crate::bill::document::{Document, State};
 use crate::bill::forecast::{Basis, Forecast};
+use crate::bill::state::InvoiceState;
 use crate::bill::summary::{MeterSum, Slot};
-use crate::bill::words::line_title;
+use crate::bill::words::{document_title, line_title, state_in_words};
+use crate::export::rate_command;
 use crate::rating::explain::meter_name;
 use crate::rating::number::Exact;
 use crate::rating::period::Period;
@@ -27,6 +29,8 @@ pub(in crate::web) struct OverviewPage {
     pub(in crate::web) period: Period,
     /// The period runs now.
     pub(in crate::web) is_current: bool,
+    /// Until when the service is looked at, where that is before the end of the period.
+    pub(in crate::web) as_of: Option<Timestamp>,
     /// The bill; `Err` if there is none: `true` if there is a plan all the same.
     pub(in crate::web) document: Result<Document, bool>,
     pub(in crate::web) meters: Vec<MeterSum>,
@@ -37,11 +41,10 @@ pub(in crate::web) struct OverviewPage {
     pub(in crate::web) expected: Vec<Slot>,
     /// Of the month that runs.
     pub(in crate::web) forecast: Option<Forecast>,
-    pub(in crate::web) bills: Vec<Document>,
+    pub(in crate::web) bills: Vec<(Document, InvoiceState)>,
 }
 
 pub(in crate::web) fn overview_page(view: &View, page: &OverviewPage) -> Markup {
-    let texts = texts(view.locale);
     let name = &page.account.details.display_name;
     let content = html! {
         div.page-head {
@@ -55,7 +58,7 @@ pub(in crate::web) fn overview_page(view: &View, page: &OverviewPage) -> Markup 
             }
             div.stack {
                 (usage(view, page))
-                (bills(texts, page))
+                (bills(view, page))
                 (exports(view, page))
             }
         }
@@ -125,25 +128,9 @@ fn exports(view: &View, page: &OverviewPage) -> Markup {
             h2 #downloads { (texts.downloads) " " span.muted { (page.period) } }
             (downloads(view, &format!("period={}", page.period)))
             p.hint { (texts.reproduce) }
-            pre.command { (rate_command(page)) }
+            pre.command { (rate_command(&page.account, page.period, &page.zone, page.as_of)) }
         }
     }
-}
-
-/// What computes the bill again from the downloads.
-fn rate_command(page: &OverviewPage) -> String {
-    let date = |instant: Timestamp| page.zone.to_datetime(instant).date();
-    let is_within = |date: &Date| Period::of_date(*date) == Ok(page.period);
-    let from = Some(date(page.account.registered_at)).filter(is_within);
-    let to = page.account.closed_at.map(date).filter(is_within);
-    let option =
-        |name: &str, date: Option<Date>| date.map_or_else(String::new, |date| format!(" {name} {date}"));
-    format!(
-        "springtide-billing rate --plan plan.json --usage usage.csv --minutes minutes.csv --period {}{}{}",
-        page.period,
-        option("--contract-from", from),
-        option("--contract-to", to)
-    )
 }
 
 /// The lines in short: what is charged, and the sum.
@@ -151,11 +138,12 @@ fn line_sums(view: &View, document: &Document) -> Markup {
     let texts = texts(view.locale);
     html! {
         ul.sums {
-            @for DocumentLine { line, .. } in &document.lines {
+            @for entry in &document.lines {
+                @let line = &entry.line;
                 li {
                     span {
                         (line_title(line, view.locale)) (tier_of(texts, line))
-                        @if let Some(words) = document.explain(line, view.locale) { span.under { (words.arithmetic) } }
+                        @if let Some(words) = document.explain(entry, view.locale) { span.under { (words.arithmetic) } }
                     }
                     span.money { (document.amount_for_people(&line.amount)) }
                 }
@@ -333,7 +321,8 @@ fn short_label(page: &OverviewPage, slot: &Slot) -> String {
     }
 }
 
-fn bills(texts: &Texts, page: &OverviewPage) -> Markup {
+fn bills(view: &View, page: &OverviewPage) -> Markup {
+    let texts = texts(view.locale);
     html! {
         section.card aria-labelledby="bills" {
             h2 #bills { (texts.bills) }
@@ -348,12 +337,13 @@ fn bills(texts: &Texts, page: &OverviewPage) -> Markup {
                             th.number scope="col" { (texts.amount) }
                         } }
                         tbody {
-                            @for bill in &page.bills { tr {
+                            @for (bill, state) in &page.bills { tr {
                                 th scope="row" { (bill.period) }
                                 td {
                                     a href={ "/portal/invoices/" (bill.number.as_deref().unwrap_or_default()) } {
                                         (bill.number.as_deref().unwrap_or_default())
                                     }
+                                    span.under { (document_title(bill, view.locale)) ", " (state_in_words(*state, view.locale)) }
                                     @if let Some(due) = bill.due_on { span.under { (texts.due) " " (due) } }
                                 }
                                 td.number { (bill.amount_for_people(&bill.total)) " " (bill.currency) }

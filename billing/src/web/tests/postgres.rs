@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use super::access::PAGES;
+use super::access::pages;
 use super::*;
 use crate::store::Confinement;
 
@@ -39,18 +39,14 @@ async fn every_page_and_route_shows_on_postgres_what_it_shows_on_sqlite() {
         "{confinement:?}"
     );
     let (cookie_there, cookie_here) = (there.session().await, here.session().await);
-    let pages = PAGES
-        .into_iter()
-        .filter(|path| !path.contains("pdf"))
-        .chain(["/portal/access"]);
-    for path in pages {
+    for path in pages().iter().filter(|path| !path.contains("pdf")) {
         let (one, other) = (
             there.get(path, &[("cookie", &cookie_there)]).await,
             here.get(path, &[("cookie", &cookie_here)]).await,
         );
         assert_eq!((one.0, one.2), (other.0, other.2), "{path}");
     }
-    for route in ROUTES.into_iter().filter(|route| !route.contains("pdf")) {
+    for route in rest_addresses().iter().filter(|route| !route.contains("pdf")) {
         let path = format!("/api/v1/tenants/acme/{route}");
         let token = [("authorization", "Bearer token-acme")];
         let (one, other) = (there.get(&path, &token).await, here.get(&path, &token).await);
