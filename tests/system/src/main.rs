@@ -9,6 +9,7 @@ use springtide_tests::cluster::Cluster;
 use springtide_tests::course::{Course, Database, Scale, install_charts};
 use springtide_tests::data::DataArgs;
 use springtide_tests::{assignment, chaos, ingest, promotion, reads, scale};
+use tokio::runtime::Builder;
 
 /// Plays the demo on a running cluster: two client firms, customers, faults, a promotion, and the bills.
 ///
@@ -157,9 +158,18 @@ fn show(figures: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    let mut runtime = match arguments.command {
+        // Thousands of connections, on each of which little is said: one thread writes what several streams of a connection
+        // have to say at once, and wakes no other.
+        Command::Scale(_) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    runtime.enable_all().build()?.block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let _telemetry = telemetry::init("springtide-course", &arguments.telemetry)?;
     match arguments.command {
         Command::Run(run) => {

@@ -25,6 +25,7 @@ use crate::manifests::{PoolManifest, TenantManifest, promotion, rate_plan};
 use crate::report::{percentile, read_lines};
 
 const TENANT: &str = "festival";
+const NAMESPACE: &str = "tenant-festival";
 const NAME: &str = "festival-three-times";
 /// What the promotion's status said, again and again.
 const WATCHED: &str = "watched.jsonl";
@@ -185,13 +186,9 @@ async fn take_on(cluster: &Cluster, data: &TenantData, size: Size) -> anyhow::Re
         },
     };
     cluster.apply(&manifest.to_yaml()).await?;
-    let service = || cluster.service_address(&namespace(), "gateway");
+    let service = || cluster.service_address(NAMESPACE, "gateway");
     let address = cluster.wait_for("the gateways' service", LIMIT, service).await?;
     Ok(format!("http://{address}"))
-}
-
-fn namespace() -> String {
-    format!("tenant-{TENANT}")
 }
 
 /// Conversations that begin one by one, are all there at once, and end; the highest load that the pool's status showed.
@@ -210,10 +207,8 @@ async fn have_conversations(
         let reply = asked.reply.with_context(|| format!("{id} was not answered"))?;
         tokens.push((id, reply.resume_token));
     }
-    let pool = ["bp", "web", "-n", &namespace()].map(str::to_owned);
     let load = || async {
-        let words: Vec<_> = pool.iter().map(String::as_str).collect();
-        let status = cluster.get(&words).await?["status"].take();
+        let status = cluster.get(&["bp", "web", "-n", NAMESPACE]).await?["status"].take();
         let active = status["active"].as_u64().unwrap_or_default();
         ensure!(active >= u64::from(size.conversations), "{active} are active");
         Ok(active)

@@ -9,7 +9,9 @@ use anyhow::Context as _;
 use futures::Stream;
 use parking_lot::Mutex;
 use springtide_proto::conversation::conversation_server::{Conversation, ConversationServer};
-use springtide_proto::conversation::{ConverseRequest, ConverseResponse, Reply, converse_response};
+use springtide_proto::conversation::{
+    ConverseRequest, ConverseResponse, HandOverRequest, HandOverResponse, Reply, converse_response,
+};
 use springtide_proto::tenancy::tenancy_server::{Tenancy, TenancyServer};
 use springtide_proto::tenancy::{
     CloseTenantRequest, CloseTenantResponse, PutRatePlanRequest, PutRatePlanResponse, RegisterTenantRequest,
@@ -94,6 +96,10 @@ impl Conversation for Door {
         _: Request<Streaming<ConverseRequest>>,
     ) -> Result<Response<Self::ConverseStreamStream>, Status> {
         Err(Status::unimplemented("only probes"))
+    }
+
+    async fn hand_over(&self, _: Request<HandOverRequest>) -> Result<Response<HandOverResponse>, Status> {
+        Err(Status::unimplemented("nothing is spooled"))
     }
 }
 
