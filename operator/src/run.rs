@@ -109,7 +109,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         live,
         metrics,
     };
-    lead_when_elected(leader, standing, step_queue, &shutdown).await;
+    Box::pin(lead_when_elected(leader, standing, step_queue, &shutdown)).await;
     tokio::task::spawn_blocking(move || elected.join())
         .await?
         .map_err(|_| anyhow::anyhow!("the election panicked"))?;

@@ -90,8 +90,8 @@ mod tests {
             candidate(("outdated", 5, 170, 1, true)),
         );
         let first = |why| choose_victims(vec![idle.clone(), outdated.clone()], 1, why);
-        assert_eq!(first(Departure::Fewer), [idle.clone()]);
-        assert_eq!(first(Departure::Replaced), [outdated.clone()]);
+        assert_eq!(first(Departure::Fewer), std::slice::from_ref(&idle));
+        assert_eq!(first(Departure::Replaced), std::slice::from_ref(&outdated));
     }
 
     #[test]

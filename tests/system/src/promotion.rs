@@ -255,7 +255,9 @@ async fn come_at_once(data: &TenantData, url: &str, customers: u32, folder: &Pat
         coming.spawn(async move {
             let conversation = format!("came-{number}");
             let (begun, waited) = (Instant::now(), AtomicU32::new(0));
-            let told = || drop(waited.fetch_add(1, Ordering::Relaxed));
+            let told = || {
+                waited.fetch_add(1, Ordering::Relaxed);
+            };
             let asked = send_until_answered(&client, &conversation, "t1", &question, "", told).await;
             let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             if let Some(reply) = &asked.reply {

@@ -342,7 +342,7 @@ async fn who_is_not_heard_is_known_with_the_age_of_its_last_report_which_is_no_d
         .silent
         .iter()
         .map(|peer| (peer.pod.as_str(), peer.age.map(|age| age.as_secs())));
-    assert_eq!(Vec::from_iter(silent), [("web-0", Some(7)), ("web-1", None)]);
+    assert_eq!(silent.collect::<Vec<_>>(), [("web-0", Some(7)), ("web-1", None)]);
 }
 
 #[tokio::test]

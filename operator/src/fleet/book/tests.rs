@@ -458,7 +458,7 @@ fn a_gateway_that_is_heard_about_one_pool_is_silent_about_another() {
         pool: PoolId::parse("voice").unwrap(),
         ..key()
     };
-    assert_eq!(told, [voice.clone()]);
+    assert_eq!(told, std::slice::from_ref(&voice));
     let silent = |book: &Book, key: &PoolKey| book.view(key, at(3_000)).gateways[0].silent;
     assert_eq!((silent(&book, &key()), silent(&book, &voice)), (false, true));
     let third = PoolKey {
