@@ -1,6 +1,8 @@
 //! The four resources on a real API server: what is refused, what becomes a condition, what `kubectl scale` means, and how a
 //! tenant goes.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use springtide_tests::cluster::Cluster;
@@ -373,6 +375,44 @@ async fn the_real_autoscaler_is_refused(cluster: &Cluster) {
     cluster.kubectl(&name).await.unwrap();
 }
 
+/// What the plugin prints, with an administrator's rights.
+fn plugin(cluster: &Cluster, words: &[&str]) -> String {
+    let this = std::env::current_exe().unwrap();
+    let built = this.parent().and_then(Path::parent).unwrap();
+    let mut command = std::process::Command::new(built.join("kubectl-springtide"));
+    command.args(words).env("KUBECONFIG", &cluster.kubeconfig);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The override is seen by whoever looks, and the plugin asks the operator that leads.
+async fn the_override_is_explained(cluster: &Cluster) {
+    let columns = cluster
+        .kubectl(&["get", "bp", "web", "-n", "tenant-larch"])
+        .await
+        .unwrap();
+    assert!(columns.contains("Floor 4 until "), "{columns}");
+    let explained = plugin(cluster, &["explain", "pool", "larch/web"]);
+    for part in ["larch/web: 4 workers wanted (Override)", "Floor", "kubectl"] {
+        assert!(explained.contains(part), "{part}: {explained}");
+    }
+    let record = plugin(cluster, &["explain", "pool", "larch/web", "-o", "json"]);
+    let record: Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(record["binding"], "Override", "{record}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("promotion.json");
+    let named = json!({"pools": [{"tenant": "larch", "pool": "web"}], "boost": {"workers": 9}});
+    let tried = resource("Promotion", "tried", &promotion_of(named)["spec"]);
+    std::fs::write(&file, tried.to_string()).unwrap();
+    let file = file.display().to_string();
+    let tried = plugin(cluster, &["what-if", "--promotion", &file]);
+    assert!(tried.contains("larch/web") && tried.contains('9'), "{tried}");
+    let applied = cluster.kubectl(&["get", "promo", "tried"]).await;
+    assert!(applied.is_err(), "what is tried is not applied");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_scale_is_a_floor_until_it_is_released_and_other_autoscalers_are_refused() {
     let Some(cluster) = cluster().await else { return };
@@ -402,6 +442,7 @@ async fn kubectl_scale_is_a_floor_until_it_is_released_and_other_autoscalers_are
         "{refused:#}"
     );
     the_real_autoscaler_is_refused(&cluster).await;
+    the_override_is_explained(&cluster).await;
     let object = cluster.get(&pool).await.unwrap();
     assert_eq!(
         object.pointer("/spec/replicas"),
