@@ -39,7 +39,11 @@ pub(super) struct Prepared {
     pub(super) budget: PodDisruptionBudget,
 }
 
-pub(super) fn build(tenant: &Tenant, _: &Seen, installation: &Installation) -> Result<Prepared, TenantError> {
+pub(super) fn build(
+    tenant: &Tenant,
+    seen: &Seen,
+    installation: &Installation,
+) -> Result<Prepared, TenantError> {
     let name = TenantId::parse(tenant.name_any()).map_err(|error| TenantError::Invalid(error.message))?;
     if jiff::tz::TimeZone::get(&tenant.spec.time_zone).is_err() {
         let message = format!(
@@ -57,7 +61,7 @@ pub(super) fn build(tenant: &Tenant, _: &Seen, installation: &Installation) -> R
         accounts: [WORKER, GATEWAY]
             .map(|account| service_account(tenant, account))
             .into(),
-        gateways: gateways::deployment(tenant, installation),
+        gateways: gateways::deployment(tenant, seen.plan.as_deref(), installation),
         service: gateways::service(tenant),
         budget: gateways::budget(tenant),
         tenant: name,

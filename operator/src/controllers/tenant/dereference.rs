@@ -1,11 +1,13 @@
 //! Reads what a tenant refers to.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 
-use crate::api::Tenant;
+use crate::api::{RatePlan, Tenant};
 use crate::controllers::context::Context;
 use crate::names::{GATEWAY, TENANT_LABEL, tenant_namespace};
 
@@ -30,7 +32,7 @@ pub(super) struct Seen {
     pub(super) namespace: NamespaceState,
     pub(super) gateways_wanted: i32,
     pub(super) gateways_available: i32,
-    pub(super) plan_exists: bool,
+    pub(super) plan: Option<Arc<RatePlan>>,
 }
 
 pub(super) async fn dereference(context: &Context, tenant: &Tenant) -> Result<Seen, TenantError> {
@@ -43,11 +45,7 @@ pub(super) async fn dereference(context: &Context, tenant: &Tenant) -> Result<Se
         namespace: namespace_state(context, tenant).await?,
         gateways_wanted: spec.and_then(|spec| spec.replicas).unwrap_or(0),
         gateways_available: status.and_then(|status| status.available_replicas).unwrap_or(0),
-        plan_exists: context
-            .stores
-            .plans
-            .get(&ObjectRef::new(&tenant.spec.rate_plan))
-            .is_some(),
+        plan: context.stores.plans.get(&ObjectRef::new(&tenant.spec.rate_plan)),
     })
 }
 

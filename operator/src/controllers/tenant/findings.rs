@@ -97,7 +97,7 @@ fn gateways_ready(seen: &Seen, applied: &Applied) -> Finding {
 
 fn rate_plan_found(tenant: &Tenant, seen: &Seen, applied: &Applied) -> Finding {
     let plan = &tenant.spec.rate_plan;
-    if !seen.plan_exists {
+    if seen.plan.is_none() {
         let message = format!("there is no RatePlan {plan}; create it, or name another in spec.ratePlan");
         return Finding::good("RatePlanFound", false, "RatePlanMissing", message);
     }

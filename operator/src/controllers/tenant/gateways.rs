@@ -1,5 +1,7 @@
 //! A tenant's gateways.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, EmptyDirVolumeSource, EnvVar, PodSpec, PodTemplateSpec, SecretVolumeSource,
@@ -11,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 
-use crate::api::Tenant;
+use crate::api::{GoDuration, RatePlan, Tenant};
 use crate::controllers::context::Installation;
 use crate::controllers::pool::{container_security, downward, pod_security, readiness, variable};
 use crate::fleet::WAITING_ROOM;
@@ -21,7 +23,11 @@ use super::build::{labels, owned};
 
 const GRACE_SECONDS: i64 = 60;
 
-pub(super) fn deployment(tenant: &Tenant, installation: &Installation) -> Deployment {
+pub(super) fn deployment(
+    tenant: &Tenant,
+    plan: Option<&RatePlan>,
+    installation: &Installation,
+) -> Deployment {
     Deployment {
         metadata: owned(tenant, GATEWAY),
         spec: Some(DeploymentSpec {
@@ -42,7 +48,7 @@ pub(super) fn deployment(tenant: &Tenant, installation: &Installation) -> Deploy
                     labels: Some(selector(tenant)),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod_spec(tenant, installation)),
+                spec: Some(pod_spec(tenant, plan, installation)),
             },
             ..DeploymentSpec::default()
         }),
@@ -88,7 +94,7 @@ fn selector(tenant: &Tenant) -> std::collections::BTreeMap<String, String> {
     labels
 }
 
-fn pod_spec(tenant: &Tenant, installation: &Installation) -> PodSpec {
+fn pod_spec(tenant: &Tenant, plan: Option<&RatePlan>, installation: &Installation) -> PodSpec {
     let port = |name: &str, port: u16| ContainerPort {
         name: Some(name.to_owned()),
         container_port: i32::from(port),
@@ -125,7 +131,7 @@ fn pod_spec(tenant: &Tenant, installation: &Installation) -> PodSpec {
             name: GATEWAY.to_owned(),
             image: Some(installation.gateway_image.clone()),
             image_pull_policy: Some(installation.image_pull_policy.clone()),
-            env: Some(environment(tenant, installation)),
+            env: Some(environment(tenant, plan, installation)),
             ports: Some(vec![port("http", GATEWAY_PORT), port("admin", ADMIN_PORT)]),
             readiness_probe: Some(readiness(1)),
             security_context: Some(container_security()),
@@ -151,7 +157,15 @@ fn pod_spec(tenant: &Tenant, installation: &Installation) -> PodSpec {
     }
 }
 
-fn environment(tenant: &Tenant, installation: &Installation) -> Vec<EnvVar> {
+/// Within this an answer is fast: what the tenant's plan promises, or what the installation says.
+fn answer_within(plan: Option<&RatePlan>, installation: &Installation) -> Duration {
+    let promised = plan.and_then(|plan| plan.spec.sla.as_ref()?.response_time.as_ref());
+    promised
+        .and_then(|promised| promised.within.parse::<GoDuration>().ok())
+        .map_or(installation.answer_within, |within| within.0)
+}
+
+fn environment(tenant: &Tenant, plan: Option<&RatePlan>, installation: &Installation) -> Vec<EnvVar> {
     let channels = tenant
         .spec
         .channels
@@ -170,7 +184,7 @@ fn environment(tenant: &Tenant, installation: &Installation) -> Vec<EnvVar> {
         ),
         variable(
             "SPRINGTIDE_ANSWER_WITHIN",
-            installation.answer_within.as_secs_f64().to_string(),
+            answer_within(plan, installation).as_secs_f64().to_string(),
         ),
         // A gateway that says that more wait is not believed.
         variable("SPRINGTIDE_WAITING_ROOM", WAITING_ROOM.to_string()),

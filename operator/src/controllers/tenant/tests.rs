@@ -236,3 +236,31 @@ async fn a_tenant_goes_in_order_workers_gateways_namespace_account() {
         json!([])
     );
 }
+
+/// What the tenant's gateways take for a fast answer.
+async fn fast_within(sla: Value) -> String {
+    let plan: RatePlan = serde_json::from_value(json!({
+        "apiVersion": "springtide.dev/v1alpha1", "kind": "RatePlan", "metadata": {"name": "standard"},
+        "spec": {"currency": "CNY", "timeZone": "Asia/Shanghai", "charges": [], "sla": sla},
+    }))
+    .unwrap();
+    let scenario = Scenario::new(Cached {
+        plans: vec![plan],
+        ..Cached::default()
+    });
+    reconciled(&scenario).await;
+    let gateways = scenario.api.get(GATEWAYS).unwrap();
+    let environment = &gateways["spec"]["template"]["spec"]["containers"][0]["env"];
+    let variables = environment.as_array().unwrap().iter();
+    let mut found = variables.filter(|variable| variable["name"] == "SPRINGTIDE_ANSWER_WITHIN");
+    found.next().unwrap()["value"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_answer_is_fast_by_what_the_plan_promises_or_else_by_what_the_installation_says() {
+    assert_eq!(fast_within(json!({})).await, "0.8");
+    for (within, seconds) in [("500ms", "0.5"), ("2s", "2")] {
+        let promised = json!({"responseTime": {"within": within, "credits": []}});
+        assert_eq!(fast_within(promised).await, seconds, "{within}");
+    }
+}

@@ -119,7 +119,8 @@ fn write(file: &Path, bars: &[Value], runs: &[Value]) -> Result<()> {
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn say(bars: &[Value]) {
+/// A line a bar, for people.
+pub(super) fn say(bars: &[Value]) {
     for bar in bars {
         eprintln!(
             "{} {}: {} (bar {}, n {})",

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{ingest, invoices, pdf, reads};
+use super::autoscaling::say;
+use super::{ingest, invoices, pdf, reads, safety};
 
 /// Options of `bench billing`.
 #[derive(Args)]
@@ -24,9 +25,11 @@ pub(crate) struct Options {
     invoices: invoices::InvoiceOptions,
     #[command(flatten)]
     reads: reads::ReadOptions,
+    #[command(flatten)]
+    safety: safety::SafetyOptions,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     /// Usage into a PostgreSQL with millions of keys.
     Ingest,
@@ -36,39 +39,48 @@ enum Part {
     Reads,
     /// Bills as PDFs.
     Pdf,
+    /// Months of faults, random bills and kills, as many as a release needs.
+    Safety,
 }
 
-/// Measures, and writes the report; a bar that is missed is said and is no error.
+/// Measures, and writes the report after each part, so that one that fails takes nothing of the others with it. A bar that is
+/// missed is said and is no error.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let mut report = json!({});
-    let mut bars = Vec::new();
+    let (mut report, mut bars, mut failed) = (json!({}), Vec::new(), Vec::new());
     for part in Part::value_variants() {
         if options.only.is_some_and(|only| only != *part) {
             continue;
         }
-        let (measured, run) = match part {
-            Part::Ingest => ingest::run(&options.ingest, &options.report.with_extension("ingest"))?,
-            Part::Invoices => invoices::run(&options.invoices, &options.report.with_extension("invoices"))?,
-            Part::Reads => reads::run(&options.reads, &options.report.with_extension("reads"))?,
-            Part::Pdf => pdf::run()?,
-        };
-        bars.extend(measured);
-        let name = part.to_possible_value();
-        report[name.as_ref().map_or("part", |name| name.get_name())] = run;
+        match measure(options, *part) {
+            Ok((measured, run)) => {
+                bars.extend(measured);
+                let name = part.to_possible_value();
+                report[name.as_ref().map_or("part", |name| name.get_name())] = run;
+            }
+            Err(error) => {
+                eprintln!("{part:?} was not measured: {error:#}");
+                failed.push(*part);
+            }
+        }
+        report["bars"] = Value::from(bars.clone());
+        let text = serde_json::to_string_pretty(&report)? + "\n";
+        fs::write(&options.report, text)
+            .with_context(|| format!("cannot write {}", options.report.display()))?;
     }
-    for bar in &bars {
-        eprintln!(
-            "{} {}: {} (bar {}, n {})",
-            if bar["met"] == true { "met   " } else { "MISSED" },
-            bar["what"].as_str().unwrap_or_default(),
-            bar["measured"],
-            bar["bar"],
-            bar["n"]
-        );
+    say(&bars);
+    ensure!(failed.is_empty(), "not measured: {failed:?}");
+    Ok(())
+}
+
+fn measure(options: &Options, part: Part) -> Result<(Vec<Value>, Value)> {
+    let folder = |name: &str| options.report.with_extension(name);
+    match part {
+        Part::Ingest => ingest::run(&options.ingest, &folder("ingest")),
+        Part::Invoices => invoices::run(&options.invoices, &folder("invoices")),
+        Part::Reads => reads::run(&options.reads, &folder("reads")),
+        Part::Pdf => pdf::run(),
+        Part::Safety => safety::run(&options.safety, &folder("safety")),
     }
-    report["bars"] = Value::from(bars);
-    let text = serde_json::to_string_pretty(&report)? + "\n";
-    fs::write(&options.report, text).with_context(|| format!("cannot write {}", options.report.display()))
 }
 
 /// A figure that should be at least `least`.
