@@ -98,7 +98,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
         .context("the admin port cannot be opened")?;
     tokio::spawn(reporter.clone().run(stopped.clone()));
     tokio::spawn(keeper.clone().run(stopped.clone()));
-    tokio::spawn(relay.clone().take_over_records(pod.name.clone(), stopped.clone()));
+    // One that ends takes over nothing more: its own spool goes with its Pod.
+    tokio::spawn(
+        relay
+            .clone()
+            .take_over_records(pod.name.clone(), signalled.clone()),
+    );
     tokio::spawn(attachment.run(stopped.clone()));
     tokio::spawn(sweep(
         relay.clone(),
