@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use springtide_runtime::clock::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::bill::budget::{BUDGET, Budget, amount_of};
+use crate::bill::document::Document;
 use crate::bill::schedule::schedule_of;
 use crate::bill::{BillError, bill};
 use crate::metrics::Metrics;
 use crate::rating::number::Exact;
-use crate::store::{Store, with_causes};
+use crate::store::{Account, Store, with_causes};
 
 const INTERVAL: Duration = Duration::from_mins(1);
 
@@ -33,6 +35,36 @@ pub async fn watch_budgets(
     }
 }
 
+/// How much of its budget a client firm has used.
+#[derive(Clone, Debug)]
+pub struct UsedBudget {
+    /// What it wants to spend, and at which shares of it it wants to be told.
+    pub budget: Budget,
+    /// The bill of the month so far.
+    pub document: Document,
+    /// Whole percent of the budget that its total is.
+    pub percent: u32,
+}
+
+/// Of the month that runs; `None` without a budget.
+pub async fn used_budget(
+    store: &Store,
+    account: &Account,
+    now: Timestamp,
+) -> Result<Option<UsedBudget>, BillError> {
+    let Some(budget) = Budget::of_settings(&store.settings(account.ledger).await?) else {
+        return Ok(None);
+    };
+    let period = schedule_of(store, account).await?.containing(now)?;
+    let document = bill(store, account, period, now).await?;
+    let total = amount_of(&document.total).unwrap_or(Exact::ZERO);
+    Ok(Some(UsedBudget {
+        percent: budget.percent(total),
+        budget,
+        document,
+    }))
+}
+
 /// One look. Who has no budget any more has no figure.
 async fn look(store: &Store, clock: &dyn Clock, metrics: &Metrics) -> Result<(), BillError> {
     let mut used = Vec::new();
@@ -44,19 +76,10 @@ async fn look(store: &Store, clock: &dyn Clock, metrics: &Metrics) -> Result<(),
         else {
             continue;
         };
-        let Some(budget) = Budget::of_settings(&store.settings(ledger).await?) else {
-            continue;
-        };
         let tenant = account.details.party.tenant.to_string();
-        let looked = async {
-            let period = schedule_of(store, &account).await?.containing(clock.now())?;
-            bill(store, &account, period, clock.now()).await
-        };
-        match looked.await {
-            Ok(document) => {
-                let total = amount_of(&document.total).unwrap_or(Exact::ZERO);
-                used.push((tenant, budget.percent(total)));
-            }
+        match used_budget(store, &account, clock.now()).await {
+            Ok(Some(budget)) => used.push((tenant, budget.percent)),
+            Ok(None) => {}
             Err(error @ BillError::Store(_)) => return Err(error),
             Err(error) => {
                 tracing::warn!(%tenant, error = %with_causes(&error), "a budget could not be looked at");

@@ -1,9 +1,10 @@
-//! Looks at each tenant's service every minute, raises and resolves alerts, and sends what tenants are to be told.
+//! Looks at each tenant's service and budget every minute, raises and resolves alerts, and sends what tenants are to be told.
 //!
 //! Of several servers one watches: the one that has the lock. Each alert's change is in the database with the message about it, so
 //! that a server that ends between the two tells neither twice nor not at all. Messages are sent by tasks of their own, one a
 //! tenant at once: a receiver that does not answer keeps nobody else waiting.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::bill::BillError;
 use crate::bill::schedule::schedule_of;
 use crate::rating::period::Bounds;
 use crate::store::{Account, Attempt, Store, StoreError, WatchLock, with_causes};
+use crate::watch_budgets::{UsedBudget, used_budget};
 
 /// Between looks for messages that are due; minutes are looked at when a new one has begun.
 const TICK: Duration = Duration::from_secs(2);
@@ -27,6 +29,8 @@ const TICK: Duration = Duration::from_secs(2);
 const REPORTED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// A message that is being sent is not sent again within this.
 const CLAIM: SignedDuration = SignedDuration::from_secs(60);
+/// Alerts of budgets are named by this and their threshold in percent.
+const BUDGET_ALERT: &str = "budget-";
 /// Messages that are being sent at once.
 const AT_ONCE: usize = 64;
 
@@ -106,7 +110,36 @@ impl Watch {
                 let tenant = &account.details.party.tenant;
                 tracing::warn!(%tenant, error = %with_causes(&error), "a service level cannot be looked at");
             }
+            if let Err(error) = self.look_at_budget(account, now).await {
+                let tenant = &account.details.party.tenant;
+                tracing::warn!(%tenant, error = %with_causes(&error), "a budget cannot be looked at");
+            }
         }
+    }
+
+    /// Looks at how much of a tenant's budget is used, and notes which of its thresholds that reaches. With a new month, another
+    /// budget or without one, those that are not reached are resolved.
+    pub async fn look_at_budget(&self, account: &Account, now: Timestamp) -> Result<(), BillError> {
+        let used = used_budget(&self.store, account, now).await?;
+        let reached = used.iter().flat_map(|used| {
+            let thresholds = used.budget.thresholds.iter();
+            let reached = thresholds.filter(|threshold| used.percent >= **threshold);
+            reached.map(|threshold| format!("{BUDGET_ALERT}{threshold}"))
+        });
+        let reached: BTreeSet<_> = reached.collect();
+        let known = self.store.raised_alerts(account.ledger).await?;
+        let known = known.into_iter().filter(|name| name.starts_with(BUDGET_ALERT));
+        let known: BTreeSet<_> = known.collect();
+        for name in known.symmetric_difference(&reached) {
+            let is_raised = reached.contains(name);
+            let body = budget_message(account, name, is_raised, used.as_ref(), now);
+            self.store
+                .note_alert(account.ledger, name, is_raised, &body, now)
+                .await?;
+            let tenant = &account.details.party.tenant;
+            tracing::info!(%tenant, alert = name, is_raised, "alert of a budget");
+        }
+        Ok(())
     }
 
     /// Looks at one tenant's service up to `end`, and notes what is news.
@@ -181,6 +214,28 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+fn budget_message(
+    account: &Account,
+    name: &str,
+    is_raised: bool,
+    used: Option<&UsedBudget>,
+    now: Timestamp,
+) -> String {
+    let budget = used.map(|used| {
+        json!({"period": used.document.period, "currency": used.document.currency, "used": used.document.total,
+            "amount": used.budget.amount.to_string(), "percent": used.percent})
+    });
+    json!({
+        "tenant": account.details.party.tenant.as_str(),
+        "tenantUid": account.details.party.tenant_uid.as_str(),
+        "alert": name,
+        "state": if is_raised { "raised" } else { "resolved" },
+        "until": now.to_string(),
+        "budget": budget,
+    })
+    .to_string()
 }
 
 /// The end of the last minute that gateways must have reported by now.

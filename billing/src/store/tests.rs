@@ -105,6 +105,7 @@ on_both_databases! {
     bills::a_module_that_is_dropped_after_the_bill_is_corrected_by_a_note_and_is_not_in_what_the_bill_was_made_of,
     bills::a_module_is_billed_for_the_time_for_which_events_say_that_it_was_taken,
     alerts::a_tenant_is_told_once_that_an_alert_is_raised_and_once_that_it_is_over,
+    alerts::a_tenant_is_told_once_that_a_threshold_of_its_budget_is_reached_and_once_that_it_is_not,
     alerts::a_message_is_signed_and_sent_again_until_it_is_received,
     alerts::a_receiver_that_does_not_answer_keeps_no_other_waiting,
     alerts::one_server_watches_and_another_takes_over_when_it_has_gone,

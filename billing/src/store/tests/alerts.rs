@@ -132,6 +132,56 @@ pub(super) async fn a_tenant_is_told_once_that_an_alert_is_raised_and_once_that_
     assert_eq!(bench.store.raised_alerts(acme.ledger).await.unwrap(), ["silent"]);
 }
 
+pub(super) async fn a_tenant_is_told_once_that_a_threshold_of_its_budget_is_reached_and_once_that_it_is_not(
+    bench: Bench,
+) {
+    let minimum =
+        r#"{"charges":[],"currency":"CNY","minimumCommitment":"800.00","timeZone":"Asia/Shanghai"}"#;
+    bench.register_with_plan("acme", minimum).await;
+    let acme = bench
+        .store
+        .account_of_uid(&super::support::uid("acme"))
+        .await
+        .unwrap()
+        .unwrap();
+    let receiver = Receiver::start().await;
+    bench
+        .store
+        .set_alert_target(acme.ledger, &receiver.target(), now())
+        .await
+        .unwrap();
+    let set = async |name: &str, value: &str| {
+        bench.store.set_setting(acme.ledger, name, value).await.unwrap();
+    };
+    let noon = at("2026-11-11T04:00:00Z");
+    let watch = watch(&bench, &ManualClock::new(noon));
+    watch.look_at_budget(&acme, noon).await.unwrap();
+    assert_eq!(told(&bench, &acme).await, []);
+    set("budget", "1000").await;
+    set("budget_thresholds", "50,80,90").await;
+    for _ in 0..2 {
+        watch.look_at_budget(&acme, noon).await.unwrap();
+    }
+    let news = |alert: &str, state: &str| (alert.to_owned(), state.to_owned());
+    let raised = [news("budget-50", "raised"), news("budget-80", "raised")];
+    assert_eq!(told(&bench, &acme).await, raised);
+    let deliveries = bench.store.deliveries(acme.ledger).await.unwrap();
+    let body: serde_json::Value = serde_json::from_str(&deliveries[0].body).unwrap();
+    assert_eq!(
+        body["budget"],
+        serde_json::json!({"period": "2026-11", "currency": "CNY", "used": "800.00", "amount": "1000", "percent": 80})
+    );
+    // Service is looked at beside it, and leaves alerts of budgets alone.
+    watch.look_at(&acme, noon, noon, true).await.unwrap();
+    set("budget", "1600").await;
+    watch.look_at_budget(&acme, noon).await.unwrap();
+    set("budget", "").await;
+    watch.look_at_budget(&acme, noon).await.unwrap();
+    let resolved = [news("budget-80", "resolved"), news("budget-50", "resolved")];
+    assert_eq!(told(&bench, &acme).await, [&raised[..], &resolved].concat());
+    assert_eq!(bench.store.raised_alerts(acme.ledger).await.unwrap(), [""; 0]);
+}
+
 pub(super) async fn a_message_is_signed_and_sent_again_until_it_is_received(bench: Bench) {
     let acme = account(&bench, "acme").await;
     let receiver = Receiver::start().await;
