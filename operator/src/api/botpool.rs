@@ -289,7 +289,8 @@ pub struct OverrideStatus {
     pub replicas: u32,
     /// What it means.
     pub mode: ManualMode,
-    /// The tool that gave it.
+    /// The tool that gave it. Of what comes through the subresource scale, as by kubectl scale, the API server notes no tool: then
+    /// it is "scale subresource".
     pub set_by: String,
     /// When the number was given. What else the tool edits later does not change it.
     pub set_at: Time,

@@ -1,5 +1,7 @@
 //! The edge: what is read from the cluster.
 
+use std::time::Duration;
+
 use http::{Request, StatusCode};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
@@ -33,6 +35,8 @@ struct Wanted<'a> {
 }
 
 const OURS: &str = "springtide.dev";
+/// For a connection, and for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Cluster {
     /// The cluster of the kubeconfig.
@@ -264,7 +268,16 @@ impl Cluster {
     }
 }
 
+/// Nothing is asked again by the client itself: a replica that follows answers 503, and then the next one is asked.
 async fn config(connection: &Connection) -> Result<Config, PluginError> {
+    let mut config = of_kubeconfig(connection).await?;
+    config.default_retry = false;
+    config.connect_timeout = Some(PATIENCE);
+    config.read_timeout = Some(PATIENCE);
+    Ok(config)
+}
+
+async fn of_kubeconfig(connection: &Connection) -> Result<Config, PluginError> {
     let options = KubeConfigOptions {
         context: connection.context.clone(),
         ..KubeConfigOptions::default()

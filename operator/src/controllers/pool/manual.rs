@@ -11,6 +11,9 @@ use crate::names::FIELD_MANAGER;
 
 /// The subresource through which `kubectl scale` writes.
 const SCALE: &str = "scale";
+/// Who writes the resource itself is in its managed fields. Of a custom resource the API server notes nobody who writes through
+/// the subresource.
+const NOBODY_SAYS: &str = "scale subresource";
 
 /// An override that somebody gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +68,7 @@ pub(super) fn manual(pool: &BotPool, now: Timestamp) -> Option<ManualState> {
     let manual = Override::new(mode, pool.spec.replicas, at.unwrap_or(now), spec.ttl.0)?;
     Some(ManualState {
         manual,
-        set_by: by.unwrap_or_else(|| "unknown".to_owned()),
+        set_by: by.unwrap_or_else(|| NOBODY_SAYS.to_owned()),
         lapsed: manual.has_lapsed(now),
     })
 }

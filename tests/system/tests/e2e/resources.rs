@@ -394,6 +394,11 @@ async fn the_override_is_explained(cluster: &Cluster) {
         .await
         .unwrap();
     assert!(columns.contains("Floor 4 until "), "{columns}");
+    let object = cluster.get(&["bp", "web", "-n", "tenant-larch"]).await.unwrap();
+    assert_eq!(
+        object.pointer("/status/override/setBy"),
+        Some(&json!("scale subresource"))
+    );
     let explained = plugin(cluster, &["explain", "pool", "larch/web"]);
     for part in ["larch/web: 4 workers wanted (Override)", "Floor", "kubectl"] {
         assert!(explained.contains(part), "{part}: {explained}");
