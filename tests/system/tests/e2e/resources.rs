@@ -400,7 +400,11 @@ async fn the_override_is_explained(cluster: &Cluster) {
         Some(&json!("scale subresource"))
     );
     let explained = plugin(cluster, &["explain", "pool", "larch/web"]);
-    for part in ["larch/web: 4 workers wanted (Override)", "Floor", "kubectl"] {
+    for part in [
+        "larch/web: 4 workers wanted (Override)",
+        "scale subresource",
+        "kubectl",
+    ] {
         assert!(explained.contains(part), "{part}: {explained}");
     }
     let record = plugin(cluster, &["explain", "pool", "larch/web", "-o", "json"]);
