@@ -1,5 +1,6 @@
 //! The edge: what is read from the cluster.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -8,6 +9,7 @@ use kube::api::ListParams;
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt as _};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::arguments::Connection;
@@ -135,27 +137,27 @@ impl Cluster {
 
     /// The objects of all pools.
     pub(super) async fn pools(&self) -> Result<Vec<BotPool>, PluginError> {
-        let pools: Api<BotPool> = Api::all(self.client.clone());
-        let list = Wanted {
-            verb: "list",
-            resource: "botpools",
-            group: OURS,
-            namespace: None,
-        };
-        let found = pools.list(&ListParams::default()).await;
-        Ok(found.map_err(|error| self.failed(list, &error))?.items)
+        self.all("botpools").await
     }
 
     /// All promotions.
     pub(super) async fn promotions(&self) -> Result<Vec<Promotion>, PluginError> {
-        let promotions: Api<Promotion> = Api::all(self.client.clone());
+        self.all("promotions").await
+    }
+
+    async fn all<K>(&self, resource: &'static str) -> Result<Vec<K>, PluginError>
+    where
+        K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
         let list = Wanted {
             verb: "list",
-            resource: "promotions",
+            resource,
             group: OURS,
             namespace: None,
         };
-        let found = promotions.list(&ListParams::default()).await;
+        let found = Api::<K>::all(self.client.clone())
+            .list(&ListParams::default())
+            .await;
         Ok(found.map_err(|error| self.failed(list, &error))?.items)
     }
 

@@ -183,8 +183,18 @@ mod tests {
             (vec![1, 2], 2),
             "it was given none before"
         );
-        assert_eq!(bench.give("g", &[1], AT_ONCE).await, [2]);
-        assert!(bench.give("g", &[1, 2], AT_ONCE).await.is_empty());
+        let three = bench
+            .hand_over
+            .spool
+            .append(b"three".to_vec(), Delivery::Unspecified, false)
+            .await
+            .unwrap();
+        assert_eq!(
+            bench.give("g", &[1, three], AT_ONCE).await,
+            [2, three],
+            "it was not given the last one"
+        );
+        assert!(bench.give("g", &[1, 2, three], AT_ONCE).await.is_empty());
         assert_eq!(bench.hand_over.spool.depth(), 0);
     }
 
