@@ -14,7 +14,7 @@ use springtide_runtime::clock::{Clock, SystemClock};
 use springtide_runtime::tls::TlsArgs;
 use springtide_runtime::{admin, shutdown};
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
@@ -57,6 +57,10 @@ pub struct ServeArgs {
         value_name = "ADDRESS"
     )]
     pub http_listen: SocketAddr,
+    /// Address of the back office, where the provider's own people approve drafts (plain HTTP); there is none without it. On
+    /// 127.0.0.1 only who may forward a port to the Pod reaches it, as by `kubectl port-forward`
+    #[arg(long, env = "SPRINGTIDE_OFFICE_LISTEN", value_name = "ADDRESS")]
+    pub office_listen: Option<SocketAddr>,
     /// A read replica of a PostgreSQL database, as postgres://USER:PASSWORD@HOST/NAME: what tenants read comes from there
     /// while it has what they wrote last, and else from the database itself
     #[arg(long, env = "READ_DATABASE_URL", hide_env_values = true, value_name = "URL")]
@@ -94,6 +98,14 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     let http = TcpListener::bind(args.http_listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.http_listen))?;
+    let office = match args.office_listen {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address}"))?,
+        ),
+        None => None,
+    };
     let Some(store) = open_store(database_url, &health, &shutdown).await? else {
         return Ok(());
     };
@@ -125,18 +137,9 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     if let Some(providers) = openid_connect {
         web_state = web_state.with_openid_connect(providers);
     }
-    let serving_http = tokio::spawn({
-        let shutdown = shutdown.clone();
-        async move {
-            axum::serve(
-                http,
-                web::router(web_state).into_make_service_with_connect_info::<SocketAddr>(),
-            )
-            .with_graceful_shutdown(shutdown.cancelled_owned())
-            .await
-        }
-    });
-    tracing::info!(grpc = %args.listen, http = %args.http_listen, "billing serves");
+    let office = office.map(|office| serve_http(office, web::office_router(web_state.clone()), &shutdown));
+    let serving_http = serve_http(http, web::router(web_state), &shutdown);
+    tracing::info!(grpc = %args.listen, http = %args.http_listen, office = ?args.office_listen, "billing serves");
     let metering = MeteringService {
         writer,
         clock: clock.clone(),
@@ -158,10 +161,12 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         )
         .await;
     shutdown.cancel();
-    serving_http
-        .await
-        .context("the HTTP server failed")?
-        .context("the HTTP server failed")?;
+    for serving in office.into_iter().chain([serving_http]) {
+        serving
+            .await
+            .context("the HTTP server failed")?
+            .context("the HTTP server failed")?;
+    }
     // The services are gone, and with them the writer's last handle: its tasks end when their queues are empty.
     writing.await.context("the writer failed")?;
     probing.await.context("the probe failed")?;
@@ -171,6 +176,20 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     stores.close().await;
     store.close().await;
     served.context("the gRPC server failed")
+}
+
+fn serve_http(
+    listener: TcpListener,
+    routes: axum::Router,
+    shutdown: &CancellationToken,
+) -> JoinHandle<std::io::Result<()>> {
+    let shutdown = shutdown.clone();
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move {
+        axum::serve(listener, service)
+            .with_graceful_shutdown(shutdown.cancelled_owned())
+            .await
+    })
 }
 
 /// The providers of the file, if there is one. None of them is asked: billing starts without them.

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::document::Document;
 use super::issue::{Issuer, Order, drifted, issue_all, issue_one};
 use super::plans::{PlanPart, PlansInPeriod};
 use super::review::{Finding, digest_of, findings};
+use super::run::{Progress, RunSummary};
 use super::schedule::{schedule_of, schedules};
 use super::{BillError, draft_by, read};
 use crate::metering::decide::LedgerId;
@@ -23,6 +24,9 @@ use crate::store::{Account, IssueOutcome, Review, Store, with_causes};
 const BATCH: usize = 32;
 /// Transactions at a time.
 const LANES: usize = 4;
+
+/// What is noted with a bill that was approved.
+pub const APPROVED: &str = "approved";
 
 /// How long after a period's end its bills may be issued.
 #[derive(Clone, Copy, Debug)]
@@ -62,12 +66,22 @@ pub struct CloseOrder<'a> {
 }
 
 /// A tenant without a bill, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// Who.
     pub tenant: String,
     /// Why.
     pub reason: String,
+}
+
+impl Refusal {
+    /// Of an account.
+    pub fn of(account: &Account, reason: &dyn std::error::Error) -> Self {
+        Self {
+            tenant: account.details.party.tenant.to_string(),
+            reason: with_causes(reason),
+        }
+    }
 }
 
 /// A bill that waits for approval.
@@ -107,10 +121,7 @@ impl CloseReport {
     }
 
     fn refuse(&mut self, account: &Account, reason: &dyn std::error::Error) {
-        self.refused.push(Refusal {
-            tenant: account.details.party.tenant.to_string(),
-            reason: with_causes(reason),
-        });
+        self.refused.push(Refusal::of(account, reason));
     }
 }
 
@@ -140,14 +151,22 @@ impl SharedPlans {
 }
 
 /// Closes a period. An error is about the whole run; what is about one tenant is in the report.
-pub async fn close(store: &Store, order: CloseOrder<'_>) -> Result<CloseReport, BillError> {
+pub async fn close(
+    store: &Store,
+    order: CloseOrder<'_>,
+    progress: &Progress,
+) -> Result<CloseReport, BillError> {
     let lock = store.issuer_lock().await?;
-    let report = close_alone(store, order).await;
+    let report = close_alone(store, order, progress).await;
     lock.release().await?;
     report
 }
 
-async fn close_alone(store: &Store, order: CloseOrder<'_>) -> Result<CloseReport, BillError> {
+async fn close_alone(
+    store: &Store,
+    order: CloseOrder<'_>,
+    progress: &Progress,
+) -> Result<CloseReport, BillError> {
     let mut report = CloseReport::default();
     let accounts = store.accounts().await?;
     let billed: BTreeSet<_> = store
@@ -175,13 +194,18 @@ async fn close_alone(store: &Store, order: CloseOrder<'_>) -> Result<CloseReport
     }
     // In the order of their ids: neighbours' buckets lie together.
     due.sort_by_key(|due| due.account.ledger);
+    progress.due(due.len());
     let batches: Vec<_> = due
         .chunks(BATCH)
-        .map(|batch| one_batch(store, order, batch).boxed())
+        .map(|batch| {
+            let counted = |report| (report, batch.len());
+            one_batch(store, order, batch).map(counted).boxed()
+        })
         .collect();
     let mut batches = futures::stream::iter(batches).buffer_unordered(LANES);
-    while let Some(done) = batches.next().await {
+    while let Some((done, tenants)) = batches.next().await {
         report.add(done);
+        progress.done(tenants);
     }
     Ok(report)
 }
@@ -319,22 +343,84 @@ async fn review_of(
     Ok((review, document, findings))
 }
 
-/// Issues what was reviewed, if it is still that.
+/// Issues what was reviewed, if it is still that. `seen`: the digest of the draft that was looked at, where another may have
+/// been put into review since.
 pub async fn approve(
     store: &Store,
     account: &Account,
     period: Period,
     grace: Grace,
     issuer: Issuer<'_>,
+    seen: Option<&str>,
 ) -> Result<(Document, bool), BillError> {
     let text = period.to_string();
+    let tenant = || account.details.party.tenant.to_string();
     let Some(review) = store.latest_review(account.ledger, &text).await? else {
-        return Err(BillError::NoReview {
-            tenant: account.details.party.tenant.to_string(),
-            period,
-        });
+        let tenant = tenant();
+        return Err(BillError::NoReview { tenant, period });
     };
+    if seen.is_some_and(|seen| seen != review.digest) {
+        return Err(BillError::ReviewRenewed { tenant: tenant() });
+    }
     let bounds = schedule_of(store, account).await?.bounds(period)?;
     grace.check(period, &bounds, issuer.now)?;
     issue_one(store, account, period, issuer, Some(&review)).await
+}
+
+/// Which drafts are approved.
+#[derive(Clone, Copy, Debug)]
+pub struct ApproveOrder<'a> {
+    /// Of which month.
+    pub period: Period,
+    /// Only those with nothing striking.
+    pub plain_only: bool,
+    /// From when on.
+    pub grace: Grace,
+    /// Who, and when.
+    pub issuer: Issuer<'a>,
+}
+
+/// Issues all that wait for approval as they are when it begins, several at a time; what was issued is also told to `each`.
+pub async fn approve_all(
+    store: &Store,
+    order: ApproveOrder<'_>,
+    progress: &Progress,
+    mut each: impl FnMut(&Document),
+) -> Result<RunSummary, BillError> {
+    let ApproveOrder {
+        period,
+        plain_only,
+        grace,
+        issuer,
+    } = order;
+    let waiting = store.ledgers_in_review(&period.to_string(), plain_only).await?;
+    progress.due(waiting.len());
+    let approvals: Vec<_> = waiting
+        .iter()
+        .map(|(ledger, digest)| {
+            async move {
+                let Some(account) = store.account_of_ledger(*ledger).await? else {
+                    return Ok(None);
+                };
+                let done = approve(store, &account, period, grace, issuer, Some(digest)).await;
+                Ok::<_, BillError>(Some((account, done)))
+            }
+            .boxed()
+        })
+        .collect();
+    let mut approvals = futures::stream::iter(approvals).buffered(LANES);
+    let (mut summary, mut refused) = (RunSummary::default(), Vec::new());
+    while let Some(approval) = approvals.next().await {
+        match approval? {
+            Some((_, Ok((document, true)))) => {
+                summary.issued += 1;
+                each(&document);
+            }
+            Some((_, Ok((_, false)))) => summary.issued_before += 1,
+            Some((account, Err(error))) => refused.push(Refusal::of(&account, &error)),
+            None => {}
+        }
+        progress.done(1);
+    }
+    Ok(summary.refusing(&refused))
 }

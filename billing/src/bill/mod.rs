@@ -18,6 +18,7 @@ pub mod money;
 pub mod notes;
 pub mod plans;
 pub mod review;
+pub mod run;
 pub mod schedule;
 pub mod slots;
 pub mod state;
@@ -114,6 +115,12 @@ pub enum BillError {
         tenant: String,
         /// What differs.
         changes: String,
+    },
+    /// Another draft was put into review since one was looked at.
+    #[error("the draft of tenant {tenant:?} was made anew since you looked at it; look at it again")]
+    ReviewRenewed {
+        /// Whose.
+        tenant: String,
     },
     /// There is no bill to correct.
     #[error("no bill of {period} was issued to tenant {tenant:?}, so there is nothing to correct")]
@@ -216,7 +223,8 @@ pub async fn draft(
     draft_by(store, account, &plans, period, now).await
 }
 
-async fn draft_by(
+/// The same by plans that are given, which need not be the account's.
+pub async fn draft_by(
     store: &Store,
     account: &Account,
     plans: &PlansInPeriod,

@@ -1,12 +1,15 @@
 //! Corrections and credit notes of issued bills, and the states that a bill goes through.
 
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 
+use super::close::Refusal;
 use super::correction::{correction, credit};
 use super::document::Document;
 use super::issue::{Issuer, drifted, ready};
 use super::money::payment_entries;
 use super::plans::{PlansInPeriod, check_zone_data, plans_of_bill};
+use super::run::{Progress, RunSummary};
 use super::state::{Act, InvoiceState, after};
 use super::{Basis, BillError, read};
 use crate::locale::Locale;
@@ -15,6 +18,9 @@ use crate::store::{
     Account, Gathered, IssueBatch, IssueOutcome, KIND_CORRECTION, KIND_CREDIT, KIND_REGULAR, NextState,
     Ready, Store, StoredInvoice, Wanted,
 };
+
+/// Tenants that are corrected at a time.
+const LANES: usize = 4;
 
 /// Rates the whole period anew by the plan of its bill and issues the difference; `None` if nothing differs.
 pub async fn correct(
@@ -52,6 +58,42 @@ pub async fn correct(
         ready(note, account, &plans, issuer.now, Vec::new()).map(Some)
     };
     issue_note(store, account, &plans, KIND_CORRECTION, &text, issuer, make).await
+}
+
+/// Corrects the bills of a period of all who have one, several at a time; notes are also told to `each`.
+pub async fn correct_all(
+    store: &Store,
+    period: Period,
+    issuer: Issuer<'_>,
+    progress: &Progress,
+    mut each: impl FnMut(&Document),
+) -> Result<RunSummary, BillError> {
+    let mut accounts = Vec::new();
+    for ledger in store.billed_in(&period.to_string()).await? {
+        accounts.extend(store.account_of_ledger(ledger).await?);
+    }
+    progress.due(accounts.len());
+    let lock = store.issuer_lock().await?;
+    let corrections: Vec<_> = accounts
+        .iter()
+        .map(|account| async move { (account, correct(store, account, period, issuer).await) }.boxed())
+        .collect();
+    let mut corrections = futures::stream::iter(corrections).buffered(LANES);
+    let (mut summary, mut refused) = (RunSummary::default(), Vec::new());
+    while let Some((account, done)) = corrections.next().await {
+        match done {
+            Ok(Some(note)) => {
+                summary.issued += 1;
+                each(&note);
+            }
+            // Among all tenants, one that was credited is nothing to say a word about.
+            Ok(None) | Err(BillError::Credited { .. }) => {}
+            Err(error) => refused.push(Refusal::of(account, &error)),
+        }
+        progress.done(1);
+    }
+    lock.release().await?;
+    Ok(summary.refusing(&refused))
 }
 
 /// Takes back a bill with the notes on it.

@@ -1,6 +1,7 @@
 //! Words of a bill that the portal and the PDF have in common.
 
 use super::document::{Document, DocumentLine, PlanReference, Sort};
+use super::review::Finding;
 use super::state::{InvoiceState, TaxStanding, TaxState};
 use crate::locale::Locale;
 use crate::rating::rate::{BadCause, CreditCause, Line, Rule};
@@ -66,6 +67,18 @@ pub fn state_in_words(state: InvoiceState, locale: Locale) -> &'static str {
         (InvoiceState::Disputed, Locale::ZhCn) => "有异议",
         (InvoiceState::Credited, Locale::En) => "taken back by a credit note",
         (InvoiceState::Credited, Locale::ZhCn) => "已由贷项通知单冲销",
+    }
+}
+
+/// What is striking about a draft.
+pub fn finding_in_words(finding: &Finding, locale: Locale) -> String {
+    match (finding, locale) {
+        (_, Locale::En) => finding.to_string(),
+        (Finding::FirstBill, Locale::ZhCn) => "首张账单".to_owned(),
+        (Finding::Changed { before, after }, Locale::ZhCn) => format!("{after}，上月 {before}"),
+        (Finding::OtherCurrency, Locale::ZhCn) => "币种与上月不同".to_owned(),
+        (Finding::NoUsage, Locale::ZhCn) => "没有用量".to_owned(),
+        (Finding::UnreportedMinutes { minutes }, Locale::ZhCn) => format!("{minutes} 分钟未上报"),
     }
 }
 

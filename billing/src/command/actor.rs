@@ -20,7 +20,8 @@ pub(super) struct ActorArgs {
     actor: Option<String>,
 }
 
-fn name_of(text: &str) -> Result<String, String> {
+/// A name as audits have it; or what is wrong with it.
+pub(super) fn name_of(text: &str) -> Result<String, String> {
     let fits = (1..=MAX_NAME).contains(&text.trim().chars().count()) && !text.chars().any(char::is_control);
     if fits {
         Ok(text.trim().to_owned())

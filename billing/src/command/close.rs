@@ -4,22 +4,22 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use futures::StreamExt as _;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use springtide_runtime::clock::{Clock as _, SystemClock};
 
 use super::bills::{ReportFormat, plain, print, text_of};
-use crate::bill::close::{CloseOrder, CloseReport, Grace, approve, close};
+use crate::bill::close::{
+    APPROVED, ApproveOrder, CloseOrder, CloseReport, Grace, Refusal, approve, approve_all, close,
+};
 use crate::bill::document::Document;
 use crate::bill::issue::{Issuer, PROGRAM};
-use crate::bill::notes::correct;
+use crate::bill::notes::{correct, correct_all};
 use crate::bill::review::Finding;
+use crate::bill::run::{NewRun, Progress, recorded};
 use crate::rating::period::Period;
-use crate::store::{Account, Store};
+use crate::store::{Account, RunKind, Store};
 
-/// Tenants that are corrected at a time.
-const LANES: usize = 4;
 /// Refusals that are named on standard error; JSON has all.
 const SHOWN: usize = 20;
 
@@ -117,7 +117,25 @@ impl CloseArgs {
                 now: SystemClock.now(),
             },
         };
-        let report = close(store, order).await.map_err(|error| plain(&error))?;
+        let run = NewRun {
+            kind: if self.issue {
+                RunKind::Issue
+            } else {
+                RunKind::Review
+            },
+            period: self.period,
+            actor: &self.actor,
+        };
+        let progress = Progress::default();
+        let report = recorded(
+            store,
+            &SystemClock,
+            run,
+            &progress,
+            Box::pin(close(store, order, &progress)),
+        )
+        .await
+        .map_err(|error| plain(&error))?;
         match self.format {
             ReportFormat::Json => print(&format!("{:#}\n", json!(report)))?,
             ReportFormat::Text => print(&summary(&report, self.period, self.issue))?,
@@ -125,18 +143,18 @@ impl CloseArgs {
         if report.refused.is_empty() {
             return Ok(());
         }
-        bail!("no bill for {}", shown(&report))
+        bail!("no bill for {}", shown(&report.refused))
     }
 }
 
 /// Refusals, the first of them by name: a database that is away refuses all.
-fn shown(report: &CloseReport) -> String {
-    let named = report.refused.iter().take(SHOWN);
+fn shown(refused: &[Refusal]) -> String {
+    let named = refused.iter().take(SHOWN);
     let mut named: Vec<_> = named
         .map(|refusal| format!("{}: {}", refusal.tenant, refusal.reason))
         .collect();
-    if report.refused.len() > SHOWN {
-        named.push(format!("and {} more", report.refused.len() - SHOWN));
+    if refused.len() > SHOWN {
+        named.push(format!("and {} more", refused.len() - SHOWN));
     }
     named.join("; ")
 }
@@ -190,33 +208,67 @@ impl ApproveArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
         let issuer = Issuer {
             actor: &self.actor,
-            note: "approved",
+            note: APPROVED,
             now: SystemClock.now(),
         };
-        let mut failed = Vec::new();
-        for account in self.accounts(store).await? {
-            match approve(store, &account, self.period, self.grace.grace(), issuer).await {
-                Ok((document, _)) => print(&text_of(&document))?,
-                Err(error) => failed.push(format!("{:#}", plain(&error))),
-            }
-        }
+        let failed = if self.all {
+            self.all(store, issuer).await?
+        } else {
+            self.named(store, issuer).await?
+        };
         if failed.is_empty() {
             return Ok(());
         }
-        bail!("not approved: {}", failed.join("; "))
+        bail!("not approved: {}", shown(&failed))
     }
 
-    async fn accounts(&self, store: &Store) -> anyhow::Result<Vec<Account>> {
-        let mut accounts = Vec::new();
-        if self.all {
-            for review in store.waiting_reviews(&self.period.to_string()).await? {
-                accounts.extend(store.account_of_ledger(review.ledger).await?);
+    async fn all(&self, store: &Store, issuer: Issuer<'_>) -> anyhow::Result<Vec<Refusal>> {
+        let order = ApproveOrder {
+            period: self.period,
+            plain_only: false,
+            grace: self.grace.grace(),
+            issuer,
+        };
+        let run = NewRun {
+            kind: RunKind::Approve,
+            period: self.period,
+            actor: &self.actor,
+        };
+        let (progress, mut bills) = (Progress::default(), Bills::default());
+        let work = Box::pin(approve_all(store, order, &progress, |bill| bills.add(bill)));
+        let done = recorded(store, &SystemClock, run, &progress, work).await;
+        bills.finish()?;
+        Ok(done.map_err(|error| plain(&error))?.refused)
+    }
+
+    async fn named(&self, store: &Store, issuer: Issuer<'_>) -> anyhow::Result<Vec<Refusal>> {
+        let mut failed = Vec::new();
+        for tenant in &self.tenants {
+            let account = account_named(store, tenant).await?;
+            match approve(store, &account, self.period, self.grace.grace(), issuer, None).await {
+                Ok((document, _)) => print(&text_of(&document))?,
+                Err(error) => failed.push(Refusal::of(&account, &error)),
             }
         }
-        for tenant in &self.tenants {
-            accounts.push(account_named(store, tenant).await?);
+        Ok(failed)
+    }
+}
+
+/// Writes bills to standard output as they are issued.
+#[derive(Default)]
+struct Bills {
+    failed: Option<anyhow::Error>,
+}
+
+impl Bills {
+    fn add(&mut self, bill: &Document) {
+        if self.failed.is_none() {
+            self.failed = print(&text_of(bill)).err();
         }
-        Ok(accounts)
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        self.failed.map_or(Ok(()), Err)
     }
 }
 
@@ -227,26 +279,25 @@ async fn account_named(store: &Store, tenant: &str) -> anyhow::Result<Account> {
 
 impl CorrectArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
-        let lock = store.issuer_lock().await?;
-        let accounts = self.accounts(store).await?;
         let issuer = Issuer {
             actor: &self.actor,
             note: &self.reason,
             now: SystemClock.now(),
         };
-        let mut corrections = futures::stream::iter(&accounts)
-            .map(|account| async move { (account, correct(store, account, self.period, issuer).await) })
-            .buffered(LANES);
-        let (mut notes, mut failed) = (Vec::new(), Vec::new());
-        while let Some((account, done)) = corrections.next().await {
-            match done {
-                Ok(note) => notes.extend(note),
-                // Among all tenants, one that was credited is nothing to say a word about.
-                Err(crate::bill::BillError::Credited { .. }) if self.tenant.is_none() => {}
-                Err(error) => failed.push(format!("{}: {:#}", account.details.party.tenant, plain(&error))),
+        let mut notes = Vec::new();
+        let failed = match &self.tenant {
+            Some(tenant) => {
+                let account = account_named(store, tenant).await?;
+                match correct(store, &account, self.period, issuer).await {
+                    Ok(note) => {
+                        notes.extend(note);
+                        Vec::new()
+                    }
+                    Err(error) => vec![Refusal::of(&account, &error)],
+                }
             }
-        }
-        lock.release().await?;
+            None => self.all(store, issuer, &mut notes).await?,
+        };
         match self.format {
             ReportFormat::Json => {
                 let list: Vec<_> = notes.iter().map(Document::to_json).collect();
@@ -258,17 +309,26 @@ impl CorrectArgs {
         if failed.is_empty() {
             return Ok(());
         }
-        bail!("not corrected: {}", failed.join("; "))
+        bail!("not corrected: {}", shown(&failed))
     }
 
-    async fn accounts(&self, store: &Store) -> anyhow::Result<Vec<Account>> {
-        if let Some(tenant) = &self.tenant {
-            return Ok(vec![account_named(store, tenant).await?]);
-        }
-        let mut accounts = Vec::new();
-        for ledger in store.billed_in(&self.period.to_string()).await? {
-            accounts.extend(store.account_of_ledger(ledger).await?);
-        }
-        Ok(accounts)
+    async fn all(
+        &self,
+        store: &Store,
+        issuer: Issuer<'_>,
+        notes: &mut Vec<Document>,
+    ) -> anyhow::Result<Vec<Refusal>> {
+        let run = NewRun {
+            kind: RunKind::Correct,
+            period: self.period,
+            actor: &self.actor,
+        };
+        let progress = Progress::default();
+        let work = correct_all(store, self.period, issuer, &progress, |note| {
+            notes.push(note.clone())
+        });
+        let work = Box::pin(work);
+        let done = recorded(store, &SystemClock, run, &progress, work).await;
+        Ok(done.map_err(|error| plain(&error))?.refused)
     }
 }

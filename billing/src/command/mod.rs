@@ -14,6 +14,7 @@ mod rate;
 mod replay;
 mod select;
 mod service;
+mod staff;
 mod verify;
 
 #[cfg(test)]
@@ -122,6 +123,9 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// List the bills of a period that wait for approval, with what is striking about them, as JSON lines
     Reviews(close::ReviewsArgs),
+    /// Who of the provider's own people may sign in at the back office (`serve --office-listen`)
+    #[command(subcommand)]
+    Staff(staff::StaffCommand),
     /// Check that events, buckets, lines, bills and journal agree, and that no bill was changed
     Verify(verify::VerifyArgs),
     /// Bring the database's tables up to date, making a SQLite file if there is none
@@ -154,6 +158,7 @@ impl Cli {
             Command::Close(args) => args.run(&open(&database_url).await?).await,
             Command::Correct(args) => args.run(&open(&database_url).await?).await,
             Command::Reviews(args) => args.run(&open(&database_url).await?).await,
+            Command::Staff(command) => command.run(&open(&database_url).await?).await,
             Command::Verify(args) => args.run(&open(&database_url).await?).await,
             Command::Export(args) => args.run(&open(&database_url).await?).await,
             Command::Invoice(args) => args.run(&open(&database_url).await?).await,

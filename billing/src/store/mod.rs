@@ -6,6 +6,7 @@
 
 mod accounts;
 mod alerts;
+mod all_tenants;
 mod assignments;
 mod audit;
 mod entities;
@@ -24,10 +25,12 @@ mod postgres;
 mod reporters;
 mod retention;
 mod reviews;
+mod runs;
 mod service;
 mod sessions;
 mod snapshot;
 mod sqlite;
+mod staff;
 mod states;
 mod tenants;
 #[cfg(test)]
@@ -37,6 +40,7 @@ mod usage;
 
 pub use accounts::{Account, AccountDetails, Registration};
 pub use alerts::{AlertTarget, Attempt, Delivery, DueDelivery, WatchLock};
+pub use all_tenants::{BilledInPeriod, OpenDispute, RecordedPlan, TenantDrift};
 pub use assignments::PlanAssignment;
 pub use audit::{MeterFigures, Posting};
 pub use entities::{DEFAULT_ENTITY, LegalEntity, SetEntity};
@@ -55,8 +59,10 @@ pub use plans::{PlanVersion, PutPlan};
 pub use portal::{AuditEntry, Dispute};
 pub use postgres::Confinement;
 pub use retention::DropOutcome;
-pub use reviews::{IssuerLock, Review};
+pub use reviews::{IssuerLock, Queue, QueueQuery, Review};
+pub use runs::{BillRun, RunKind};
 pub use snapshot::{Manifest, SnapshotError};
+pub use staff::{Staff, StaffRole, StaffToken};
 pub use states::{NextState, StateRecord, StatesByNumber, TaxRegistration};
 pub use tenants::TenantStores;
 pub use tokens::{AccessToken, Holder, NewToken, Role};

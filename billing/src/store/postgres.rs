@@ -103,6 +103,11 @@ impl Postgres {
                 "provider audit",
                 include_str!("../../migrations/postgres/0006_provider_audit.sql"),
             ),
+            (
+                7,
+                "back office",
+                include_str!("../../migrations/postgres/0007_back_office.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }

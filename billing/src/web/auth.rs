@@ -15,16 +15,17 @@ use crate::store::{Account, Holder, Role, Store, StoreError, TenantStores};
 const SESSION_COOKIE: &str = "springtide_session";
 /// Name of the cookie that keeps the chosen language.
 pub(super) const LANGUAGE_COOKIE: &str = "springtide_lang";
-const SESSION_HOURS: i64 = 8;
+pub(super) const SESSION_HOURS: i64 = 8;
 /// Longest token that is looked at.
-const MAX_TOKEN: usize = 512;
+pub(super) const MAX_TOKEN: usize = 512;
 
 /// The one answer to a token that nobody issued, whichever tenant it asks for.
 fn unauthenticated() -> ApiError {
     ApiError::new(Reason::Unauthenticated, "a bearer token of this tenant is needed")
 }
 
-/// What is known of all tenants. Only who asks is found out by it; all else is read by the store of [`Caller`].
+/// What is known of all tenants. In client firms' pages only who asks is found out by it; all else is read by the store of
+/// [`Caller`].
 #[derive(Clone)]
 pub(super) struct Entrance(TenantStores);
 
@@ -33,7 +34,8 @@ impl Entrance {
         Self(stores)
     }
 
-    fn store(&self) -> &Store {
+    /// All that there is: for those who ask, and for the provider's own people.
+    pub(super) fn store(&self) -> &Store {
         self.0.everything()
     }
 
@@ -289,7 +291,12 @@ pub(super) fn require_own_form(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 pub(super) fn session_secret(headers: &HeaderMap) -> Option<Digest> {
-    let secret = cookie_value(headers, SESSION_COOKIE)?;
+    secret_in(headers, SESSION_COOKIE)
+}
+
+/// The digest of the secret that a cookie holds.
+pub(super) fn secret_in(headers: &HeaderMap, cookie: &str) -> Option<Digest> {
+    let secret = cookie_value(headers, cookie)?;
     (!secret.is_empty() && secret.len() <= MAX_TOKEN).then(|| Digest::of(secret.as_bytes()))
 }
 

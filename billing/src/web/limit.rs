@@ -17,7 +17,7 @@ use springtide_proto::error::{ApiError, Reason};
 
 use super::auth::{bearer, session_secret};
 use super::visit::{PortalQuery, failed, view};
-use super::{Failure, WebState};
+use super::{Failure, WebState, office};
 use crate::digest::Digest;
 
 /// Allowances that are kept at most.
@@ -94,7 +94,7 @@ pub(super) async fn limited(State(state): State<WebState>, request: Request, nex
     let now = state.clock.now();
     let path = request.uri().path();
     let cost = match path {
-        "/sign-in" if request.method() == Method::POST => SIGN_IN_COST,
+        "/sign-in" | "/office/sign-in" if request.method() == Method::POST => SIGN_IN_COST,
         path if path.starts_with("/sign-in") => PROVIDER_COST,
         _ => 1,
     };
@@ -125,6 +125,7 @@ fn secret_of(headers: &HeaderMap) -> Option<Digest> {
     bearer(headers)
         .map(|token| Digest::of(token.as_bytes()))
         .or_else(|| session_secret(headers))
+        .or_else(|| office::session_secret(headers))
 }
 
 fn refused(headers: &HeaderMap, path: &str, wait: SignedDuration) -> Response {

@@ -1,7 +1,7 @@
 // Refreshes what is live on the overview: fetches the page again and takes its part. Without it the page still works.
 "use strict";
 (() => {
-  const EVERY = 15000;
+  const EVERY = Number(document.getElementById("live")?.dataset.every) || 15000;
   const refresh = async () => {
     const part = document.getElementById("live");
     // Nobody looks, or somebody is about to use what would be replaced.

@@ -1,4 +1,5 @@
-//! REST for programs ([`api`]) and the portal for people ([`portal`]), of client firms. Plain HTTP: an ingress ends TLS.
+//! REST for programs ([`api`]) and the portal for people ([`portal`]), of client firms; and the back office ([`office`]) of the
+//! provider's own people, which listens elsewhere. Plain HTTP: an ingress ends TLS.
 
 pub mod access;
 pub mod api;
@@ -10,6 +11,7 @@ pub mod events;
 pub mod insight;
 pub mod interactions;
 mod limit;
+pub mod office;
 pub mod openid_connect;
 mod pages;
 pub mod portal;
@@ -107,10 +109,21 @@ impl WebState {
 /// Addresses, and what answers there.
 type Routes = Vec<(&'static str, MethodRouter<WebState>)>;
 
-/// All routes.
+/// All routes of client firms.
 pub fn router(state: WebState) -> Router {
+    router_of(routes(), state)
+}
+
+/// All routes of the back office.
+pub fn office_router(state: WebState) -> Router {
+    let mut all = office::routes();
+    all.extend(assets());
+    router_of(all, state)
+}
+
+fn router_of(routes: Routes, state: WebState) -> Router {
     let fixed = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
-    routes()
+    routes
         .into_iter()
         .fold(Router::new(), |router, (address, answers)| {
             router.route(address, answers)
@@ -135,11 +148,15 @@ pub fn router(state: WebState) -> Router {
 fn routes() -> Routes {
     let mut all = rest();
     all.extend(pages());
-    all.extend([
+    all.extend(assets());
+    all
+}
+
+fn assets() -> Routes {
+    vec![
         ("/assets/style.css", get(style)),
         ("/assets/live.js", get(portal::script)),
-    ]);
-    all
+    ]
 }
 
 /// For programs.

@@ -1,6 +1,7 @@
 //! REST and portal over a store of its own, one request after the other.
 
 mod access;
+mod office;
 mod openid_connect;
 mod pages;
 mod postgres;

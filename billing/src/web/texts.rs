@@ -1,27 +1,26 @@
 //! The portal's words, both languages side by side: a missing one does not compile.
 
-use crate::locale::Locale;
-
-macro_rules! texts {
+macro_rules! both_languages {
     ($($name:ident: $english:literal / $chinese:literal,)+) => {
         /// All words of a language.
-        pub(super) struct Texts {
-            $(pub(super) $name: &'static str,)+
+        pub(in crate::web) struct Texts {
+            $(pub(in crate::web) $name: &'static str,)+
         }
         const ENGLISH: Texts = Texts { $($name: $english,)+ };
         const CHINESE: Texts = Texts { $($name: $chinese,)+ };
+
+        /// The words of a language.
+        pub(in crate::web) fn texts(locale: $crate::locale::Locale) -> &'static Texts {
+            match locale {
+                $crate::locale::Locale::En => &ENGLISH,
+                $crate::locale::Locale::ZhCn => &CHINESE,
+            }
+        }
     };
 }
+pub(super) use both_languages;
 
-/// The words of a language.
-pub(super) fn texts(locale: Locale) -> &'static Texts {
-    match locale {
-        Locale::En => &ENGLISH,
-        Locale::ZhCn => &CHINESE,
-    }
-}
-
-texts! {
+both_languages! {
     product: "Springtide billing" / "Springtide 账单",
     sign_in: "Sign in" / "登录",
     sign_in_lead: "See your usage as it happens, and every bill with each line explained." / "实时查看用量，账单逐行说明，每一分钱都有依据。",

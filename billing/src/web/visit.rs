@@ -7,7 +7,8 @@ use serde::Deserialize;
 use springtide_proto::error::{ApiError, Reason};
 
 use super::auth::{Caller, LANGUAGE_COOKIE, caller_of_session, cookie, cookie_value, require_own_form};
-use super::pages::{Tab, View, message_page};
+use super::office::texts::texts as office_texts;
+use super::pages::{Side, Tab, View, message_page};
 use super::texts::texts;
 use super::{Failure, WebState};
 use crate::locale::Locale;
@@ -17,6 +18,9 @@ use crate::store::Role;
 const LANGUAGE_SECONDS: i64 = 31_536_000;
 /// Longest number of a bill.
 const LONGEST_NUMBER: usize = 40;
+
+/// Of drafts, as `only=striking`: those with something striking.
+pub(super) const STRIKING: &str = "striking";
 
 /// What the portal's addresses may carry.
 #[derive(Debug, Default, Deserialize)]
@@ -28,16 +32,18 @@ pub struct PortalQuery {
     pub(super) number: Option<String>,
     pub(super) after: Option<String>,
     pub(super) tenant: Option<String>,
+    pub(super) only: Option<String>,
+    pub(super) page: Option<u32>,
 }
 
 /// A failure, as a page.
 pub(super) type Page = Result<Response, Response>;
 
-/// Somebody who is signed in looks at a page.
-pub(super) struct Visit {
+/// Somebody who is signed in looks at a page: one of a client firm, or of the provider.
+pub(super) struct Visit<Who = Caller> {
     pub(super) view: View,
-    pub(super) caller: Caller,
-    cookie: Option<String>,
+    pub(super) caller: Who,
+    pub(super) cookie: Option<String>,
 }
 
 impl Visit {
@@ -75,6 +81,21 @@ impl Visit {
         Ok(visit)
     }
 
+    /// Notes what this visit reads or changes.
+    pub(super) async fn note(&self, state: &WebState, action: &str, object: &str) -> Result<(), Response> {
+        let Caller {
+            account,
+            holder,
+            store,
+        } = &self.caller;
+        let noted = store
+            .note(account.ledger, holder, action, object, state.clock.now())
+            .await;
+        noted.map_err(|error| self.failed(error))
+    }
+}
+
+impl<Who> Visit<Who> {
     /// A page, and the cookie that keeps the language if one was chosen.
     pub(super) fn page(&self, page: maud::Markup) -> Response {
         self.page_with(StatusCode::OK, page)
@@ -88,19 +109,6 @@ impl Visit {
     /// A failure as a page.
     pub(super) fn failed(&self, error: impl Into<Failure>) -> Response {
         failed(&self.view, &error.into().0)
-    }
-
-    /// Notes what this visit reads or changes.
-    pub(super) async fn note(&self, state: &WebState, action: &str, object: &str) -> Result<(), Response> {
-        let Caller {
-            account,
-            holder,
-            store,
-        } = &self.caller;
-        let noted = store
-            .note(account.ledger, holder, action, object, state.clock.now())
-            .await;
-        noted.map_err(|error| self.failed(error))
     }
 }
 
@@ -124,7 +132,7 @@ fn with_cookie(mut response: Response, cookie: Option<&str>) -> Response {
     response
 }
 
-fn language_cookie(headers: &HeaderMap, query: &PortalQuery) -> Option<String> {
+pub(super) fn language_cookie(headers: &HeaderMap, query: &PortalQuery) -> Option<String> {
     let tag = Locale::nearest(query.lang.as_deref()?).tag();
     Some(cookie(headers, LANGUAGE_COOKIE, tag, LANGUAGE_SECONDS))
 }
@@ -153,6 +161,8 @@ pub(super) fn view(headers: &HeaderMap, query: &PortalQuery, path: &str) -> View
         day.map(|day| format!("day={day}")),
         number_of(query).map(|number| format!("number={number}")),
         query.line.map(|line| format!("line={line}")),
+        (query.only.as_deref() == Some(STRIKING)).then(|| format!("only={STRIKING}")),
+        query.page.map(|page| format!("page={page}")),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     let address = if parts.is_empty() {
@@ -161,6 +171,7 @@ pub(super) fn view(headers: &HeaderMap, query: &PortalQuery, path: &str) -> View
         format!("{path}?{}", parts.join("&"))
     };
     View {
+        side: Side::of(path),
         locale: chosen.or_else(asked).unwrap_or_default(),
         address,
         who: None,
@@ -181,6 +192,7 @@ pub(super) fn failed(view: &View, error: &ApiError) -> Response {
     let texts = texts(view.locale);
     let words = match error.reason {
         Reason::NotFound => texts.not_found,
+        Reason::PermissionDenied if view.side == Side::Office => office_texts(view.locale).forbidden,
         Reason::PermissionDenied => texts.forbidden,
         Reason::TooManyRequests => texts.too_many,
         _ => texts.failed,

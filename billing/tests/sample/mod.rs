@@ -19,8 +19,10 @@ use springtide_billing::rating::plan::RatePlan;
 use springtide_billing::rating::rate::{Exclusion, MinuteCounts, Service};
 use springtide_billing::service_level::hour::Counts;
 use springtide_billing::service_level::report::{MinutesReport, ReportedMinute};
-use springtide_billing::store::{Account, AccountDetails, NewExclusion, PlanVersion, Store, TenantStores};
-use springtide_billing::web::{SystemSecrets, WebState, router};
+use springtide_billing::store::{
+    Account, AccountDetails, NewExclusion, PlanVersion, StaffRole, StaffToken, Store, TenantStores,
+};
+use springtide_billing::web::{SystemSecrets, WebState, office_router, router};
 use springtide_proto::event::{Interaction, InteractionKind};
 use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witness};
 use springtide_proto::time::timestamp_to_wire;
@@ -29,6 +31,8 @@ use springtide_runtime::identity::TenantRole;
 
 /// The account's token.
 pub(crate) const TOKEN: &str = "token-of-acme";
+/// The token of one of the provider's people, who may approve.
+pub(crate) const STAFF_TOKEN: &str = "token-of-jo";
 /// The bill of November.
 pub(crate) const NUMBER: &str = "SPT-2026-000001";
 /// Who pays.
@@ -47,6 +51,8 @@ const SPEC: &str = r#"{"currency":"CNY","timeZone":"Asia/Shanghai",
 pub(crate) struct Portal {
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where the back office listens.
+    pub(crate) office: SocketAddr,
     /// What it shows.
     pub(crate) store: Store,
     _folder: tempfile::TempDir,
@@ -91,6 +97,9 @@ impl Portal {
             .await
             .unwrap();
         let account = store.account_of_uid("uid-acme").await.unwrap().unwrap();
+        let jo = staff(now);
+        let digest = Digest::of(STAFF_TOKEN.as_bytes());
+        store.create_staff_token(&jo, digest).await.unwrap();
         fill(&store, now).await;
         issue_november(&store, &account, &version, now).await;
         let clock = Arc::new(ManualClock::new(now));
@@ -101,14 +110,30 @@ impl Portal {
         if let Some(providers) = openid_connect(address) {
             state = state.with_openid_connect(providers);
         }
-        let routes = router(state);
-        let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-        tokio::spawn(async move { axum::serve(listener, service).await });
+        let office = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let office_address = office.local_addr().unwrap();
+        for (listener, routes) in [(office, office_router(state.clone())), (listener, router(state))] {
+            let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+            tokio::spawn(async move { axum::serve(listener, service).await });
+        }
         Self {
             address,
+            office: office_address,
             store,
             _folder: folder,
         }
+    }
+}
+
+fn staff(now: Timestamp) -> StaffToken {
+    StaffToken {
+        id: "jo".into(),
+        name: "jo".into(),
+        role: StaffRole::Approver,
+        created_by: String::new(),
+        created_at: now,
+        expires_at: now.checked_add(SignedDuration::from_hours(24)).unwrap(),
+        revoked_at: None,
     }
 }
 

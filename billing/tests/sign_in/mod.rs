@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use springtide_billing::openid_connect::{OpenIdConnect, Settings};
 use springtide_runtime::clock::SystemClock;
 
+use super::FIRST;
+use super::chromium::{Browser, NARROW, PATIENCE, WIDE, fits_and_is_named, take};
 use super::sample::{LEGAL_NAME, NUMBER, Portal};
-use super::{Browser, FIRST, NARROW, PATIENCE, WIDE, fits_and_is_named, take};
 
 const SECRET: &str = "a secret of at least 32 characters";
 
@@ -161,7 +162,7 @@ async fn a_person_signs_in_at_the_firms_own_provider_and_reads_the_bill() {
     let Some((portal, provider)) = start(folder.path()).await else {
         return;
     };
-    let Some(browser) = Browser::start(&portal, WIDE).await else {
+    let Some(browser) = Browser::start(portal.address, WIDE).await else {
         return;
     };
     browser.open("/?lang=en").await;
@@ -209,7 +210,7 @@ async fn a_person_without_a_role_is_told_so_and_every_page_of_signing_in_fits_a_
         return;
     };
     let pictures = std::env::var_os("SPRINGTIDE_SCREENSHOTS").map(PathBuf::from);
-    let Some(browser) = Browser::start(&portal, NARROW).await else {
+    let Some(browser) = Browser::start(portal.address, NARROW).await else {
         return;
     };
     for (tag, no_access, none) in [

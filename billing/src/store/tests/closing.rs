@@ -8,6 +8,7 @@ use crate::bill::document::Document;
 use crate::bill::issue::Issuer;
 use crate::bill::notes::{act, correct, credit_invoice};
 use crate::bill::review::Finding;
+use crate::bill::run::Progress;
 use crate::bill::state::{Act, InvoiceState, TaxState};
 use crate::bill::{BillError, issue, read};
 use crate::store::{Account, DEFAULT_ENTITY, Store, StoredInvoice, TaxRegistration, in_transaction};
@@ -66,7 +67,7 @@ pub(super) async fn closed(store: &Store, issue: bool) -> CloseReport {
         grace: NO_GRACE,
         issuer: issuer(),
     };
-    close(store, order).await.unwrap()
+    close(store, order, &Progress::default()).await.unwrap()
 }
 
 pub(super) async fn what_comes_after_a_bill_is_a_note_with_the_difference_by_the_bills_own_plan(
@@ -301,7 +302,7 @@ pub(super) async fn the_database_itself_refuses_a_posting_that_does_not_balance(
 pub(super) async fn only_what_was_reviewed_is_approved(bench: Bench) {
     let account = early(&bench, "acme").await;
     let period = november_period();
-    let approval = async || approve(&bench.store, &account, period, NO_GRACE, issuer()).await;
+    let approval = async || approve(&bench.store, &account, period, NO_GRACE, issuer(), None).await;
     assert!(matches!(approval().await, Err(BillError::NoReview { .. })));
     let report = closed(&bench.store, false).await;
     assert_eq!(
@@ -343,7 +344,7 @@ pub(super) async fn a_period_is_not_closed_before_its_end_and_grace(bench: Bench
             grace,
             issuer,
         };
-        close(&bench.store, order).await
+        close(&bench.store, order, &Progress::default()).await
     };
     let said = closing(after(3_599), false).await.unwrap_err().to_string();
     assert!(said.contains("2026-11-30T17:00:00Z"), "{said}");

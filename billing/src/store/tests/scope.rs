@@ -9,7 +9,8 @@ use crate::metering::decide::LedgerId;
 use crate::store::{Confinement, Store, StoreError, TenantStores, on_readers};
 
 /// What no tenant's read sees anything of.
-const CLOSED: [&str; 11] = [
+const CLOSED: [&str; 14] = [
+    "bill_run",
     "event_key",
     "event_retention",
     "further_report",
@@ -21,6 +22,8 @@ const CLOSED: [&str; 11] = [
     "reporter",
     "rival",
     "sign_in_attempt",
+    "staff_session",
+    "staff_token",
 ];
 const RELATIONS: &str = "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace
     AND relkind IN ('r', 'p', 'v', 'm') AND NOT relispartition AND relname <> '_sqlx_migrations' ORDER BY 1";

@@ -5,6 +5,7 @@ use super::support::*;
 use crate::bill::close::{CloseOrder, close};
 use crate::bill::issue;
 use crate::bill::notes::{act, correct, credit_invoice};
+use crate::bill::run::Progress;
 use crate::bill::state::Act;
 use crate::bill::verify::{note, verify_chain, verify_settled, verify_tenant};
 use crate::store::{Account, Store};
@@ -88,7 +89,7 @@ pub(super) async fn a_bucket_that_was_changed_is_named_with_both_figures_and_sto
         turn.arrived_at = at("2026-09-10T00:00:00Z");
         bench.report(vec![by_worker(&turn)]).await;
     }
-    let report = close(&bench.store, order).await.unwrap();
+    let report = close(&bench.store, order, &Progress::default()).await.unwrap();
     assert_eq!((report.issued, report.refused.len()), (1, 1));
     assert_eq!(report.refused[0].tenant, "acme");
     assert!(report.refused[0].reason.contains("events 2, buckets 6"));
@@ -100,7 +101,13 @@ pub(super) async fn a_bucket_that_was_changed_is_named_with_both_figures_and_sto
     change(&bench.store, mend).await.unwrap();
     let drift = verify_tenant(&bench.store, &acme, now()).await.unwrap();
     note(&bench.store, &acme, &drift, now()).await.unwrap();
-    assert_eq!(close(&bench.store, order).await.unwrap().issued, 1);
+    assert_eq!(
+        close(&bench.store, order, &Progress::default())
+            .await
+            .unwrap()
+            .issued,
+        1
+    );
 }
 
 pub(super) async fn a_bill_that_was_changed_or_taken_away_is_named(bench: Bench) {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::super::texts::{Texts, texts};
 use super::disputes::{Disputes, dispute_list};
-use super::{View, downloads, layout};
+use super::{Side, View, downloads, layout};
 use crate::bill::document::{Document, DocumentLine};
 use crate::bill::state::{InvoiceState, TaxStanding};
 use crate::bill::words::{
@@ -154,7 +154,7 @@ fn link_to(number: &str) -> Markup {
 }
 
 /// The lines with their sum; also shown for a draft.
-pub(super) fn lines(view: &View, document: &Document) -> Markup {
+pub(in crate::web) fn lines(view: &View, document: &Document) -> Markup {
     let texts = texts(view.locale);
     html! {
         ol.lines {
@@ -202,7 +202,7 @@ fn one_line(view: &View, document: &Document, position: usize, entry: &DocumentL
             } @else if change.is_none() {
                 p { (explanation) }
             }
-            @if is_of_interactions(line) && entry.is_there() {
+            @if view.side == Side::Firm && is_of_interactions(line) && entry.is_there() {
                 p.drill { a href=(behind(document, position)) { (texts.see_interactions) } }
             }
         }

@@ -13,12 +13,14 @@ pub(super) mod sign_in;
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::texts::{Texts, texts};
+use super::office::texts::texts as office_texts;
+use super::texts::texts;
 use crate::locale::Locale;
 use crate::rating::period::Period;
 
 /// Who looks, in which language, and at which address.
 pub(in crate::web) struct View {
+    pub(in crate::web) side: Side,
     pub(in crate::web) locale: Locale,
     /// The page's address, with what it shows; "" is the address it was asked by.
     pub(in crate::web) address: String,
@@ -32,6 +34,68 @@ pub(in crate::web) struct View {
     pub(in crate::web) is_live: bool,
 }
 
+/// Whose pages they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::web) enum Side {
+    /// A client firm's.
+    Firm,
+    /// The provider's own people's.
+    Office,
+}
+
+impl Side {
+    /// Whose page is at an address.
+    pub(in crate::web) fn of(path: &str) -> Self {
+        if path.starts_with("/office") {
+            Self::Office
+        } else {
+            Self::Firm
+        }
+    }
+
+    fn home(self) -> &'static str {
+        match self {
+            Self::Firm => "/portal",
+            Self::Office => "/office",
+        }
+    }
+
+    fn sign_out(self) -> &'static str {
+        match self {
+            Self::Firm => "/sign-out",
+            Self::Office => "/office/sign-out",
+        }
+    }
+
+    fn product(self, locale: Locale) -> &'static str {
+        match self {
+            Self::Firm => texts(locale).product,
+            Self::Office => office_texts(locale).product,
+        }
+    }
+
+    /// The menu.
+    fn tabs(self) -> &'static [Tab] {
+        match self {
+            Self::Firm => &[
+                Tab::Overview,
+                Tab::Service,
+                Tab::Savings,
+                Tab::Budget,
+                Tab::Disputes,
+                Tab::Access,
+            ],
+            Self::Office => &[
+                Tab::OfficeMonth,
+                Tab::OfficeReviews,
+                Tab::OfficeDisputes,
+                Tab::OfficePlans,
+                Tab::OfficeAudit,
+            ],
+        }
+    }
+}
+
 /// A page of the menu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::web) enum Tab {
@@ -41,33 +105,36 @@ pub(in crate::web) enum Tab {
     Budget,
     Disputes,
     Access,
+    OfficeMonth,
+    OfficeReviews,
+    OfficeDisputes,
+    OfficePlans,
+    OfficeAudit,
 }
 
 impl Tab {
-    const ALL: [Self; 6] = [
-        Self::Overview,
-        Self::Service,
-        Self::Savings,
-        Self::Budget,
-        Self::Disputes,
-        Self::Access,
-    ];
-
-    fn link(self, texts: &Texts) -> (&'static str, &'static str) {
+    fn link(self, locale: Locale) -> (&'static str, &'static str) {
+        let (firm, office) = (texts(locale), office_texts(locale));
         match self {
-            Self::Overview => ("/portal", texts.tab_overview),
-            Self::Service => ("/portal/service", texts.tab_service),
-            Self::Savings => ("/portal/savings", texts.tab_savings),
-            Self::Budget => ("/portal/budget", texts.tab_budget),
-            Self::Disputes => ("/portal/disputes", texts.tab_disputes),
-            Self::Access => ("/portal/access", texts.tab_access),
+            Self::Overview => ("/portal", firm.tab_overview),
+            Self::Service => ("/portal/service", firm.tab_service),
+            Self::Savings => ("/portal/savings", firm.tab_savings),
+            Self::Budget => ("/portal/budget", firm.tab_budget),
+            Self::Disputes => ("/portal/disputes", firm.tab_disputes),
+            Self::Access => ("/portal/access", firm.tab_access),
+            Self::OfficeMonth => ("/office", office.tab_month),
+            Self::OfficeReviews => ("/office/reviews", office.tab_reviews),
+            Self::OfficeDisputes => ("/office/disputes", office.tab_disputes),
+            Self::OfficePlans => ("/office/plans", office.tab_plans),
+            Self::OfficeAudit => ("/office/audit", office.tab_audit),
         }
     }
 }
 
 /// The frame of every page.
-fn layout(view: &View, title: &str, content: &Markup) -> Markup {
+pub(in crate::web) fn layout(view: &View, title: &str, content: &Markup) -> Markup {
     let texts = texts(view.locale);
+    let (side, product) = (view.side, view.side.product(view.locale));
     html! {
         (DOCTYPE)
         html lang=(view.locale.tag()) {
@@ -78,17 +145,17 @@ fn layout(view: &View, title: &str, content: &Markup) -> Markup {
                 link rel="icon" href="data:,";
                 link rel="stylesheet" href="/assets/style.css";
                 @if view.is_live { script src="/assets/live.js" defer {} }
-                title { (title) " · " (texts.product) }
+                title { (title) " · " (product) }
             }
             body {
                 a.skip href="#content" { (texts.skip) }
                 header.top {
-                    a.brand href="/portal" { (wave()) span { (texts.product) } }
+                    a.brand href=(side.home()) { (wave()) span { (product) } }
                     div.tools {
                         (languages(view))
                         @if let Some(who) = &view.who {
                             span.who { (who) }
-                            form method="post" action="/sign-out" { button.quiet type="submit" { (texts.sign_out) } }
+                            form method="post" action=(side.sign_out()) { button.quiet type="submit" { (texts.sign_out) } }
                         }
                     }
                 }
@@ -104,9 +171,9 @@ fn menu(view: &View) -> Markup {
     html! {
         nav.menu aria-label=(texts.menu) {
             ul {
-                @for tab in Tab::ALL.into_iter().filter(|tab| view.is_admin || *tab != Tab::Access) {
-                    @let (address, name) = tab.link(texts);
-                    li { a href=(address) aria-current=[(view.tab == Some(tab)).then_some("page")] { (name) } }
+                @for tab in view.side.tabs().iter().filter(|tab| view.is_admin || **tab != Tab::Access) {
+                    @let (address, name) = tab.link(view.locale);
+                    li { a href=(address) aria-current=[(view.tab == Some(*tab)).then_some("page")] { (name) } }
                 }
             }
         }
@@ -114,7 +181,7 @@ fn menu(view: &View) -> Markup {
 }
 
 /// Month before, month, month after; none after the one that runs.
-fn months(view: &View, path: &str, period: Period, is_current: bool) -> Markup {
+pub(in crate::web) fn months(view: &View, path: &str, period: Period, is_current: bool) -> Markup {
     let texts = texts(view.locale);
     html! {
         nav.months aria-label=(texts.period) {
@@ -180,7 +247,7 @@ pub(in crate::web) fn message_page(view: &View, words: &str) -> Markup {
     let content = html! {
         section.card.narrow {
             h1 { (words) }
-            p { a href="/portal" { (texts.back) } }
+            p { a href=(view.side.home()) { (texts.back) } }
         }
     };
     layout(view, words, &content)

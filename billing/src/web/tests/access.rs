@@ -37,7 +37,7 @@ impl Bench {
     }
 
     /// A session of a token of acme with that role.
-    async fn session_as(&self, role: Role) -> String {
+    pub(super) async fn session_as(&self, role: Role) -> String {
         let token = format!("token-{}", role.name());
         let new = NewToken {
             id: role.name(),
