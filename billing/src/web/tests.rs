@@ -126,6 +126,10 @@ fn details(tenant: &str) -> AccountDetails {
 }
 
 fn answered(turn: &str) -> crate::metering::report::Examined {
+    answered_at(turn, "2026-11-10T16:00:00Z".parse().unwrap())
+}
+
+fn answered_at(turn: &str, at: Timestamp) -> crate::metering::report::Examined {
     let event = Interaction {
         tenant: TenantId::parse("acme").unwrap(),
         tenant_uid: TenantUid::parse("uid-acme").unwrap(),
@@ -133,7 +137,7 @@ fn answered(turn: &str) -> crate::metering::report::Examined {
         conversation: ConversationId::parse("c").unwrap(),
         turn: TurnId::parse(turn).unwrap(),
         channel: "web".into(),
-        arrived_at: "2026-11-10T16:00:00Z".parse().unwrap(),
+        arrived_at: at,
         kind: InteractionKind::Answer,
         answer_id: None,
     };
@@ -150,7 +154,7 @@ fn answered(turn: &str) -> crate::metering::report::Examined {
             tenant: event.tenant,
             role: Some(TenantRole::Gateway),
         },
-        now(),
+        at.max(now()),
     )
 }
 

@@ -12,7 +12,7 @@ use springtide_proto::error::{ApiError, Reason};
 
 use super::super::WebState;
 use super::super::auth::{MAX_TOKEN, SESSION_HOURS, cookie, require_own_form, secret_in};
-use super::super::pages::Tab;
+use super::super::pages::{Side, Tab};
 use super::super::visit::{Page, PortalQuery, Visit, failed, language_cookie, respond, view};
 use super::pages::sign_in_page;
 use crate::digest::Digest;
@@ -38,6 +38,7 @@ impl OfficeVisit {
         (path, tab): (&str, Tab),
     ) -> Result<Self, Response> {
         let mut view = view(headers, query, path);
+        view.side = Side::Office;
         let staff = staff_of_session(state, headers).await;
         let Some(staff) = staff.map_err(|error| failed(&view, &error.into()))? else {
             return Err(Redirect::to("/office/sign-in").into_response());

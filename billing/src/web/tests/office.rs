@@ -23,13 +23,17 @@ impl Bench {
 
     /// A token "staff-NAME" of one of the provider's people, which lapses after a week.
     async fn staff(&self, name: &str, role: StaffRole) -> Staff {
+        self.staff_until(name, role, "2026-11-19T00:00:00Z").await
+    }
+
+    async fn staff_until(&self, name: &str, role: StaffRole, until: &str) -> Staff {
         let token = StaffToken {
             id: name.to_owned(),
             name: name.to_owned(),
             role,
             created_by: String::new(),
             created_at: now(),
-            expires_at: "2026-11-19T00:00:00Z".parse().unwrap(),
+            expires_at: until.parse().unwrap(),
             revoked_at: None,
         };
         let digest = Digest::of(format!("staff-{name}").as_bytes());
@@ -82,7 +86,7 @@ async fn office() -> (Bench, String) {
 
 /// All addresses, but those of signing in and what every page has.
 fn addresses() -> Vec<String> {
-    let all = office::routes().into_iter().map(|(route, _)| route);
+    let all = crate::web::office::routes().into_iter().map(|(route, _)| route);
     let inside =
         all.filter(|route| *route != "/" && *route != "/office/sign-in" && *route != "/office/sign-out");
     inside
@@ -198,19 +202,7 @@ fn chosen(page: &str) -> String {
 async fn a_draft_is_approved_as_it_was_looked_at_or_not_at_all() {
     let (bench, cookie) = office().await;
     bench.clock.set("2026-12-02T00:00:00Z".parse().unwrap());
-    bench.staff("ann", StaffRole::Approver).await;
-    // Its token lapsed; another is made.
-    let later = StaffToken {
-        id: "kim".into(),
-        name: "kim".into(),
-        role: StaffRole::Approver,
-        created_by: String::new(),
-        created_at: now(),
-        expires_at: "2026-12-19T00:00:00Z".parse().unwrap(),
-        revoked_at: None,
-    };
-    let digest = Digest::of(b"staff-kim");
-    bench.store.create_staff_token(&later, digest).await.unwrap();
+    bench.staff_until("kim", StaffRole::Approver, "2026-12-19T00:00:00Z").await;
     assert_eq!(bench.look("/office", &cookie).await.0, StatusCode::SEE_OTHER);
     let cookie = bench.office_session("kim").await;
 
@@ -273,29 +265,34 @@ async fn a_month_that_is_not_over_is_drawn_up_and_not_issued() {
 
 #[tokio::test]
 async fn what_has_nothing_striking_is_approved_at_once_and_the_rest_waits() {
-    let (bench, cookie) = office().await;
-    // acme has a bill of the month before with as much on it; other has no bill yet, which is striking.
+    let bench = bench().await.office().await;
+    bench.staff_until("jo", StaffRole::Approver, "2027-02-01T00:00:00Z").await;
+    let cookie_of = async || bench.office_session("jo").await;
+    // acme uses as much in December as in November; other has no bill before, and no usage.
+    let december: Timestamp = "2026-12-10T16:00:00Z".parse().unwrap();
+    let usage: Vec<_> = (0..10).map(|turn| answered_at(&format!("d{turn}"), december)).collect();
+    bench.store.ingest(&usage, december).await.unwrap();
+    bench.clock.set("2027-01-02T00:00:00Z".parse().unwrap());
     let account = bench.store.account_of_uid("uid-acme").await.unwrap().unwrap();
-    bench.clock.set("2026-11-18T00:00:00Z".parse().unwrap());
-    bench.run_to_its_end(&cookie, "review", "2026-09").await;
-    let queue = |striking_only| crate::store::QueueQuery {
-        striking_only,
-        skip: 0,
-        most: 10,
-    };
-    let all = bench.store.review_queue("2026-09", queue(false)).await.unwrap();
-    let striking = bench.store.review_queue("2026-09", queue(true)).await.unwrap();
-    assert_eq!(all.waiting, striking.waiting);
-    assert_eq!(u64::try_from(striking.reviews.len()).unwrap(), striking.striking);
-    let plain = bench.store.ledgers_in_review("2026-09", true).await.unwrap();
-    assert_eq!(u64::try_from(plain.len()).unwrap(), all.waiting - all.striking);
-    let Standing::Ended(summary) = bench.run_to_its_end(&cookie, "approve", "2026-09").await else {
+    let november = "2026-11".parse().unwrap();
+    issue(&bench.store, &account, november, bench.clock.now()).await.unwrap();
+
+    let cookie = cookie_of().await;
+    bench.run_to_its_end(&cookie, "review", "2026-12").await;
+    let (_, page) = bench.look("/office/reviews?period=2026-12", &cookie).await;
+    let (acme, other) = (page.find(">acme<").unwrap(), page.find(">other<").unwrap());
+    assert!(other < acme, "what is striking comes first");
+    assert!(page.contains("Approve all with nothing striking (1)"), "{page}");
+    let (_, page) = bench.look("/office/reviews?period=2026-12&only=striking", &cookie).await;
+    assert!(page.contains(">other<") && !page.contains(">acme<"), "{page}");
+    let Standing::Ended(summary) = bench.run_to_its_end(&cookie, "approve", "2026-12").await else {
         panic!("it must end")
     };
-    assert_eq!(summary.issued, all.waiting - all.striking);
-    let left = bench.store.review_queue("2026-09", queue(false)).await.unwrap();
-    assert_eq!((left.waiting, left.striking), (all.striking, all.striking));
-    drop(account);
+    assert_eq!((summary.issued, summary.refusals), (1, 0));
+    let (_, page) = bench.look("/office/reviews?period=2026-12", &cookie).await;
+    assert!(page.contains(">other<") && !page.contains(">acme<"), "{page}");
+    let billed = bench.store.billed_of("2026-12").await.unwrap();
+    assert_eq!(billed.totals, [("CNY".to_owned(), 100)]);
 }
 
 #[tokio::test]
@@ -388,6 +385,7 @@ async fn a_dispute_waits_until_somebody_answers_it_with_words_that_the_firm_read
     let (status, _, page) = bench.post(&path, &cookie, "reason=+").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(page.contains("Say why"), "{page}");
+    bench.clock.set(now().saturating_add(jiff::SignedDuration::from_secs(60)).unwrap());
     let (status, _, _) = bench.post(&path, &cookie, "reason=It+is+right").await;
     assert_eq!(status, StatusCode::SEE_OTHER);
     assert_eq!(bench.store.open_disputes(10).await.unwrap(), []);
