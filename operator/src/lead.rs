@@ -27,11 +27,13 @@ use crate::controllers::metrics::{Metrics, StreamLabels};
 use crate::controllers::scarcity::{self, Scarcity};
 use crate::controllers::{identities, pool, promotion, rateplan, tenant};
 use crate::door;
-use crate::election::Standing;
+use crate::election::{LeaderHint, Standing};
 use crate::fleet::{Fleet, PoolKey};
 use crate::names::tenant_namespace;
 use crate::watched::{Controllers, Watched};
 
+/// After this, another may lead.
+const INTERRUPTED_FOR: Duration = Duration::from_secs(2);
 /// Gateways are told of changed counts this often.
 const COUNTS_PERIOD: Duration = Duration::from_secs(1);
 /// What is gone is forgotten this often.
@@ -68,6 +70,10 @@ pub struct Leader {
 }
 
 /// Leads whenever elected, for as long as the term lasts, until `shutdown`.
+///
+/// A term whose lease could not be renewed in time is *interrupted*: nothing is decided or written. Where the next term is ours
+/// and the one right after it, nobody led in between; so what is known holds, streams stay, and it goes on where it was. An API
+/// server that does not answer for some seconds is no reason for thousands of workers to attach anew.
 pub async fn lead_when_elected(
     leader: Leader,
     mut standing: Standing,
@@ -82,27 +88,51 @@ pub async fn lead_when_elected(
             },
             () = shutdown.cancelled() => return,
         };
-        let Some(term) = term else { continue };
+        let Some(mut term) = term else { continue };
         let writing = standing.writers.clone().lock_owned().await;
         leader.fleet.begin(term);
         leader.live.begin();
-        leader.metrics.leading.set(1);
         let (context, publisher) = begin(&leader);
-        tokio::select! {
-            () = lead(&leader, &context, publisher, &mut steps) => {}
-            changed = standing.term.wait_for(|now| *now != Some(term)) => if changed.is_err() { return },
-            () = shutdown.cancelled() => {}
+        let mut publisher = spawned(publisher);
+        loop {
+            leader.metrics.leading.set(1);
+            tokio::select! {
+                () = lead(&leader, &context, &mut publisher, &mut steps) => {}
+                changed = standing.term.wait_for(|now| *now != Some(term)) => if changed.is_err() { return },
+                () = shutdown.cancelled() => {}
+            }
+            leader.metrics.leading.set(0);
+            let next = tokio::select! {
+                next = next_term(&mut standing, term) => next,
+                () = shutdown.cancelled() => None,
+            };
+            let Some(next) = next else { break };
+            tracing::info!(term = next, "going on where the term before was interrupted");
+            term = next;
+            leader.fleet.resume(term);
         }
         // A term that was lost is another's: nothing is written any more.
         if shutdown.is_cancelled() {
             checkpoint::keep_last(&context).await;
         }
-        leader.metrics.leading.set(0);
         leader.metrics.probes_in_trouble.set(0);
         leader.fleet.end();
         leader.live.end();
         drop(writing);
     }
+}
+
+/// Our term right after `term`, if nobody led in between; `None` once another leads or may.
+async fn next_term(standing: &mut Standing, term: u64) -> Option<u64> {
+    let own = standing.address.clone();
+    let is_anothers = |hint: &LeaderHint| !hint.address.is_empty() && hint.address != own;
+    tokio::select! {
+        _ = standing.term.wait_for(Option::is_some) => {}
+        _ = standing.leader.wait_for(is_anothers) => {}
+        () = tokio::time::sleep(INTERRUPTED_FOR) => {}
+    }
+    let elected = *standing.term.borrow();
+    elected.filter(|elected| *elected == term + 1)
 }
 
 /// What one term works with, and what publishes its Events.
@@ -139,7 +169,7 @@ fn begin(leader: &Leader) -> (Arc<Context>, impl Future<Output = ()> + Send + 's
 async fn lead(
     leader: &Leader,
     context: &Arc<Context>,
-    publisher: impl Future<Output = ()> + Send + 'static,
+    publisher: &mut AbortOnDropHandle<()>,
     steps: &mut mpsc::UnboundedReceiver<PoolKey>,
 ) {
     let Controllers {
@@ -149,7 +179,6 @@ async fn lead(
         plans,
         pool_triggers,
     } = leader.watched.controllers();
-    let publisher = spawned(publisher);
     let promotions = promotions.run(promotion::reconcile, promotion::error_policy, context.clone());
     let plans = plans.run(rateplan::reconcile, rateplan::error_policy, context.clone());
     let tenants = tenants.run(tenant::reconcile, tenant::error_policy, context.clone());
@@ -243,5 +272,70 @@ async fn housekeeping(leader: &Leader, context: &Context) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    struct Votes {
+        term: watch::Sender<Option<u64>>,
+        leader: watch::Sender<LeaderHint>,
+        standing: Standing,
+    }
+
+    /// Term 7 was lost: whose lease it is is not known.
+    fn interrupted() -> Votes {
+        let (term, term_receiver) = watch::channel(None);
+        let (leader, leader_receiver) = watch::channel(LeaderHint::default());
+        let standing = Standing {
+            term: term_receiver,
+            leader: leader_receiver,
+            address: "10.0.0.1:7444".to_owned(),
+            writers: Arc::default(),
+        };
+        Votes {
+            term,
+            leader,
+            standing,
+        }
+    }
+
+    fn hint(address: &str) -> LeaderHint {
+        LeaderHint {
+            address: address.to_owned(),
+            transitions: 8,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_term_goes_on_only_if_nobody_led_in_between() {
+        for (elected, goes_on) in [(8, Some(8)), (9, None)] {
+            let mut votes = interrupted();
+            // Our own lease, as it is read before it is taken again.
+            votes.leader.send_replace(hint("10.0.0.1:7444"));
+            let later = async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                votes.term.send_replace(Some(elected));
+            };
+            let (next, ()) = join(next_term(&mut votes.standing, 7), later).await;
+            assert_eq!(next, goes_on);
+        }
+    }
+
+    #[tokio::test]
+    async fn streams_are_held_no_longer_than_until_another_leads_or_may() {
+        let mut votes = interrupted();
+        let began = Instant::now();
+        assert_eq!(next_term(&mut votes.standing, 7).await, None);
+        assert!(began.elapsed() >= INTERRUPTED_FOR);
+        votes.leader.send_replace(hint("10.0.0.2:7444"));
+        let began = Instant::now();
+        assert_eq!(next_term(&mut votes.standing, 7).await, None);
+        assert!(began.elapsed() < INTERRUPTED_FOR);
     }
 }

@@ -75,7 +75,6 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let prober = Some(Prober::new(tls.clone(), clock.clone()));
     let fleet = Fleet::new(
         FleetSettings {
-            term: standing.term.clone(),
             leader: standing.leader.clone(),
             prober,
             clock: clock.clone(),

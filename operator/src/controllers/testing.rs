@@ -266,7 +266,6 @@ pub(crate) struct Scenario {
     pub(crate) billing: Arc<FakeBilling>,
     pub(crate) context: Arc<Context>,
     pub(crate) clock: ManualClock,
-    _term: watch::Sender<Option<u64>>,
     _steps: mpsc::UnboundedReceiver<PoolKey>,
 }
 
@@ -289,10 +288,8 @@ impl Scenario {
         springtide_runtime::install_crypto_provider();
         let (api, billing) = (api.clone(), Arc::new(FakeBilling::default()));
         let clock = ManualClock::new(NOW.parse().unwrap());
-        let (term, term_receiver) = watch::channel(Some(7));
         let (steps, step_queue) = mpsc::unbounded_channel();
         let settings = FleetSettings {
-            term: term_receiver,
             leader: watch::channel(LeaderHint::default()).1,
             prober: None,
             clock: Arc::new(clock.clone()),
@@ -350,7 +347,6 @@ impl Scenario {
             billing,
             context,
             clock,
-            _term: term,
             _steps: step_queue,
         }
     }

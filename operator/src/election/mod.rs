@@ -56,6 +56,8 @@ pub struct Standing {
     pub term: watch::Receiver<Option<u64>>,
     /// Who leads.
     pub leader: watch::Receiver<LeaderHint>,
+    /// Our own "HOST:PORT", as others are told it.
+    pub address: String,
     /// Held by whoever writes as the leader: the lease is released only when it is free.
     pub writers: Arc<Mutex<()>>,
 }
@@ -105,6 +107,7 @@ impl Election {
         let standing = Standing {
             term: term_receiver,
             leader: leader_receiver,
+            address: address_of(&settings.identity),
             writers: writers.clone(),
         };
         let leases = Api::namespaced(client, &settings.namespace);
@@ -330,7 +333,12 @@ fn holder(lease: &Lease) -> &str {
 }
 
 fn address(lease: &Lease) -> String {
-    holder(lease)
+    address_of(holder(lease))
+}
+
+/// Of a holder that is written "POD@HOST:PORT".
+fn address_of(identity: &str) -> String {
+    identity
         .split_once('@')
         .map(|(_, address)| address.to_owned())
         .unwrap_or_default()

@@ -74,7 +74,19 @@ impl Book {
         }
     }
 
-    /// How long the term has lasted.
+    /// Goes on in another term: what is known holds, and what is commanded from now on is of that one.
+    pub(super) fn resume(&mut self, term: u64) {
+        self.term = term;
+        let workers = self.pools.values_mut().flat_map(|pool| pool.workers.values_mut());
+        for worker in workers {
+            worker.resume(term);
+        }
+        for gateway in self.gateways.values_mut() {
+            gateway.resume(term);
+        }
+    }
+
+    /// How long the term has lasted, with those of ours before it that it went on from.
     pub fn age(&self, now: Moment) -> Duration {
         now.saturating_sub(self.begun)
     }

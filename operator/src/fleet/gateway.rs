@@ -173,6 +173,14 @@ impl Gateway {
         }));
     }
 
+    /// Epochs are of another term from now on.
+    pub(super) fn resume(&mut self, term: u64) {
+        self.epoch = Epoch {
+            transitions: term,
+            sequence: 0,
+        };
+    }
+
     fn next_epoch(&mut self) -> Epoch {
         self.epoch = self.epoch.next();
         self.epoch

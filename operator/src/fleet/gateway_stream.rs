@@ -25,8 +25,8 @@ pub(super) async fn serve(
     mut messages: impl Stream<Item = Result<GatewayMessage, Status>> + Unpin,
     mut out: mpsc::Sender<Result<GatewayCommand, Status>>,
 ) {
-    let mut term = fleet.settings.term.clone();
-    if term.borrow_and_update().is_none() {
+    let mut is_open = fleet.open();
+    if !*is_open.borrow_and_update() {
         drop(out.send(Ok(fleet.gateway_turned_away())).await);
         return;
     }
@@ -57,7 +57,7 @@ pub(super) async fn serve(
                 // Another stream took this one's place, or it did not take its commands.
                 None => break,
             },
-            changed = term.changed() => if changed.is_err() || term.borrow_and_update().is_none() {
+            changed = is_open.changed() => if changed.is_err() || !*is_open.borrow_and_update() {
                 drop(out.send(Ok(fleet.gateway_turned_away())).await);
                 break;
             },

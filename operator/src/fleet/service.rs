@@ -37,8 +37,6 @@ const BEGINNING: Duration = Duration::from_hours(1);
 
 /// What the fleet service is made from.
 pub struct FleetSettings {
-    /// Our term while we lead.
-    pub term: watch::Receiver<Option<u64>>,
     /// Who leads.
     pub leader: watch::Receiver<LeaderHint>,
     /// Asks workers; none in tests.
@@ -60,6 +58,8 @@ pub(super) struct Inner {
     #[cfg(test)]
     skipped: Mutex<Duration>,
     book: Mutex<Option<Book>>,
+    /// Streams are taken, and stay.
+    is_open: watch::Sender<bool>,
     tenants: Mutex<HashMap<TenantId, String>>,
 }
 
@@ -102,6 +102,7 @@ impl Fleet {
             #[cfg(test)]
             skipped: Mutex::default(),
             book: Mutex::new(None),
+            is_open: watch::Sender::new(false),
             tenants: Mutex::new(HashMap::new()),
         }))
     }
@@ -109,11 +110,18 @@ impl Fleet {
     /// Begins a term with an empty book.
     pub fn begin(&self, term: u64) {
         *self.0.book.lock() = Some(Book::new(term, self.now()));
+        self.0.is_open.send_replace(true);
+    }
+
+    /// Goes on in another term of ours with what is in the book: nobody else led in between, so it holds.
+    pub fn resume(&self, term: u64) {
+        self.with_book(|book| book.resume(term));
     }
 
     /// Ends the term: everyone is turned away.
     pub fn end(&self) {
         *self.0.book.lock() = None;
+        self.0.is_open.send_replace(false);
     }
 
     /// The moment now.
@@ -181,6 +189,11 @@ impl Inner {
 
     pub(super) fn with_book<T>(&self, work: impl FnOnce(&mut Book) -> T) -> Option<T> {
         self.book.lock().as_mut().map(work)
+    }
+
+    /// Whether streams are taken: not before a term begins, and until it ends. While our lease is in question they stay.
+    pub(super) fn open(&self) -> watch::Receiver<bool> {
+        self.is_open.subscribe()
     }
 
     /// A message that cannot be true: it changes nothing.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use futures::channel::mpsc as small;
 use jiff::Timestamp;
 use springtide_proto::epoch::Epoch;
@@ -9,11 +10,13 @@ use springtide_proto::fleet::{
     CordonAcknowledged, GatewayHello, GatewayLoad, GatewayMessage, WorkerHello, WorkerLoad, WorkerMessage,
     gateway_message, worker_message,
 };
+use springtide_proto::fleet::worker_command::Command;
 use springtide_proto::ids::{PoolId, TenantId};
 use springtide_proto::time::timestamp_to_wire;
 use springtide_runtime::clock::ManualClock;
 use springtide_runtime::identity::{PeerIdentity, TenantRole};
 use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::testing::TestWorker;
 use super::*;
@@ -29,14 +32,11 @@ fn key() -> PoolKey {
 struct Leading {
     fleet: Fleet,
     _steps: mpsc::UnboundedReceiver<PoolKey>,
-    _term: watch::Sender<Option<u64>>,
 }
 
 fn leading() -> Leading {
-    let (term, receiver) = watch::channel(Some(7));
     let (sender, step_queue) = mpsc::unbounded_channel();
     let settings = FleetSettings {
-        term: receiver,
         leader: watch::channel(LeaderHint::default()).1,
         prober: None,
         clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
@@ -49,7 +49,6 @@ fn leading() -> Leading {
     Leading {
         fleet,
         _steps: step_queue,
-        _term: term,
     }
 }
 
@@ -205,4 +204,67 @@ async fn a_worker_that_is_not_heard_is_noticed_within_two_and_a_half_seconds_and
         assert!(unheard > Duration::from_secs(2), "{unheard:?}");
         assert!(leading.view().workers[0].silent);
     }
+}
+
+fn said(message: worker_message::Message) -> Result<WorkerMessage, tonic::Status> {
+    Ok(WorkerMessage {
+        message: Some(message),
+    })
+}
+
+#[tokio::test]
+async fn a_stream_outlives_an_interruption_of_the_lease_and_ends_with_the_term() {
+    let leading = leading();
+    let (messages, queue) = mpsc::unbounded_channel();
+    let peer = PeerIdentity::tenant(&key().tenant, TenantRole::Worker);
+    let (out, mut commands) = small::channel(64);
+    let stream = tokio::spawn(worker_stream::serve(
+        leading.fleet.inner(),
+        peer,
+        UnboundedReceiverStream::new(queue),
+        out,
+    ));
+    messages.send(said(worker_hello(20))).unwrap();
+    messages.send(said(load(1, 5, 0))).unwrap();
+    let mut epoch_of_next = async || {
+        let command = commands.next().await.unwrap().unwrap().command.unwrap();
+        match command {
+            Command::Welcome(welcome) => welcome.epoch,
+            Command::Cordon(cordon) => cordon.epoch,
+            other => panic!("{other:?}"),
+        }
+        .map(Epoch::from)
+        .unwrap()
+    };
+    assert_eq!(epoch_of_next().await.transitions, 7);
+    let cordon = |fleet: &Fleet| {
+        let now = fleet.now();
+        fleet.with_book(|book| book.cordon(&key(), "u0", Duration::from_secs(60), now));
+    };
+    cordon(&leading.fleet);
+    let overtaken = epoch_of_next().await;
+
+    leading.fleet.resume(8);
+    assert_eq!(leading.view().workers[0].active, 5, "what is known stays");
+    leading.fleet.with_book(|book| book.uncordon(&key(), "u0"));
+    cordon(&leading.fleet);
+    // An acknowledgement of the term before comes late, and is no nonsense.
+    messages.send(said(acknowledged(Some(overtaken)))).unwrap();
+    messages.send(said(load(2, 6, 0))).unwrap();
+    let later = loop {
+        let command = commands.next().await.unwrap().unwrap().command.unwrap();
+        if let Command::Cordon(cordon) = command {
+            break Epoch::from(cordon.epoch.unwrap());
+        }
+    };
+    assert!(later > overtaken && later.transitions == 8, "{later:?}");
+    while leading.view().workers[0].active != 6 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(leading.refused(), (0, 0));
+
+    leading.fleet.end();
+    let last = commands.next().await.unwrap().unwrap().command.unwrap();
+    assert!(matches!(last, Command::NotLeader(_)), "{last:?}");
+    stream.await.unwrap();
 }

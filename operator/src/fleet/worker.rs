@@ -33,6 +33,8 @@ pub(super) struct Worker {
     /// Conversations at once that its Pod was given, where that is known.
     pub(super) given: Option<u32>,
     pub(super) epoch: Epoch,
+    /// The last one of the term of ours before, if there was one.
+    earlier: Option<Epoch>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +65,7 @@ impl Worker {
                 transitions: term,
                 sequence: 0,
             },
+            earlier: None,
         }
     }
 
@@ -121,7 +124,11 @@ impl Worker {
 
     /// It acknowledged a cordon.
     pub(super) fn acknowledged(&mut self, epoch: Epoch) -> Result<(), Nonsense> {
-        let given = epoch.transitions == self.epoch.transitions && epoch.sequence <= self.epoch.sequence;
+        let of_terms = [Some(self.epoch), self.earlier];
+        let given = of_terms
+            .into_iter()
+            .flatten()
+            .any(|last| epoch.transitions == last.transitions && epoch.sequence <= last.sequence);
         match self.cordon.as_mut().filter(|cordon| cordon.epoch == epoch) {
             Some(cordon) if !cordon.acknowledged => cordon.acknowledged = true,
             // Another command has overtaken it.
@@ -142,6 +149,15 @@ impl Worker {
             .as_ref()
             .is_some_and(|report| report.accepting && !report.draining);
         reports && self.answered.is_some() && self.cordon.is_none() && !self.terminating
+    }
+
+    /// Epochs are of another term from now on; of what was commanded before they stay what they are.
+    pub(super) fn resume(&mut self, term: u64) {
+        self.earlier = Some(self.epoch);
+        self.epoch = Epoch {
+            transitions: term,
+            sequence: 0,
+        };
     }
 
     fn next_epoch(&mut self) -> Epoch {

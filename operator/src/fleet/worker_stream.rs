@@ -27,8 +27,8 @@ pub(super) async fn serve(
     mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin,
     mut out: Out,
 ) {
-    let mut term = fleet.settings.term.clone();
-    if term.borrow_and_update().is_none() {
+    let mut is_open = fleet.open();
+    if !*is_open.borrow_and_update() {
         drop(out.send(Ok(fleet.worker_turned_away())).await);
         return;
     }
@@ -70,7 +70,7 @@ pub(super) async fn serve(
                 // Another stream took this one's place, or it did not take its commands.
                 None => break,
             },
-            changed = term.changed() => if changed.is_err() || term.borrow_and_update().is_none() {
+            changed = is_open.changed() => if changed.is_err() || !*is_open.borrow_and_update() {
                 drop(out.send(Ok(fleet.worker_turned_away())).await);
                 break;
             },

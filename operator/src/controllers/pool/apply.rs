@@ -109,31 +109,58 @@ async fn create_pods(
         .inc();
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &first.namespace().unwrap_or_default());
     let (mut rest, mut batch) = (create_now, 1);
+    // Until answers are there it is not known what was made: if this ends here, the next decision looks first.
+    let mut is_current = std::mem::replace(&mut memory.is_current, false);
     while !rest.is_empty() {
         let (now, later) = rest.split_at(batch.min(rest.len()));
         let results = join_all(now.iter().map(|pod| create(&pods, pod))).await;
+        let mut failed = None;
         for (pod, result) in now.iter().zip(results) {
-            let (name, since) = (pod.name_any(), context.fleet.now());
-            let made = result?;
-            let expected = Expected {
-                since,
-                which: made.as_ref().and_then(|pod| Which::of(&pod.metadata)),
-            };
-            memory.expected.insert(name.clone(), expected);
-            if made.is_none() {
-                // Another leader's, or one that the watch has not shown yet or that is just going: which, a look says.
-                context.metrics.creations_lost.inc();
-                memory.is_current = false;
-            } else {
-                context.metrics.creations.inc();
-                memory.created.insert(name.clone(), since);
-                created.push(name);
+            match result {
+                Ok(made) => {
+                    is_current &= made.is_some();
+                    note_created(context, memory, pod.name_any(), made.as_ref(), created);
+                }
+                Err(error) => {
+                    // What was refused was not made; of other failures nobody knows.
+                    is_current &= matches!(error.code(), Some(400..500));
+                    failed.get_or_insert(error);
+                }
             }
+        }
+        if let Some(error) = failed {
+            memory.is_current = is_current;
+            return Err(error);
         }
         rest = later;
         batch *= 2;
     }
+    memory.is_current = is_current;
     Ok(())
+}
+
+/// `made`: the Pod as the API server has it; none if the name was taken. That is another leader's, or one that the watch has not
+/// shown yet, or that is just going: which, a look says.
+fn note_created(
+    context: &Context,
+    memory: &mut PoolMemory,
+    name: String,
+    made: Option<&Pod>,
+    created: &mut Vec<String>,
+) {
+    let since = context.fleet.now();
+    let expected = Expected {
+        since,
+        which: made.and_then(|pod| Which::of(&pod.metadata)),
+    };
+    memory.expected.insert(name.clone(), expected);
+    if made.is_none() {
+        context.metrics.creations_lost.inc();
+    } else {
+        context.metrics.creations.inc();
+        memory.created.insert(name.clone(), since);
+        created.push(name);
+    }
 }
 
 fn command(context: &Context, prepared: &Prepared<'_>, seen: &Seen) {
