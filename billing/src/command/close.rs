@@ -325,7 +325,7 @@ impl CorrectArgs {
         };
         let progress = Progress::default();
         let work = correct_all(store, self.period, issuer, &progress, |note| {
-            notes.push(note.clone())
+            notes.push(note.clone());
         });
         let work = Box::pin(work);
         let done = recorded(store, &SystemClock, run, &progress, work).await;

@@ -81,7 +81,7 @@ impl Book {
         for worker in workers {
             worker.resume(term);
         }
-        for gateway in self.gateways.values_mut() {
+        for gateway in self.gateways.values_mut().flat_map(BTreeMap::values_mut) {
             gateway.resume(term);
         }
     }

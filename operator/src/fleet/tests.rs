@@ -6,11 +6,11 @@ use futures::StreamExt as _;
 use futures::channel::mpsc as small;
 use jiff::Timestamp;
 use springtide_proto::epoch::Epoch;
+use springtide_proto::fleet::worker_command::Command;
 use springtide_proto::fleet::{
     CordonAcknowledged, GatewayHello, GatewayLoad, GatewayMessage, WorkerHello, WorkerLoad, WorkerMessage,
     gateway_message, worker_message,
 };
-use springtide_proto::fleet::worker_command::Command;
 use springtide_proto::ids::{PoolId, TenantId};
 use springtide_proto::time::timestamp_to_wire;
 use springtide_runtime::clock::ManualClock;
@@ -206,10 +206,10 @@ async fn a_worker_that_is_not_heard_is_noticed_within_two_and_a_half_seconds_and
     }
 }
 
-fn said(message: worker_message::Message) -> Result<WorkerMessage, tonic::Status> {
-    Ok(WorkerMessage {
+fn said(message: worker_message::Message) -> WorkerMessage {
+    WorkerMessage {
         message: Some(message),
-    })
+    }
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn a_stream_outlives_an_interruption_of_the_lease_and_ends_with_the_term()
     let stream = tokio::spawn(worker_stream::serve(
         leading.fleet.inner(),
         peer,
-        UnboundedReceiverStream::new(queue),
+        UnboundedReceiverStream::new(queue).map(Ok),
         out,
     ));
     messages.send(said(worker_hello(20))).unwrap();
@@ -239,7 +239,7 @@ async fn a_stream_outlives_an_interruption_of_the_lease_and_ends_with_the_term()
     assert_eq!(epoch_of_next().await.transitions, 7);
     let cordon = |fleet: &Fleet| {
         let now = fleet.now();
-        fleet.with_book(|book| book.cordon(&key(), "u0", Duration::from_secs(60), now));
+        fleet.with_book(|book| book.cordon(&key(), "u0", Duration::from_mins(1), now));
     };
     cordon(&leading.fleet);
     let overtaken = epoch_of_next().await;

@@ -202,7 +202,9 @@ fn chosen(page: &str) -> String {
 async fn a_draft_is_approved_as_it_was_looked_at_or_not_at_all() {
     let (bench, cookie) = office().await;
     bench.clock.set("2026-12-02T00:00:00Z".parse().unwrap());
-    bench.staff_until("kim", StaffRole::Approver, "2026-12-19T00:00:00Z").await;
+    bench
+        .staff_until("kim", StaffRole::Approver, "2026-12-19T00:00:00Z")
+        .await;
     assert_eq!(bench.look("/office", &cookie).await.0, StatusCode::SEE_OTHER);
     let cookie = bench.office_session("kim").await;
 
@@ -266,16 +268,22 @@ async fn a_month_that_is_not_over_is_drawn_up_and_not_issued() {
 #[tokio::test]
 async fn what_has_nothing_striking_is_approved_at_once_and_the_rest_waits() {
     let bench = bench().await.office().await;
-    bench.staff_until("jo", StaffRole::Approver, "2027-02-01T00:00:00Z").await;
+    bench
+        .staff_until("jo", StaffRole::Approver, "2027-02-01T00:00:00Z")
+        .await;
     let cookie_of = async || bench.office_session("jo").await;
     // acme uses as much in December as in November; other has no bill before, and no usage.
     let december: Timestamp = "2026-12-10T16:00:00Z".parse().unwrap();
-    let usage: Vec<_> = (0..10).map(|turn| answered_at(&format!("d{turn}"), december)).collect();
+    let usage: Vec<_> = (0..10)
+        .map(|turn| answered_at(&format!("d{turn}"), december))
+        .collect();
     bench.store.ingest(&usage, december).await.unwrap();
     bench.clock.set("2027-01-02T00:00:00Z".parse().unwrap());
     let account = bench.store.account_of_uid("uid-acme").await.unwrap().unwrap();
     let november = "2026-11".parse().unwrap();
-    issue(&bench.store, &account, november, bench.clock.now()).await.unwrap();
+    issue(&bench.store, &account, november, bench.clock.now())
+        .await
+        .unwrap();
 
     let cookie = cookie_of().await;
     bench.run_to_its_end(&cookie, "review", "2026-12").await;
@@ -283,7 +291,9 @@ async fn what_has_nothing_striking_is_approved_at_once_and_the_rest_waits() {
     let (acme, other) = (page.find(">acme<").unwrap(), page.find(">other<").unwrap());
     assert!(other < acme, "what is striking comes first");
     assert!(page.contains("Approve all with nothing striking (1)"), "{page}");
-    let (_, page) = bench.look("/office/reviews?period=2026-12&only=striking", &cookie).await;
+    let (_, page) = bench
+        .look("/office/reviews?period=2026-12&only=striking", &cookie)
+        .await;
     assert!(page.contains(">other<") && !page.contains(">acme<"), "{page}");
     let Standing::Ended(summary) = bench.run_to_its_end(&cookie, "approve", "2026-12").await else {
         panic!("it must end")
@@ -385,7 +395,9 @@ async fn a_dispute_waits_until_somebody_answers_it_with_words_that_the_firm_read
     let (status, _, page) = bench.post(&path, &cookie, "reason=+").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(page.contains("Say why"), "{page}");
-    bench.clock.set(now().saturating_add(jiff::SignedDuration::from_secs(60)).unwrap());
+    bench
+        .clock
+        .set(now().saturating_add(jiff::SignedDuration::from_secs(60)).unwrap());
     let (status, _, _) = bench.post(&path, &cookie, "reason=It+is+right").await;
     assert_eq!(status, StatusCode::SEE_OTHER);
     assert_eq!(bench.store.open_disputes(10).await.unwrap(), []);
