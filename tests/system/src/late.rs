@@ -1,7 +1,8 @@
 //! A door before the API server, behind which what watches of Pods say can be held back: caches that lag, as long as a test wants.
 //!
 //! Whoever is held sees nothing of Pods that it did not see before. All else passes at once: its other watches, lists, and what
-//! it writes. What was held comes in its order when it is let go.
+//! it writes. What was held comes in its order when it is let go. Whoever the door is shut for is answered nothing that it asks
+//! from then on; watches that were open stay.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -47,6 +48,7 @@ impl Held {
 pub struct LateWatches {
     address: SocketAddr,
     held: watch::Sender<Held>,
+    shut: watch::Sender<BTreeSet<IpAddr>>,
     _serving: AbortOnDropHandle<()>,
 }
 
@@ -54,6 +56,7 @@ pub struct LateWatches {
 struct Door {
     api_server: Client,
     held: watch::Receiver<Held>,
+    shut: watch::Receiver<BTreeSet<IpAddr>>,
 }
 
 impl LateWatches {
@@ -64,9 +67,11 @@ impl LateWatches {
         config.auth_info = AuthInfo::default();
         config.default_retry = false;
         let (held, held_now) = watch::channel(Held::default());
+        let (shut, shut_now) = watch::channel(BTreeSet::new());
         let door = Door {
             api_server: Client::try_from(config)?,
             held: held_now,
+            shut: shut_now,
         };
         let listener = TcpListener::bind(address)
             .await
@@ -78,6 +83,7 @@ impl LateWatches {
         Ok(Self {
             address,
             held,
+            shut,
             _serving: AbortOnDropHandle::new(tokio::spawn(serving)),
         })
     }
@@ -97,6 +103,11 @@ impl LateWatches {
         self.held.send_replace(Held::At([from].into()));
     }
 
+    /// What these ask is not answered, until the door is shut for others or for nobody.
+    pub fn shut_for(&self, those: impl IntoIterator<Item = IpAddr>) {
+        self.shut.send_replace(those.into_iter().collect());
+    }
+
     /// All hear what they missed.
     pub fn let_go(&self) {
         self.held.send_replace(Held::Nobody);
@@ -112,6 +123,8 @@ async fn pass(
         let text = format!("the API server was not reached: {error}");
         (StatusCode::BAD_GATEWAY, text)
     };
+    // The door closes with its sender.
+    drop(door.shut.clone().wait_for(|shut| !shut.contains(&peer.ip())).await);
     let (mut parts, body) = request.into_parts();
     let is_of_pods = parts.uri.path() == "/api/v1/pods"
         && parts

@@ -236,6 +236,50 @@ async fn the_next_leaders_cache_is_old(cluster: &Cluster, door: &LateWatches) {
     assert_done(cluster, since, (7, 3));
 }
 
+/// A figure on the admin port of a Pod, over all labels.
+async fn figure(pod: &Pod, name: &str) -> anyhow::Result<f64> {
+    let admin = Client::new(&format!("http://{}:9090", pod.ip))?;
+    let (_, body) = admin.request(Method::GET, "/metrics", String::new()).await?;
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let of_name = text
+        .lines()
+        .filter(|line| line.split(['{', ' ']).next() == Some(name));
+    let values = of_name.map(|line| line.rsplit(' ').next().unwrap_or_default().parse::<f64>());
+    Ok(values.collect::<Result<Vec<_>, _>>()?.iter().sum())
+}
+
+async fn until_leading(cluster: &Cluster, pod: &Pod, wanted: f64) {
+    let check = || async {
+        let leading = figure(pod, "springtide_leading").await?;
+        anyhow::ensure!(leading.total_cmp(&wanted).is_eq(), "leading is {leading}");
+        Ok(())
+    };
+    cluster.wait_for("the lease", LIMIT, check).await.unwrap();
+}
+
+/// The API server does not answer for longer than a lease is waited for, and nobody else takes it: workers and gateways stay
+/// attached, and the leader goes on.
+async fn the_api_server_is_away(cluster: &Cluster, door: &LateWatches) {
+    let (leads, _, follows) = cluster
+        .wait_for("a leader", LIMIT, || leader(cluster))
+        .await
+        .unwrap();
+    let opened = figure(&leads, "springtide_fleet_streams_opened_total").await.unwrap();
+    assert!(opened > 0.0);
+    let since = SystemClock.now();
+    let [leading, following] = [&leads, &follows].map(|pod| pod.ip.parse::<IpAddr>().unwrap());
+    door.shut_for([leading, following]);
+    until_leading(cluster, &leads, 0.0).await;
+    door.shut_for([following]);
+    until_leading(cluster, &leads, 1.0).await;
+    let again = figure(&leads, "springtide_fleet_streams_opened_total").await.unwrap();
+    assert!(again.total_cmp(&opened).is_eq(), "{again} streams, {opened} before");
+    door.shut_for([]);
+    size(cluster, 6).await;
+    until_all_answer(cluster, 6).await;
+    assert_done(cluster, since, (1, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_worker_is_created_or_deleted_beyond_what_was_decided_however_late_caches_are_and_whoever_leads() {
     let Some(cluster) = cluster().await else { return };
@@ -244,6 +288,7 @@ async fn no_worker_is_created_or_deleted_beyond_what_was_decided_however_late_ca
         let door = lead_through_door(&cluster).await;
         no_cache_follows(&cluster, &door).await;
         the_next_leaders_cache_is_old(&cluster, &door).await;
+        the_api_server_is_away(&cluster, &door).await;
         door
     };
     let ended = std::panic::AssertUnwindSafe(course).catch_unwind().await;
