@@ -130,7 +130,8 @@ pub async fn answer(
         return shown(&state, &visit, &number, Some(Wrong::Reason)).await;
     }
     match done(&state, &visit, &number, what, reason).await {
-        Ok(shown) => Ok(to_bill(&shown)),
+        Ok(Some(shown)) => Ok(to_bill(&shown)),
+        Ok(None) => Err(visit.failed(not_found())),
         Err(BillError::State { .. } | BillError::Credited { .. } | BillError::CreditOfNote { .. }) => {
             shown(&state, &visit, &number, Some(Wrong::State)).await
         }
@@ -138,24 +139,24 @@ pub async fn answer(
     }
 }
 
-/// The number of the bill that tells what came of it.
+/// The number of the bill that tells what came of it; `None` if there is no such bill.
 async fn done(
     state: &WebState,
     visit: &OfficeVisit,
     number: &str,
     what: Act,
     reason: &str,
-) -> Result<String, BillError> {
+) -> Result<Option<String>, BillError> {
     let (store, actor, now) = (store(state), visit.actor(), state.clock.now());
     let Some(invoice) = store.any_invoice(number).await? else {
-        return Ok(number.to_owned());
+        return Ok(None);
     };
     if what != Act::Credit {
         act(store, &invoice, what, &actor, reason, now).await?;
-        return Ok(invoice.number);
+        return Ok(Some(invoice.number));
     }
     let Some(account) = store.account_of_ledger(invoice.ledger).await? else {
-        return Ok(invoice.number);
+        return Ok(None);
     };
     let issuer = Issuer {
         actor: &actor,
@@ -163,5 +164,5 @@ async fn done(
         now,
     };
     let note = credit_invoice(store, &account, &invoice, issuer).await?;
-    Ok(note.number.unwrap_or(invoice.number))
+    Ok(note.number)
 }

@@ -91,11 +91,12 @@ fn waiting_of(review: Review) -> Result<Waiting, StoreError> {
 /// One draft, with what a reviewer looks at.
 pub async fn draft(
     State(state): State<WebState>,
-    Path(ledger): Path<LedgerId>,
+    Path(ledger): Path<String>,
     Query(query): Query<PortalQuery>,
     headers: HeaderMap,
 ) -> Page {
     let visit = OfficeVisit::enter(&state, &headers, &query, ("", PLACE.1)).await?;
+    let ledger = ledger.parse().map_err(|_| visit.failed(not_found()))?;
     let page = draft_of(&state, &visit, ledger, &query)
         .await
         .map_err(|error| visit.failed(error))?;

@@ -404,6 +404,11 @@ async fn a_dispute_waits_until_somebody_answers_it_with_words_that_the_firm_read
     let (status, _, page) = bench.post(&path, &cookie, "reason=again").await;
     assert_eq!(status, StatusCode::CONFLICT);
     assert!(page.contains("cannot be done"), "{page}");
+    for nobodys in ["SPT-2026-000777", "%0Aset-cookie:x"] {
+        let nobodys = format!("/office/bills/{nobodys}/resolve");
+        let (status, _, _) = bench.post(&nobodys, &cookie, "reason=x").await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+    }
     let credit = path.replace("resolve", "credit");
     let (_, headers, _) = bench.post(&credit, &cookie, "reason=Goodwill").await;
     assert_eq!(headers["location"], "/office/bills/SPT-2026-000002");
