@@ -61,10 +61,12 @@ impl Steps {
 
     /// The load of the pool at `place` after its step number `step`.
     fn load(&self, place: usize, step: u32) -> u32 {
-        let last = (self.workers - 1) * CAPACITY;
+        // Low in what its last worker holds: workers that started slowly, as while all start at once, have a pool keep room for the
+        // more that may come until another is there.
+        let low = (self.workers - 1) * CAPACITY + 1;
         let crosses = self.crosses(place);
         let level = (step + u32::try_from(place).unwrap_or(0) / 7) % STEPS;
-        last + CAPACITY * 3 / 10 + level * RISES[usize::from(!crosses)]
+        low + level * RISES[usize::from(!crosses)]
     }
 
     /// Every so many-th pool.
