@@ -261,7 +261,7 @@ fn capabilities(look: Look, downloads: &Path) -> Capabilities {
 /// Nothing is wider than the screen, and what people fill in or press has a name for a screen reader.
 pub(crate) async fn fits_and_is_named(browser: &Browser, what: &str) {
     let script = "const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-        const nameless = [...document.querySelectorAll('input, select, textarea, button, a')].filter(element =>
+        const nameless = [...document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a')].filter(element =>
             !(element.labels && element.labels.length) && !element.getAttribute('aria-label') && !element.textContent.trim());
         const headings = document.querySelectorAll('h1').length;
         return {wide, nameless: nameless.map(element => element.outerHTML), headings};";

@@ -124,7 +124,12 @@ async fn pass(
         (StatusCode::BAD_GATEWAY, text)
     };
     // The door closes with its sender.
-    drop(door.shut.clone().wait_for(|shut| !shut.contains(&peer.ip())).await);
+    drop(
+        door.shut
+            .clone()
+            .wait_for(|shut| !shut.contains(&peer.ip()))
+            .await,
+    );
     let (mut parts, body) = request.into_parts();
     let is_of_pods = parts.uri.path() == "/api/v1/pods"
         && parts

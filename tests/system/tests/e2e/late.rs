@@ -264,7 +264,9 @@ async fn the_api_server_is_away(cluster: &Cluster, door: &LateWatches) {
         .wait_for("a leader", LIMIT, || leader(cluster))
         .await
         .unwrap();
-    let opened = figure(&leads, "springtide_fleet_streams_opened_total").await.unwrap();
+    let opened = figure(&leads, "springtide_fleet_streams_opened_total")
+        .await
+        .unwrap();
     assert!(opened > 0.0);
     let since = SystemClock.now();
     let [leading, following] = [&leads, &follows].map(|pod| pod.ip.parse::<IpAddr>().unwrap());
@@ -272,8 +274,13 @@ async fn the_api_server_is_away(cluster: &Cluster, door: &LateWatches) {
     until_leading(cluster, &leads, 0.0).await;
     door.shut_for([following]);
     until_leading(cluster, &leads, 1.0).await;
-    let again = figure(&leads, "springtide_fleet_streams_opened_total").await.unwrap();
-    assert!(again.total_cmp(&opened).is_eq(), "{again} streams, {opened} before");
+    let again = figure(&leads, "springtide_fleet_streams_opened_total")
+        .await
+        .unwrap();
+    assert!(
+        again.total_cmp(&opened).is_eq(),
+        "{again} streams, {opened} before"
+    );
     door.shut_for([]);
     size(cluster, 6).await;
     until_all_answer(cluster, 6).await;
