@@ -57,11 +57,12 @@ pub(super) async fn serve(
                 // Another stream took this one's place, or it did not take its commands.
                 None => break,
             },
-            changed = is_open.changed() => if changed.is_err() || !*is_open.borrow_and_update() {
-                drop(out.send(Ok(fleet.gateway_turned_away())).await);
-                break;
-            },
+            changed = is_open.changed() => if changed.is_err() || !*is_open.borrow_and_update() { break },
         }
+    }
+    // The end of the term also ends the commands: whichever was seen first, the peer is told.
+    if !*is_open.borrow() {
+        drop(out.send(Ok(fleet.gateway_turned_away())).await);
     }
     tracing::info!(tenant = %facts.tenant, pod = %facts.pod, "gateway's stream ended");
     fleet.with_book(|book| book.detach_gateway(&facts, attachment));

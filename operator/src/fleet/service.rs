@@ -120,8 +120,8 @@ impl Fleet {
 
     /// Ends the term: everyone is turned away.
     pub fn end(&self) {
-        *self.0.book.lock() = None;
         self.0.is_open.send_replace(false);
+        *self.0.book.lock() = None;
     }
 
     /// The moment now.

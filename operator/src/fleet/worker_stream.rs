@@ -70,11 +70,12 @@ pub(super) async fn serve(
                 // Another stream took this one's place, or it did not take its commands.
                 None => break,
             },
-            changed = is_open.changed() => if changed.is_err() || !*is_open.borrow_and_update() {
-                drop(out.send(Ok(fleet.worker_turned_away())).await);
-                break;
-            },
+            changed = is_open.changed() => if changed.is_err() || !*is_open.borrow_and_update() { break },
         }
+    }
+    // The end of the term also ends the commands: whichever was seen first, the peer is told.
+    if !*is_open.borrow() {
+        drop(out.send(Ok(fleet.worker_turned_away())).await);
     }
     tracing::info!(pool = %facts.key, pod = %facts.pod, "worker's stream ended");
     fleet.with_book(|book| book.detach_worker(&facts, attachment));
