@@ -103,6 +103,11 @@ impl Postgres {
                 "provider audit",
                 include_str!("../../migrations/postgres/0006_provider_audit.sql"),
             ),
+            (
+                7,
+                "minutes by statement",
+                include_str!("../../migrations/postgres/0007_minutes_by_statement.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }

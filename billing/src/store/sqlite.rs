@@ -95,6 +95,11 @@ impl Sqlite {
                 "provider audit",
                 include_str!("../../migrations/sqlite/0006_provider_audit.sql"),
             ),
+            (
+                7,
+                "minutes by statement",
+                include_str!("../../migrations/sqlite/0007_minutes_by_statement.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.writer).await?)
     }

@@ -137,6 +137,7 @@ on_both_databases! {
     books::a_closed_account_still_takes_usage_and_an_old_name_is_another_account,
     books::a_session_opens_until_it_lapses_or_is_closed,
     service::a_minute_is_taken_once_and_stands_whatever_is_reported_after_it,
+    service::minutes_land_in_the_statement_that_is_open_and_are_known_for_ever,
     service::minutes_of_all_pools_and_gateways_are_summed_and_other_tenants_are_none_of_them,
     service::concurrent_reports_of_one_gateway_lose_no_minute,
     service::a_month_of_two_gateways_is_read_at_once,
