@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::export::{SELECT_MODULES, module_change_of};
 use super::ingest::{instant_of, nanosecond_of};
+use super::modules::{SELECT_MODULES, module_change_of};
 use super::service::{first_hour_of, minutes_of};
 use super::{Landed, Store, StoreError};
 use crate::metering::decide::LedgerId;

@@ -18,6 +18,7 @@ mod ingest;
 mod invoices;
 mod issue;
 mod kept;
+mod modules;
 mod plans;
 mod portal;
 mod postgres;
