@@ -122,7 +122,8 @@ enum Command {
     Restore(backup::RestoreArgs),
     /// List the bills of a period that wait for approval, with what is striking about them, as JSON lines
     Reviews(close::ReviewsArgs),
-    /// Check that events, buckets, lines, bills and journal agree, and that no bill was changed
+    /// Check that events, buckets, lines, bills and journal agree, that each bill comes out again when it is priced again, and
+    /// that no bill was changed
     Verify(verify::VerifyArgs),
     /// Bring the database's tables up to date, making a SQLite file if there is none
     Migrate,
