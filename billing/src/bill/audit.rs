@@ -1,5 +1,9 @@
 //! Verification that goes on while billing serves: one tenant after the other, slowly. Drift is logged, is a metric, and
 //! stops the tenant's bills.
+//!
+//! Bills are priced again while they are recent. That is one bill or two of a tenant, each a read of its month, so that a round
+//! takes as long as before; of all bills it would take longer each month. Older ones were priced again when they were recent, and
+//! are by `springtide-billing verify`; where drift is known, all are, so that it does not end by growing old.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::BillError;
-use super::verify::{Drift, note, verify_settled};
+use super::verify::{Drift, Repricing, note, verify_settled};
 use crate::metrics::Metrics;
 use crate::store::{Account, Store, with_causes};
 
@@ -59,7 +63,13 @@ pub async fn one(
     clock: &dyn Clock,
     metrics: &Metrics,
 ) -> Result<Vec<Drift>, BillError> {
-    let found = verify_settled(store, account, clock.now()).await?;
+    let repricing = match store.drift(account.ledger).await? {
+        Some(_) => Repricing::All,
+        None => Repricing::Recent,
+    };
+    let found = verify_settled(store, account, clock.now(), repricing)
+        .await?
+        .drift;
     let tenant = account.details.party.tenant.as_str();
     for drift in &found {
         tracing::error!(%drift, "the books do not agree: nothing is issued to the tenant until they do");

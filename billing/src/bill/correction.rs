@@ -13,7 +13,7 @@ use crate::rating::rate::Line;
 use crate::store::{KIND_CORRECTION, KIND_CREDIT};
 
 /// What makes a line the same line on two bills: kind, name, tier, start of its part of the month.
-type Key = (&'static str, String, u32, Option<Timestamp>);
+pub(super) type Key = (&'static str, String, u32, Option<Timestamp>);
 
 /// A difference of one line, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,8 @@ pub struct Difference {
     pub after: String,
 }
 
-fn key_of(line: &Line) -> Key {
+/// Which line it is.
+pub(super) fn key_of(line: &Line) -> Key {
     (
         line.kind(),
         line.name.clone(),

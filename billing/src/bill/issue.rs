@@ -131,8 +131,8 @@ pub async fn issue_all(
                 account: order.account,
                 plans: order.plans,
                 period,
-                usage: gathered.usage,
-                facts: gathered.facts,
+                usage: &gathered.usage,
+                facts: &gathered.facts,
                 statement: gathered.statement,
                 now: issuer.now,
             }

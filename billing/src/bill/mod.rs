@@ -234,7 +234,7 @@ pub async fn draft_by(
     let ledger = account.ledger;
     let (usage, facts, open) = tokio::try_join!(
         store.summed_usage(ledger, &plans.slots, Landed::EVER),
-        store.facts(ledger, plans.bounds, plans.has_modules()),
+        store.facts(ledger, plans.bounds, plans.has_modules(), Landed::EVER),
         store.open_ledger(ledger),
     )?;
     let statement = open.map_or(1, |open| open.statement);
@@ -242,8 +242,8 @@ pub async fn draft_by(
         account,
         plans,
         period,
-        usage,
-        facts,
+        usage: &usage,
+        facts: &facts,
         statement,
         now,
     }
@@ -255,7 +255,7 @@ pub fn draft_of(
     account: &Account,
     plans: &PlansInPeriod,
     period: Period,
-    (usage, facts): (Vec<Usage>, Facts),
+    (usage, facts): (&[Usage], &Facts),
     now: Timestamp,
 ) -> Result<Document, BillError> {
     Basis {
@@ -281,12 +281,13 @@ pub fn read(invoice: &StoredInvoice) -> Result<Document, BillError> {
     Ok(document)
 }
 
+/// What a bill is made of.
 struct Basis<'a> {
     account: &'a Account,
     plans: &'a PlansInPeriod,
     period: Period,
-    usage: Vec<Usage>,
-    facts: Facts,
+    usage: &'a [Usage],
+    facts: &'a Facts,
     statement: i64,
     now: Timestamp,
 }
@@ -305,7 +306,7 @@ impl Basis<'_> {
         let rated = rate::rate(&rate::Account {
             period: plans.bounds,
             parts: plans.parts().map(|part| part.rated(account)).collect(),
-            usage: &usage,
+            usage,
             module_changes: &facts.module_changes,
             service: facts.service.as_ref(),
             as_of: now.min(plans.bounds.end),

@@ -45,8 +45,8 @@ pub async fn correct(
             account,
             plans: &plans,
             period,
-            usage: gathered.usage,
-            facts: gathered.facts,
+            usage: &gathered.usage,
+            facts: &gathered.facts,
             statement: gathered.statement,
             now: issuer.now,
         }

@@ -6,6 +6,7 @@ use super::BillError;
 use super::contract::contract_within;
 use super::document::{Document, PlanReference};
 use super::slots::Slots;
+use crate::digest::Digest;
 use crate::rating::period::{Bounds, first_instant_of, zone_data_version};
 use crate::rating::plan::RatePlan;
 use crate::rating::rate::Part;
@@ -147,7 +148,7 @@ pub async fn plans_of_bill(store: &Store, bill: &Document, number: &str) -> Resu
         let version = store
             .plan_version(&reference.name, &reference.uid, reference.generation)
             .await?
-            .filter(|version| version.digest.to_string() == reference.digest)
+            .filter(|version| Digest::of(version.spec.as_bytes()).to_string() == reference.digest)
             .ok_or_else(gone)?;
         parts.push(PlanPart {
             known: Arc::new(KnownPlan::of(version)?),

@@ -126,7 +126,8 @@ enum Command {
     /// Who of the provider's own people may sign in at the back office (`serve --office-listen`)
     #[command(subcommand)]
     Staff(staff::StaffCommand),
-    /// Check that events, buckets, lines, bills and journal agree, and that no bill was changed
+    /// Check that events, buckets, lines, bills and journal agree, that each bill comes out again when it is priced again, and
+    /// that no bill was changed
     Verify(verify::VerifyArgs),
     /// Bring the database's tables up to date, making a SQLite file if there is none
     Migrate,

@@ -10,7 +10,7 @@ use super::export::Lines;
 use super::select::TenantArgs;
 use crate::export::minutes_of;
 use crate::rating::period::{Bounds, Period};
-use crate::store::{ExclusionOutcome, NewExclusion, RecordedExclusion, Store};
+use crate::store::{ExclusionOutcome, Landed, NewExclusion, RecordedExclusion, Store};
 
 /// Longest reason or approver, in characters.
 const MAX_TEXT: usize = 200;
@@ -82,7 +82,9 @@ impl MinutesArgs {
         if !out.write_text("minute,good,bad,fast,slow".to_owned())? {
             return Ok(());
         }
-        for (minute, good, bad, fast, slow) in minutes_of(store, gathered.ledger, &bounds).await? {
+        for (minute, good, bad, fast, slow) in
+            minutes_of(store, gathered.ledger, &bounds, Landed::EVER).await?
+        {
             if !out.write_text(format!("{minute},{good},{bad},{fast},{slow}"))? {
                 return Ok(());
             }

@@ -19,7 +19,7 @@ use crate::metering::meters::MODULES;
 use crate::rating::period::{Bounds, Period};
 use crate::rating::rate::ModuleChange;
 use crate::service_level::burn::Minute;
-use crate::store::{Account, NewExclusion, StatementUsage, Store, StoreError};
+use crate::store::{Account, Landed, NewExclusion, StatementUsage, Store, StoreError};
 
 /// Annotation of a plan's manifest: the first instant that it prices.
 pub const PRICES_FROM: &str = "springtide.dev/prices-from";
@@ -101,27 +101,35 @@ pub async fn billed_minutes(
         return minutes_of_bill(store, account, &bill).await;
     }
     let bounds = schedule_of(store, account).await?.bounds(period)?;
-    Ok(minutes_of(store, account.ledger, &bounds).await?)
+    Ok(minutes_of(store, account.ledger, &bounds, Landed::EVER).await?)
 }
 
-/// The minutes of service of a bill or note; none where no gateway had reported one before it.
+/// The minutes of service of a bill or note: those that landed up to its statement; none where no gateway had reported one before
+/// it.
 pub async fn minutes_of_bill(
     store: &Store,
     account: &Account,
     bill: &Document,
 ) -> Result<Vec<Minute>, BillError> {
+    let (bounds, landed) = (bounds_of(bill), Landed::up_to(bill.statement));
     if bill.service.is_none() {
-        return Ok(store.service_minutes(account.ledger, &bounds_of(bill)).await?);
+        return Ok(store.service_minutes(account.ledger, &bounds, landed).await?);
     }
-    Ok(minutes_of(store, account.ledger, &bounds_of(bill)).await?)
+    Ok(minutes_of(store, account.ledger, &bounds, landed).await?)
 }
 
-/// The minutes that gateways reported within the bounds. A time of which none reported any is bad as a whole, where they did
-/// before; so that a file can say so, it then has the last minute that was reported at another time.
-pub async fn minutes_of(store: &Store, ledger: LedgerId, bounds: &Bounds) -> Result<Vec<Minute>, StoreError> {
-    let minutes = store.service_minutes(ledger, bounds).await?;
+/// The minutes that gateways reported within the bounds and that landed in these statements. A time of which none reported any
+/// is bad as a whole, where they did before; so that a file can say so, it then has the last minute that was reported at
+/// another time.
+pub async fn minutes_of(
+    store: &Store,
+    ledger: LedgerId,
+    bounds: &Bounds,
+    landed: Landed,
+) -> Result<Vec<Minute>, StoreError> {
+    let minutes = store.service_minutes(ledger, bounds, landed).await?;
     if minutes.is_empty() {
-        return Ok(Vec::from_iter(store.last_minute(ledger).await?));
+        return Ok(Vec::from_iter(store.last_minute(ledger, landed).await?));
     }
     Ok(minutes)
 }

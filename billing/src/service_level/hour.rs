@@ -54,6 +54,13 @@ impl Hour {
         }
     }
 
+    /// Takes over the minutes of another that it does not know itself.
+    pub fn add(&mut self, other: &Self) {
+        for (place, minute) in self.0.iter_mut().zip(other.0) {
+            *place = place.or(minute);
+        }
+    }
+
     /// All sixty, in order.
     pub fn minutes(&self) -> &[Option<Counts>; MINUTES] {
         &self.0

@@ -20,7 +20,7 @@ use super::webhook::{TIMEOUT, Webhooks};
 use crate::bill::BillError;
 use crate::bill::schedule::schedule_of;
 use crate::rating::period::Bounds;
-use crate::store::{Account, Attempt, Store, StoreError, WatchLock, with_causes};
+use crate::store::{Account, Attempt, Landed, Store, StoreError, WatchLock, with_causes};
 use crate::watch_budgets::{UsedBudget, used_budget};
 
 /// Between looks for messages that are due; minutes are looked at when a new one has begun.
@@ -160,7 +160,7 @@ impl Watch {
         let start = end.saturating_sub(LOOK_BACK).unwrap_or(Timestamp::MIN);
         let minutes = self
             .store
-            .service_minutes(account.ledger, &Bounds { start, end })
+            .service_minutes(account.ledger, &Bounds { start, end }, Landed::EVER)
             .await?;
         let burns = burns(&minutes, end, &objective);
         if is_shown {

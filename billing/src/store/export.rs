@@ -7,14 +7,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use springtide_proto::event::INTERACTION_SOURCE;
 
-use super::facts::OfLedgers;
 use super::ingest::{instant_of, nanosecond_of};
 use super::{Store, StoreError, on_readers};
 use crate::metering::decide::LedgerId;
 use crate::metering::examine::stored_event;
 use crate::metering::standing::{Standing, billable_sql};
 use crate::rating::period::Bounds;
-use crate::rating::rate::ModuleChange;
 
 /// One billed interaction or unanswered turn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,55 +45,7 @@ const SELECT: &str = concat!(
     " ORDER BY event_time, key"
 );
 
-macro_rules! select_modules {
-    ($of_ledgers:literal) => {
-        concat!(
-            "SELECT ledger_id, payload FROM recorded_module WHERE ledger_id ",
-            $of_ledgers,
-            " AND event_time < $2 AND ",
-            billable_sql!(),
-            " ORDER BY event_time, key"
-        )
-    };
-}
-
-/// $2 an instant: what was before.
-pub(super) const SELECT_MODULES: OfLedgers = OfLedgers {
-    sqlite: select_modules!("IN (SELECT value FROM json_each($1))"),
-    postgres: select_modules!("= ANY($1)"),
-};
-
-/// What an event of [`SELECT_MODULES`] says.
-pub(super) fn module_change_of(payload: &[u8]) -> Result<Option<ModuleChange>, StoreError> {
-    let (_, event) = stored_event(payload).map_err(|_| StoreError::unreadable("event"))?;
-    Ok(event.module_change())
-}
-
-const SELECT_MODULES_OF_ONE: &str = concat!(
-    "SELECT payload FROM recorded_module WHERE ledger_id = $1 AND event_time < $2 AND recorded_at <= $3 AND ",
-    billable_sql!(),
-    " ORDER BY event_time, key"
-);
-
 impl Store {
-    /// When modules of a ledger were taken and dropped before an instant, of what was recorded until another, in the order of
-    /// time.
-    pub async fn module_changes(
-        &self,
-        ledger: LedgerId,
-        before: Timestamp,
-        recorded_until: Option<Timestamp>,
-    ) -> Result<Vec<ModuleChange>, StoreError> {
-        // Later than what the database holds is as late as that.
-        let before = nanosecond_of(before).unwrap_or(i64::MAX);
-        let until = recorded_until.map_or(Ok(i64::MAX), nanosecond_of)?;
-        let rows: Vec<(Vec<u8>,)> = on_readers!(self, pool => {
-            sqlx::query_as(SELECT_MODULES_OF_ONE).bind(ledger).bind(before).bind(until).fetch_all(pool).await
-        })?;
-        let changes = rows.iter().map(|(payload,)| module_change_of(payload));
-        changes.filter_map(Result::transpose).collect()
-    }
-
     /// The billed interactions of a ledger in a period; `tenant` is the name they are written with.
     pub fn export(
         &self,

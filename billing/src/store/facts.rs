@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::export::{SELECT_MODULES, module_change_of};
 use super::ingest::{instant_of, nanosecond_of};
+use super::modules::{SELECT_MODULES, module_change_of};
 use super::service::{first_hour_of, minutes_of};
-use super::{Store, StoreError};
+use super::{Landed, Store, StoreError};
 use crate::metering::decide::LedgerId;
 use crate::rating::period::Bounds;
 use crate::rating::rate::{Exclusion, MinuteCounts, ModuleChange, Service};
@@ -39,7 +39,7 @@ macro_rules! of_ledgers {
 
 const SELECT_HOURS: OfLedgers = of_ledgers!(
     "SELECT ledger_id, start_second, is_probe, minutes FROM service_hour WHERE ledger_id",
-    "AND start_second >= $2 AND start_second < $3"
+    "AND start_second >= $2 AND start_second < $3 AND statement > $4 AND statement <= $5"
 );
 const SELECT_EXCLUSIONS: OfLedgers = of_ledgers!(
     "SELECT ledger_id, from_time, to_time, reason, approver FROM service_exclusion WHERE ledger_id",
@@ -47,9 +47,9 @@ const SELECT_EXCLUSIONS: OfLedgers = of_ledgers!(
 );
 /// Ledgers of a list that ever reported minutes.
 const EVER_SQLITE: &str = "SELECT value FROM json_each($1) WHERE EXISTS
-    (SELECT 1 FROM service_hour h WHERE h.ledger_id = value AND h.is_probe = 0)";
+    (SELECT 1 FROM service_hour h WHERE h.ledger_id = value AND h.is_probe = 0 AND h.statement > $2 AND h.statement <= $3)";
 const EVER_POSTGRES: &str = "SELECT w.id FROM unnest($1::bigint[]) AS w (id) WHERE EXISTS
-    (SELECT 1 FROM service_hour h WHERE h.ledger_id = w.id AND h.is_probe = 0)";
+    (SELECT 1 FROM service_hour h WHERE h.ledger_id = w.id AND h.is_probe = 0 AND h.statement > $2 AND h.statement <= $3)";
 
 /// What is read of one kind, by ledger.
 type HourRow = (LedgerId, i64, i64, Vec<u8>);
@@ -64,11 +64,14 @@ macro_rules! facts_over {
             ledgers: &[LedgerId],
             bounds: Bounds,
             with_modules: bool,
+            Landed { after, up_to }: Landed,
         ) -> Result<BTreeMap<LedgerId, Facts>, StoreError> {
             let hours: Vec<HourRow> = sqlx::query_as(SELECT_HOURS.$in_list)
                 .bind($ids(ledgers))
                 .bind(first_hour_of(&bounds))
                 .bind(bounds.end.as_second())
+                .bind(after)
+                .bind(up_to)
                 .fetch_all(&mut *connection)
                 .await?;
             let exclusions: Vec<ExclusionRow> = sqlx::query_as(SELECT_EXCLUSIONS.$in_list)
@@ -97,6 +100,8 @@ macro_rules! facts_over {
             } else {
                 sqlx::query_as($ever)
                     .bind($ids(&silent))
+                    .bind(after)
+                    .bind(up_to)
                     .fetch_all(&mut *connection)
                     .await?
             };
@@ -130,21 +135,22 @@ facts_over!(
 );
 
 impl Store {
-    /// Of one ledger, as they are now.
+    /// Of one ledger: minutes that landed in these statements; modules and exclusions as they are now.
     pub async fn facts(
         &self,
         ledger: LedgerId,
         bounds: Bounds,
         with_modules: bool,
+        landed: Landed,
     ) -> Result<Facts, StoreError> {
         let mut facts = match self {
             Self::Sqlite(database) => {
                 let mut connection = database.readers().acquire().await?;
-                facts_over_sqlite(&mut connection, &[ledger], bounds, with_modules).await?
+                facts_over_sqlite(&mut connection, &[ledger], bounds, with_modules, landed).await?
             }
             Self::Postgres(database) => {
                 let mut connection = database.readers().acquire().await?;
-                facts_over_postgres(&mut connection, &[ledger], bounds, with_modules).await?
+                facts_over_postgres(&mut connection, &[ledger], bounds, with_modules, landed).await?
             }
         };
         Ok(facts.remove(&ledger).unwrap_or_default())

@@ -52,7 +52,8 @@ pub struct Gathered {
     pub statement: i64,
     /// All usage of the period that landed up to that statement.
     pub usage: Vec<Usage>,
-    /// How the service was, and which modules were taken; what is recorded later is not on the bill, and is refused.
+    /// How the service was, and which modules were taken. What is recorded later is not on the bill: exclusions are refused, the
+    /// rest waits for a correction.
     pub facts: Facts,
     /// The period's bill and the notes on it so far, in the order of their issue.
     pub earlier: Vec<StoredInvoice>,

@@ -19,6 +19,7 @@ mod ingest;
 mod invoices;
 mod issue;
 mod kept;
+mod modules;
 mod plans;
 mod portal;
 mod postgres;

@@ -108,6 +108,11 @@ impl Postgres {
                 "back office",
                 include_str!("../../migrations/postgres/0007_back_office.sql"),
             ),
+            (
+                8,
+                "minutes by statement",
+                include_str!("../../migrations/postgres/0008_minutes_by_statement.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }

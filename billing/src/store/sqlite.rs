@@ -100,6 +100,11 @@ impl Sqlite {
                 "back office",
                 include_str!("../../migrations/sqlite/0007_back_office.sql"),
             ),
+            (
+                8,
+                "minutes by statement",
+                include_str!("../../migrations/sqlite/0008_minutes_by_statement.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.writer).await?)
     }

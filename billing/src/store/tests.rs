@@ -6,11 +6,13 @@ mod books;
 mod closing;
 mod entities;
 mod erasure;
+mod forge;
 mod ingest;
 mod kept;
 mod month;
 mod plan_change;
 mod portal;
+mod pricing;
 mod random_bills;
 mod scope;
 mod service;
@@ -131,12 +133,20 @@ on_both_databases! {
     verify::a_bill_that_was_changed_or_taken_away_is_named,
     verify::a_journal_row_that_was_changed_is_named,
     verify::events_that_retention_dropped_are_no_drift,
+    pricing::an_amount_that_was_changed_with_all_that_hangs_on_it_is_found_with_both_figures,
+    pricing::a_rule_that_was_changed_and_a_plan_that_is_not_as_it_was_are_found,
+    pricing::what_comes_after_a_bill_or_a_note_is_no_drift_of_it,
+    pricing::a_bill_of_a_month_that_ran_on_comes_out_as_of_its_issue,
+    pricing::what_was_recorded_around_a_bill_may_be_on_it_or_not,
+    pricing::other_time_zone_data_are_no_drift_but_where_local_times_matter_not_comparable,
+    pricing::the_audit_that_goes_on_prices_recent_bills_again_and_all_while_there_is_drift,
     books::a_plan_version_that_a_bill_used_never_changes,
     books::the_newest_generation_of_the_newest_object_is_the_plan,
     books::registering_is_idempotent_and_a_uid_keeps_its_name,
     books::a_closed_account_still_takes_usage_and_an_old_name_is_another_account,
     books::a_session_opens_until_it_lapses_or_is_closed,
     service::a_minute_is_taken_once_and_stands_whatever_is_reported_after_it,
+    service::minutes_land_in_the_statement_that_is_open_and_are_known_for_ever,
     service::minutes_of_all_pools_and_gateways_are_summed_and_other_tenants_are_none_of_them,
     service::concurrent_reports_of_one_gateway_lose_no_minute,
     service::a_month_of_two_gateways_is_read_at_once,

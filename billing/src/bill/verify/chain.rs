@@ -21,12 +21,7 @@ pub async fn verify_chain(store: &Store) -> Result<(i64, Vec<Drift>), BillError>
 }
 
 async fn verify_chain_of(store: &Store, entity: &LegalEntity) -> Result<(i64, Vec<Drift>), BillError> {
-    let mut findings = Findings {
-        tenant: String::new(),
-        period: None,
-        number: None,
-        found: Vec::new(),
-    };
+    let mut findings = Findings::default();
     let (mut sequence, mut digest) = (0, String::new());
     loop {
         let page = store.invoices_after(&entity.name, sequence, PAGE).await?;
@@ -66,7 +61,7 @@ async fn verify_chain_of(store: &Store, entity: &LegalEntity) -> Result<(i64, Ve
         ("chain", format!("{last} {last_digest}")),
         ("invoice", format!("{sequence} {digest}")),
     );
-    Ok((sequence, findings.found))
+    Ok((sequence, findings.found.drift))
 }
 
 /// The digest is that of the text, and the next bill is chained to it.

@@ -92,7 +92,7 @@ impl RateArgs {
             module_changes: taken.module_changes,
         };
         let as_of = self.as_of.unwrap_or(bounds.end);
-        let document = draft_of(&account, &plans, self.period, (taken.usage, facts), as_of)
+        let document = draft_of(&account, &plans, self.period, (&taken.usage, &facts), as_of)
             .map_err(|error| anyhow::anyhow!(with_causes(&error)))?;
         match self.format {
             ReportFormat::Json => print(&format!("{}\n", lines_json(&document))),

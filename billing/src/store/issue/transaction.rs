@@ -171,7 +171,8 @@ macro_rules! bill_transaction {
                 ledgers: &[LedgerId],
                 plans: &PlansInPeriod,
             ) -> Result<BTreeMap<LedgerId, Facts>, StoreError> {
-                $facts(&mut **self, ledgers, plans.bounds, plans.has_modules()).await
+                let (bounds, with_modules) = (plans.bounds, plans.has_modules());
+                $facts(&mut **self, ledgers, bounds, with_modules, Landed::EVER).await
             }
 
             async fn hold_chain(&mut self, entity: &str) -> Result<Chain, StoreError> {

@@ -34,7 +34,7 @@ pub(super) async fn change(store: &Store, text: &'static str) -> Result<(), sqlx
 }
 
 /// An account that was there before November.
-async fn early(bench: &Bench, tenant: &str) -> Account {
+pub(super) async fn early(bench: &Bench, tenant: &str) -> Account {
     bench.store.put_plan(&plan(1, "0.10"), now()).await.unwrap();
     let registered = at("2026-10-05T00:00:00Z");
     bench.store.register(&details(tenant), registered).await.unwrap();

@@ -10,7 +10,7 @@ use crate::bill::state::Act;
 use crate::command::replay;
 use crate::metering::report::Verdict;
 use crate::rating::number::Exact;
-use crate::store::{DropOutcome, Kept, KeptQuery, Store};
+use crate::store::{DropOutcome, Kept, KeptQuery, Landed, Store};
 
 async fn kept(bench: &Bench, query: KeptQuery) -> Vec<Kept> {
     bench.store.kept(&query).await.unwrap()
@@ -210,7 +210,11 @@ pub(super) async fn dropping_old_events_leaves_their_keys_and_what_is_billed(ben
     let left = rows(&bench.store, "SELECT count(*) FROM event").await;
     assert_eq!(left, 1, "the new one");
     let ledger = bench.store.ledgers_named("acme").await.unwrap()[0].0;
-    let facts = bench.store.facts(ledger, november(), true).await.unwrap();
+    let facts = bench
+        .store
+        .facts(ledger, november(), true, Landed::EVER)
+        .await
+        .unwrap();
     assert_eq!(facts.module_changes.len(), 1);
     assert_eq!(
         bench.store.events_kept_since().await.unwrap(),

@@ -12,7 +12,7 @@ use crate::bill::issue;
 use crate::rating::period::Bounds;
 use crate::service_level::hour::Offered;
 use crate::service_level::report::{MinutesReport, examine};
-use crate::store::{ExclusionOutcome, NewExclusion, Store};
+use crate::store::{ExclusionOutcome, Landed, NewExclusion, Store};
 
 pub(super) fn minute(boot_id: &str, time: &str, good: u64, bad: u64) -> ServiceMinute {
     ServiceMinute {
@@ -52,7 +52,11 @@ pub(super) async fn take(store: &Store, tenant: &str, minutes: Vec<ServiceMinute
 /// What a tenant's November has: (good, bad) of each minute.
 async fn service(bench: &Bench, tenant: &str) -> Vec<(String, u64, u64)> {
     let (ledger, _) = bench.store.ledgers_named(tenant).await.unwrap()[0];
-    let minutes = bench.store.service_minutes(ledger, &november()).await.unwrap();
+    let minutes = bench
+        .store
+        .service_minutes(ledger, &november(), Landed::EVER)
+        .await
+        .unwrap();
     minutes
         .into_iter()
         .map(|(minute, good, bad, ..)| (minute.to_string(), good, bad))
@@ -76,6 +80,42 @@ pub(super) async fn a_minute_is_taken_once_and_stands_whatever_is_reported_after
     let offered = take(&bench.again().await, "acme", again).await;
     assert_eq!(offered, [Offered::Other, Offered::Same]);
     assert_eq!(service(&bench, "acme").await, [row(one, 3, 1), row(two, 0, 0)]);
+}
+
+pub(super) async fn minutes_land_in_the_statement_that_is_open_and_are_known_for_ever(bench: Bench) {
+    let account = bench.account("acme").await;
+    let (one, two) = ("2026-11-11T00:00:00Z", "2026-11-11T00:59:00Z");
+    take(&bench.store, "acme", vec![minute("a", one, 3, 1)]).await;
+    issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    let again = vec![
+        minute("a", one, 9, 9),
+        minute("a", one, 3, 1),
+        minute("a", two, 5, 0),
+    ];
+    let offered = take(&bench.store, "acme", again).await;
+    assert_eq!(offered, [Offered::Other, Offered::Same, Offered::New]);
+    let landed = async |landed| {
+        let minutes = bench
+            .store
+            .service_minutes(account.ledger, &november(), landed)
+            .await;
+        let minutes = minutes.unwrap().into_iter();
+        minutes
+            .map(|(minute, good, ..)| (minute, good))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(landed(Landed::up_to(1)).await, [(at(one), 3)]);
+    assert_eq!(landed(Landed::after(1)).await, [(at(two), 5)]);
+    assert_eq!(landed(Landed::EVER).await, [(at(one), 3), (at(two), 5)]);
+    let last = async |landed| bench.store.last_minute(account.ledger, landed).await.unwrap();
+    assert_eq!(
+        last(Landed::up_to(1)).await.map(|(minute, ..)| minute),
+        Some(at(one))
+    );
+    assert_eq!(last(Landed::EVER).await.map(|(minute, ..)| minute), Some(at(two)));
+    assert_eq!(last(Landed::after(2)).await, None);
 }
 
 pub(super) async fn minutes_of_all_pools_and_gateways_are_summed_and_other_tenants_are_none_of_them(
@@ -150,7 +190,11 @@ pub(super) async fn a_month_of_two_gateways_is_read_at_once(bench: Bench) {
     let (ledger, _) = bench.store.ledgers_named("acme").await.unwrap()[0];
     #[expect(clippy::disallowed_methods, reason = "it is measured")]
     let started = Instant::now();
-    let minutes = bench.store.service_minutes(ledger, &november()).await.unwrap();
+    let minutes = bench
+        .store
+        .service_minutes(ledger, &november(), Landed::EVER)
+        .await
+        .unwrap();
     let took = started.elapsed();
     println!("{} minutes read in {took:?}", minutes.len());
     assert_eq!(i64::try_from(minutes.len()).unwrap(), number);

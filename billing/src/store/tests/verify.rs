@@ -7,7 +7,7 @@ use crate::bill::issue;
 use crate::bill::notes::{act, correct, credit_invoice};
 use crate::bill::run::Progress;
 use crate::bill::state::Act;
-use crate::bill::verify::{note, verify_chain, verify_settled, verify_tenant};
+use crate::bill::verify::{Repricing, note, verify_chain, verify_settled, verify_tenant};
 use crate::store::{Account, Store};
 
 /// A tenant with a bill that was paid, a correction, and another month's bill that was credited.
@@ -44,8 +44,10 @@ async fn books(bench: &Bench, tenant: &str) -> Account {
 }
 
 async fn found(store: &Store, account: &Account) -> Vec<String> {
-    let drift = verify_settled(store, account, now()).await.unwrap();
-    drift.iter().map(ToString::to_string).collect()
+    let found = verify_settled(store, account, now(), Repricing::All)
+        .await
+        .unwrap();
+    found.drift.iter().map(ToString::to_string).collect()
 }
 
 pub(super) async fn honest_books_agree(bench: Bench) {

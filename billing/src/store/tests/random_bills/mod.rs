@@ -15,9 +15,13 @@ use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witnes
 use springtide_proto::time::timestamp_to_wire;
 use springtide_runtime::identity::TenantRole;
 
+use super::closing::issuer;
 use super::support::*;
 use crate::bill::document::Document;
 use crate::bill::issue;
+use crate::bill::issue::Issuer;
+use crate::bill::notes::correct;
+use crate::bill::verify::verify_tenant;
 use crate::digest::{Digest, canonical_json};
 use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::{Examined, Verdict};
@@ -31,6 +35,8 @@ use cases::{Case, CaseEvent};
 const CASES: usize = 300;
 /// Tenants that share a batch of usage.
 const TOGETHER: usize = 100;
+/// Numbers of events that come after the bill.
+const LATE: usize = 1_000;
 
 fn cases() -> Vec<Case> {
     let number = std::env::var("SPRINGTIDE_RANDOM_BILLS").map_or(CASES, |text| text.parse().unwrap());
@@ -73,15 +79,35 @@ async fn bills(bench: &Bench, cases: &[Case]) -> Vec<Document> {
                 assert_eq!(verdict, Verdict::Accepted);
             }
         }
-        for name in &names {
+        for (name, case) in names.iter().zip(cases) {
             let account = bench.store.account_of_uid(&uid(name)).await.unwrap().unwrap();
             let (document, _) = issue(&bench.store, &account, november_period(), afterwards())
                 .await
                 .unwrap();
             documents.push(document);
+            agrees(bench, name, case).await;
         }
     }
     documents
+}
+
+/// The bill, and a note on half of its usage once more that came late, come out again when they are priced again.
+async fn agrees(bench: &Bench, name: &str, case: &Case) {
+    let account = bench.store.account_of_uid(&uid(name)).await.unwrap().unwrap();
+    let late = case.events.iter().step_by(2).enumerate();
+    let late: Vec<_> = late
+        .map(|(number, event)| report_of(name, LATE + number, event))
+        .collect();
+    bench.report(late).await;
+    let issuer = Issuer {
+        now: afterwards(),
+        ..issuer()
+    };
+    correct(&bench.store, &account, november_period(), issuer)
+        .await
+        .unwrap();
+    let drift = verify_tenant(&bench.store, &account, afterwards()).await.unwrap();
+    assert_eq!(drift, [], "{case:#?}");
 }
 
 /// Puts a plan, and assigns it in time to count from a date on.
