@@ -7,6 +7,8 @@
 //! - A *standing* ([`standing`]) is what the reports of an event say together: who witnessed it, whether it reached the
 //!   customer, whether it was undone. It alone decides whether the event is *billable*.
 //! - A *meter* ([`meters`]) is what is counted: built in, or named by a plan of the tenant; any other is rejected.
+//! - [`own`]: what events of our own workers and gateways must say of themselves; of the ends of one conversation the latest
+//!   counts, whoever says it and in whatever order.
 //! - [`erase`] takes out of what is kept whatever tells which customer it was.
 //! - [`examine`] turns a wire record into a report or a rejection; [`decide`] says what a batch of reports changes; the
 //!   store applies it in one transaction; [`writer`] merges concurrent batches into one; [`assume`] spares large ones a look.
@@ -21,6 +23,7 @@ pub mod decide;
 pub mod erase;
 pub mod examine;
 pub mod meters;
+pub mod own;
 pub mod report;
 pub mod standing;
 pub mod writer;

@@ -21,6 +21,7 @@ mod kept;
 mod plans;
 mod portal;
 mod postgres;
+mod replaced;
 mod reporters;
 mod retention;
 mod reviews;
