@@ -16,6 +16,7 @@ use springtide_billing::metering::report::{Party, Verdict};
 use springtide_billing::service_level::hour::Counts;
 use springtide_billing::service_level::report::{MinutesReport, ReportedMinute};
 use springtide_billing::store::{AccountDetails, NewExclusion, PlanVersion, Store};
+use springtide_proto::ended::{ConversationEnd, Outcome};
 use springtide_proto::metering::{Dimension, Record, UsageEvent, Witness};
 use springtide_proto::time::timestamp_to_wire;
 use springtide_runtime::identity::TenantRole;
@@ -24,7 +25,8 @@ const SPEC: &str = r#"{"currency":"CNY","timeZone":"Asia/Shanghai","charges":[
     {"name":"answers","meter":"interactions","model":"Graduated","included":"100",
         "tiers":[{"upTo":"1000","unitPrice":"0.103"},{"unitPrice":"0.0817"}]},
     {"name":"resolved","meter":"interactions","where":{"outcome":"resolved"},"model":"PerUnit","unitPrice":"0.013"},
-    {"name":"tickets","meter":"handoffs","model":"Package","size":"7","price":"1.99"}],
+    {"name":"tickets","meter":"handoffs","model":"Package","size":"7","price":"1.99"},
+    {"name":"conversations","meter":"conversations","where":{"outcome":"resolved"},"model":"PerUnit","unitPrice":"0.017"}],
     "surcharges":[{"name":"evening","charge":"answers","unitPrice":"0.021","windows":[{"days":["Sat","Sun"],"from":"20:00","to":"24:00"}]}],
     "modules":[{"name":"voice","monthlyFee":"55.50"}],"discount":{"percent":"3.5"},
     "tax":{"name":"VAT","percent":"6","inclusive":false}}"#;
@@ -92,7 +94,9 @@ async fn take(store: &Store, from: u32, to: u32) {
     };
     let now = at("2026-12-01T02:00:00Z");
     let records: Vec<_> = (from..to)
-        .map(|number| examine(record(number), &peer, now))
+        .map(record)
+        .chain((from..to).step_by(3).map(ended))
+        .map(|record| examine(record, &peer, now))
         .collect();
     let verdicts = store.ingest(&records, now).await.unwrap();
     assert!(
@@ -138,6 +142,24 @@ fn record(number: u32) -> Record {
         delivery: 0,
         reporter: "pod".into(),
         boot_id: "boot".into(),
+    }
+}
+
+/// That a conversation ended.
+fn ended(number: u32) -> Record {
+    let second = at("2026-10-31T16:00:00Z").as_second() + i64::from(number) * 640;
+    let end = ConversationEnd {
+        last_message_at: Timestamp::from_second(second).unwrap(),
+        outcome: Outcome::ALL[usize::from(number.is_multiple_of(5))],
+        channel: ["web", "app"][number as usize % 2].into(),
+        pool: "web".parse().unwrap(),
+        conversation: format!("c{number}").parse().unwrap(),
+        tenant: party().tenant,
+        tenant_uid: party().tenant_uid,
+    };
+    Record {
+        usage_event: end.encode().into(),
+        ..record(number)
     }
 }
 

@@ -3,12 +3,14 @@
 //! - [`conversation`], [`fleet`], [`metering`], [`tenancy`]: code generated from `proto/`.
 //! - [`codec`]: small buffers for streams that last.
 //! - [`ids`]: newtypes for identities. A handler's first line turns wire strings into them; behind it only newtypes travel.
+//! - [`ended`]: the usage event of a conversation that ended.
 //! - [`epoch`]: the order of a leader's commands.
 //! - [`error`]: one table of reasons with their gRPC code and HTTP status.
 //! - [`event`]: the usage event of an interaction, encoded so that both witnesses hold the same bytes.
 //! - [`time`]: protobuf timestamps and durations to and from [`jiff`].
 
 pub mod codec;
+pub mod ended;
 pub mod epoch;
 pub mod error;
 pub mod event;

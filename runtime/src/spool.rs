@@ -4,8 +4,10 @@
 //! restart. Appends that come together share one transaction, and so one fsync (group commit). Acknowledgements need no fsync:
 //! one that is lost is a record reported again, which billing knows already. A record may be *held*: it is
 //! durable, but not given to the reporter until it is known whether it was delivered. After a restart nothing is held. A
-//! gateway's minutes of service are in the same file ([`minutes`]), and what it took over from workers ([`origin`]).
+//! gateway's minutes of service are in the same file ([`minutes`]), what it took over from workers ([`origin`]), and the
+//! conversations that go on ([`conversations`]).
 
+pub mod conversations;
 pub mod minutes;
 pub mod origin;
 
@@ -22,6 +24,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use conversations::{IfLast, Told};
 use origin::Origin;
 
 /// Writes that share one transaction, at most.
@@ -70,7 +73,9 @@ enum Change {
         delivery: Delivery,
         held: bool,
         origin: Option<Origin>,
+        if_last: Option<IfLast>,
     },
+    Conversations(Told),
     Settle {
         sequence: i64,
         delivery: Delivery,
@@ -144,7 +149,12 @@ impl Spool {
         .execute(&pool)
         .await
         .map_err(|error| open_error(error.to_string()))?;
-        for table in [minutes::TABLE, origin::TABLE] {
+        for table in [
+            minutes::TABLE,
+            origin::TABLE,
+            conversations::TABLE,
+            conversations::BY_SILENCE,
+        ] {
             sqlx::query(table)
                 .execute(&pool)
                 .await
@@ -180,6 +190,7 @@ impl Spool {
             delivery,
             held,
             origin: None,
+            if_last: None,
         })
         .await
     }
@@ -285,7 +296,7 @@ async fn write_in_groups(pool: SqlitePool, mut queue: mpsc::Receiver<Write>, sta
 
 async fn write_group(pool: &SqlitePool, group: &[Write], state: &State) -> Result<Vec<i64>, sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    let mut sequences = Vec::with_capacity(group.len());
+    let (mut sequences, mut ended) = (Vec::with_capacity(group.len()), Vec::new());
     let mut added = 0;
     for write in group {
         let sequence = match &write.change {
@@ -294,13 +305,23 @@ async fn write_group(pool: &SqlitePool, group: &[Write], state: &State) -> Resul
                 delivery,
                 held: _,
                 origin,
+                if_last,
             } => {
                 added += 1;
                 let sequence = append(&mut transaction, event, *delivery).await?;
                 if let Some(origin) = origin {
                     origin.note(&mut transaction, sequence).await?;
                 }
+                if let Some(if_last) = if_last {
+                    if_last.note(&mut transaction).await?;
+                }
                 sequence
+            }
+            Change::Conversations(told) => {
+                let records = told.write(&mut transaction).await?;
+                added += records.len() as u64;
+                ended.extend(records);
+                0
             }
             Change::Settle { sequence, delivery } => {
                 sqlx::query("UPDATE record SET delivery = $1 WHERE sequence = $2")
@@ -320,21 +341,24 @@ async fn write_group(pool: &SqlitePool, group: &[Write], state: &State) -> Resul
         sequences.push(sequence);
     }
     // Held before it is visible, so that the reporter cannot see it in between.
-    hold(group, &sequences, state);
+    hold(group, &sequences, &ended, state);
     transaction.commit().await?;
     state.depth.fetch_add(added, Ordering::Relaxed);
     Ok(sequences)
 }
 
-fn hold(group: &[Write], sequences: &[i64], state: &State) {
+fn hold(group: &[Write], sequences: &[i64], ended: &[i64], state: &State) {
     let mut held = state.held.lock();
     for (write, sequence) in group.iter().zip(sequences) {
         match write.change {
             Change::Append { held: true, .. } => drop(held.insert(*sequence)),
             // Also after an append: a place that a failed transaction gave back may be given again.
             Change::Append { held: false, .. } | Change::Settle { .. } => drop(held.remove(sequence)),
-            Change::Probe => {}
+            Change::Conversations(_) | Change::Probe => {}
         }
+    }
+    for sequence in ended {
+        held.remove(sequence);
     }
 }
 
@@ -366,64 +390,4 @@ async fn delete(transaction: &mut Transaction<'_, Sqlite>, sequences: &[i64]) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn open(folder: &tempfile::TempDir) -> Spool {
-        Spool::open(folder.path()).await.unwrap()
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_record_outlives_the_process_until_it_is_acknowledged() {
-        let folder = tempfile::tempdir().unwrap();
-        let sequence = open(&folder)
-            .await
-            .append(b"one".to_vec(), Delivery::Unspecified, false)
-            .await
-            .unwrap();
-        let again = open(&folder).await;
-        assert_eq!(again.depth(), 1);
-        let records = again.oldest(10).await.unwrap();
-        assert_eq!(
-            records,
-            [SpooledRecord {
-                sequence,
-                event: b"one".to_vec(),
-                delivery: Delivery::Unspecified,
-                origin: None
-            }]
-        );
-        again.acknowledge(vec![sequence]).await.unwrap();
-        assert_eq!(open(&folder).await.depth(), 0);
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_held_record_is_durable_but_not_reported_until_it_is_settled() {
-        let folder = tempfile::tempdir().unwrap();
-        let spool = open(&folder).await;
-        let sequence = spool
-            .append(b"one".to_vec(), Delivery::Delivered, true)
-            .await
-            .unwrap();
-        assert_eq!(spool.oldest(10).await.unwrap(), []);
-        assert_eq!(
-            open(&folder).await.oldest(10).await.unwrap().len(),
-            1,
-            "after a restart nothing is held"
-        );
-        spool.settle(sequence, Delivery::Undelivered).await.unwrap();
-        assert_eq!(spool.oldest(10).await.unwrap()[0].delivery, Delivery::Undelivered);
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn appends_that_come_together_all_get_their_own_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let spool = open(&folder).await;
-        let appends = (0..200_u8).map(|n| {
-            let spool = spool.clone();
-            async move { spool.append(vec![n], Delivery::Delivered, false).await.unwrap() }
-        });
-        let sequences: HashSet<_> = futures::future::join_all(appends).await.into_iter().collect();
-        assert_eq!((sequences.len(), spool.depth()), (200, 200));
-    }
-}
+mod tests;

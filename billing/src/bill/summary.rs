@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use springtide_proto::ended::METER_CONVERSATIONS;
 
 use super::slots::Slots;
 use crate::metering::decide::LedgerId;
@@ -22,6 +23,9 @@ pub struct MeterSum {
     pub quantity: Exact,
     /// What of it came after the period's bill was issued and waits for a correction; may be below zero.
     pub late: Exact,
+    /// Of conversations: how many came to what; nothing of any other meter.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub outcomes: BTreeMap<String, Exact>,
 }
 
 /// A local day, or hour of a day.
@@ -44,12 +48,31 @@ pub fn by_meter(usage: &[Usage], late: &[Usage]) -> Result<Vec<MeterSum>, Overfl
         let (_, late) = sums.entry(&used.meter).or_insert((Exact::ZERO, Exact::ZERO));
         *late = late.plus(used.quantity)?;
     }
+    let outcomes = outcomes_of(usage)?;
     let sum = |(meter, (quantity, late)): (&str, (Exact, Exact))| MeterSum {
         meter: meter.to_owned(),
         quantity,
         late,
+        outcomes: if meter == METER_CONVERSATIONS {
+            outcomes.clone()
+        } else {
+            BTreeMap::new()
+        },
     };
     Ok(sums.into_iter().map(sum).collect())
+}
+
+/// What conversations came to.
+fn outcomes_of(usage: &[Usage]) -> Result<BTreeMap<String, Exact>, Overflow> {
+    let mut outcomes = BTreeMap::new();
+    for used in usage.iter().filter(|used| used.meter == METER_CONVERSATIONS) {
+        if let Some(outcome) = used.dimensions.get("outcome") {
+            let sum = outcomes.entry(outcome.clone()).or_insert(Exact::ZERO);
+            *sum = sum.plus(used.quantity)?;
+        }
+    }
+    outcomes.retain(|_, sum| !sum.is_zero());
+    Ok(outcomes)
 }
 
 /// When the local days of a period begin; the first with the period itself.
@@ -177,6 +200,31 @@ mod tests {
         assert_eq!(
             (sums[0].quantity, sums[0].late),
             (Exact::new(9, 0), Exact::new(-1, 0))
+        );
+    }
+
+    #[test]
+    fn conversations_are_said_with_what_they_came_to_and_nothing_else_is() {
+        let ended = |outcome: &str, quantity| Usage {
+            meter: "conversations".into(),
+            dimensions: BTreeMap::from([("outcome".into(), outcome.into())]),
+            ..used("2026-11-01T00:00:00Z", quantity)
+        };
+        let usage = [
+            ended("resolved", 3),
+            ended("abandoned", 1),
+            ended("abandoned", -1),
+            ended("resolved", 1),
+            used("2026-11-01T00:00:00Z", 9),
+        ];
+        let sums = by_meter(&usage, &[]).unwrap();
+        let said = serde_json::to_value(&sums).unwrap();
+        assert_eq!(
+            said,
+            serde_json::json!([
+                {"meter": "conversations", "quantity": "4", "late": "0", "outcomes": {"resolved": "4"}},
+                {"meter": "interactions", "quantity": "9", "late": "0"},
+            ])
         );
     }
 }

@@ -5,18 +5,23 @@
 //! each had come alone. What the batch changes in sums follows from each event's standing before and after, and from nothing
 //! else.
 
+mod changes;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use springtide_proto::ended::CONVERSATION_SOURCE;
 use springtide_proto::error::Reason;
 use springtide_proto::event::INTERACTION_SOURCE;
-use springtide_proto::metering::{Delivery, Witness};
+use springtide_proto::metering::Witness;
 
-use super::erase::{ERASED, erased};
-use super::report::{BucketKey, Event, EventKey, Provenance, Rejection, Report, Verdict};
+use super::own::ends_later;
+use super::report::{Event, EventKey, Provenance, Rejection, Report, Verdict};
 use super::standing::Standing;
-use crate::digest::{Digest, Fingerprint};
+use crate::digest::Fingerprint;
 use crate::rating::number::Overflow;
+
+pub use changes::{Changed, Changes, FurtherReport, NewEvent, Replaced, Rival};
 
 /// Row of a ledger.
 pub type LedgerId = i64;
@@ -88,82 +93,6 @@ pub enum Candidate<'a> {
     Rejection(Cow<'a, Rejection>),
 }
 
-/// A reporter of an event beside its first; of several words of one reporter the one that says most is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FurtherReport {
-    /// Of which event.
-    pub key: EventKey,
-    /// As which part.
-    pub witness: i16,
-    /// Who.
-    pub reporter: ReporterId,
-}
-
-/// Other bytes under an identity that is taken: a variant of an interaction, or a conflict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rival<'a> {
-    /// Whose.
-    pub ledger: LedgerId,
-    /// What was reported.
-    pub report: &'a Report,
-    /// An interaction's variant; else a conflict.
-    pub is_variant: bool,
-    /// The event under that identity was erased: so is what comes after it.
-    pub is_erased: bool,
-}
-
-impl Rival<'_> {
-    /// Identity and bytes as they are kept.
-    pub fn kept(&self) -> (String, Cow<'_, [u8]>) {
-        let Report { event, payload, .. } = self.report;
-        if self.is_erased {
-            return (format!("{}/{ERASED}", event.source), Cow::Owned(erased(payload)));
-        }
-        (format!("{}/{}", event.source, event.id), Cow::Borrowed(payload))
-    }
-}
-
-/// A new event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NewEvent<'a> {
-    /// Whose.
-    pub ledger: LedgerId,
-    /// How it stands after the batch, and who reported it.
-    pub marks: Marks,
-    /// What it is.
-    pub report: &'a Report,
-}
-
-/// A known event that stands differently now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changed {
-    /// Which.
-    pub key: EventKey,
-    /// Of its bytes.
-    pub hash: Fingerprint,
-    /// What was read.
-    pub before: Marks,
-    /// What it is now.
-    pub after: Marks,
-}
-
-/// What one transaction writes.
-#[derive(Clone, Debug, Default)]
-pub struct Changes<'a> {
-    /// New events, by key.
-    pub events: Vec<NewEvent<'a>>,
-    /// Known events that stand differently now, by key.
-    pub changed: Vec<Changed>,
-    /// Further reporters, and what they say of the delivery (0 nothing, 1 undelivered, 2 delivered).
-    pub further: BTreeMap<FurtherReport, i16>,
-    /// Other bytes.
-    pub rivals: Vec<Rival<'a>>,
-    /// Wrong records, by their peer, digest and reason, and how often each came.
-    pub rejections: BTreeMap<(String, Digest, &'static str), (Cow<'a, Rejection>, i64)>,
-    /// What is added to, or taken from, usage.
-    pub buckets: BTreeMap<(LedgerId, i64, BucketKey), i128>,
-}
-
 const UNKNOWN_TARGET: &str = "reversal_of names an event that is not known";
 
 /// The identities of a batch, with those that its reversals undo, sorted: what the store looks up.
@@ -232,8 +161,10 @@ struct Working<'a> {
     stored: Option<Marks>,
     marks: Marks,
     event: Option<Cow<'a, Event>>,
-    /// Its first report, if it is new.
+    /// Its first report, if it is new; that which takes its place, if one does.
     report: Option<&'a Report>,
+    /// What was stored, if another takes its place.
+    replaced: Option<(Fingerprint, Cow<'a, Event>)>,
     /// The open statement of its ledger, once a report touched it.
     ledger: Option<OpenLedger>,
 }
@@ -247,6 +178,7 @@ impl<'a> Working<'a> {
             marks,
             event: event.map(Cow::Owned),
             report: None,
+            replaced: None,
             ledger: None,
         }
     }
@@ -266,8 +198,27 @@ impl<'a> Working<'a> {
             },
             event: Some(Cow::Borrowed(&report.event)),
             report: Some(report),
+            replaced: None,
             ledger: None,
         }
+    }
+
+    /// A conversation ended otherwise than was known, and later. What was dropped for its age stays as it is.
+    fn is_ended_later_by(&self, report: &Report) -> bool {
+        let was_read = matches!(self.event, Some(Cow::Owned(_)));
+        let is_at_hand = self.stored.is_none() || self.replaced.is_some() || was_read;
+        let known = self.event.as_deref().filter(|_| is_at_hand);
+        known.is_some_and(|known| ends_later(&report.event, known))
+    }
+
+    /// The report takes the place of what was known.
+    fn replace(&mut self, report: &'a Report) {
+        let hash = std::mem::replace(&mut self.hash, report.hash.fingerprint());
+        let event = self.event.replace(Cow::Borrowed(&report.event));
+        if self.stored.is_some() && self.replaced.is_none() {
+            self.replaced = event.map(|event| (hash, event));
+        }
+        self.report = Some(report);
     }
 }
 
@@ -293,6 +244,12 @@ impl<'a> Batch<'a> {
         let verdict = if working.hash == report.hash.fingerprint() {
             working.event.get_or_insert(Cow::Borrowed(&report.event));
             Verdict::Duplicate
+        } else if report.event.source == CONVERSATION_SOURCE {
+            // What is older says nothing that is not known: nobody needs to see it.
+            if working.is_ended_later_by(report) {
+                working.replace(report);
+            }
+            Verdict::Variant
         } else {
             let is_variant = report.event.source == INTERACTION_SOURCE;
             self.changes.rivals.push(Rival {
@@ -357,93 +314,15 @@ impl<'a> Batch<'a> {
                 continue;
             };
             changes.add_usage(&working, ledger)?;
-            match (working.stored, working.report) {
-                (None, Some(report)) => changes.events.push(NewEvent {
-                    ledger: ledger.id,
-                    marks: working.marks,
-                    report,
-                }),
-                (Some(before), _) if before != working.marks => changes.changed.push(Changed {
-                    key,
-                    hash: working.hash,
-                    before,
-                    after: working.marks,
-                }),
-                _ => {}
-            }
+            changes.add_event(key, working, ledger);
         }
         changes.buckets.retain(|_, nanos| *nanos != 0);
         changes.events.sort_unstable_by_key(|new| new.report.key);
         changes.changed.sort_unstable_by_key(|changed| changed.key);
+        changes
+            .replaced
+            .sort_unstable_by_key(|replaced| replaced.changed.key);
         Ok(changes)
-    }
-}
-
-impl<'a> Changes<'a> {
-    /// New events and their usage, nothing else.
-    pub fn is_only_new(&self) -> bool {
-        self.changed.is_empty()
-            && self.further.is_empty()
-            && self.rivals.is_empty()
-            && self.rejections.is_empty()
-    }
-
-    /// One more report of an event.
-    fn note(&mut self, working: &mut Working<'a>, ledger: OpenLedger, reporter: ReporterId, report: &Report) {
-        let Provenance {
-            witness, delivery, ..
-        } = report.provenance;
-        working.ledger = Some(ledger);
-        working.marks.standing = working
-            .marks
-            .standing
-            .witnessed(&report.event.source, witness, delivery);
-        let delivery = stored_delivery(delivery);
-        if !working.marks.note(witness, reporter, delivery) {
-            let further = FurtherReport {
-                key: report.key,
-                witness: stored_witness(witness),
-                reporter,
-            };
-            let says = self.further.entry(further).or_insert(delivery);
-            *says = delivery.max(*says);
-        }
-    }
-
-    /// The difference between an event's standing before and after.
-    fn add_usage(&mut self, working: &Working<'_>, ledger: OpenLedger) -> Result<(), Overflow> {
-        let was_billable = working.stored.is_some_and(|marks| marks.standing.is_billable());
-        let Some(event) = &working.event else {
-            return Ok(());
-        };
-        if was_billable == working.marks.standing.is_billable() {
-            return Ok(());
-        }
-        let nanos = event.quantity.to_nanos()?;
-        let signed = if was_billable { -nanos } else { nanos };
-        let sum = self
-            .buckets
-            .entry((ledger.id, ledger.statement, event.bucket()))
-            .or_insert(0);
-        *sum = sum.checked_add(signed).ok_or(Overflow)?;
-        Ok(())
-    }
-}
-
-fn stored_witness(witness: Witness) -> i16 {
-    match witness {
-        Witness::Unspecified => 0,
-        Witness::Worker => 1,
-        Witness::Gateway => 2,
-    }
-}
-
-/// Ordered by how much it says.
-fn stored_delivery(delivery: Delivery) -> i16 {
-    match delivery {
-        Delivery::Unspecified => 0,
-        Delivery::Undelivered => 1,
-        Delivery::Delivered => 2,
     }
 }
 

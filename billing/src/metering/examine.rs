@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use prost::Message as _;
 use springtide_proto::error::{ApiError, Reason};
-use springtide_proto::event::{INTERACTION_SOURCE, InteractionKind, MAX_EVENT, interaction_id};
-use springtide_proto::ids::{ConversationId, PoolId, TenantId, TenantUid, TurnId};
+use springtide_proto::event::MAX_EVENT;
+use springtide_proto::ids::{TenantId, TenantUid};
 use springtide_proto::metering::{Delivery, Dimension, Record, UsageEvent, Witness};
 use springtide_proto::time::timestamp_from_wire;
 use springtide_runtime::identity::TenantRole;
 
 use super::meters::is_built_in;
+use super::own::{check_own, is_witnessed};
 use super::report::{Event, Examined, Party, Provenance, Rejection, Report};
 use crate::digest::Digest;
 use crate::rating::number::Exact;
@@ -223,8 +224,8 @@ fn event_of(payload: &[u8], peer: &Reporter, word: Word, now: Timestamp) -> Resu
     if peer.role.is_none() {
         check_without_witness(&event, word)?;
     }
-    if event.source == INTERACTION_SOURCE && event.reversal_of.is_none() {
-        check_interaction(&event)?;
+    if event.reversal_of.is_none() {
+        check_own(&event)?;
     }
     Ok((party, event))
 }
@@ -232,10 +233,10 @@ fn event_of(payload: &[u8], peer: &Reporter, word: Word, now: Timestamp) -> Resu
 /// A client firm says nothing of what it is charged for by what the provider does: neither turns, nor which modules it has.
 fn check_without_witness(event: &Event, word: Word) -> Result<(), ApiError> {
     let Event { source, meter, .. } = event;
-    if source == INTERACTION_SOURCE {
+    if is_witnessed(source) {
         return Err(ApiError::invalid(
             "source",
-            format!("source {INTERACTION_SOURCE} is what workers and gateways alone report"),
+            format!("source {source} is what workers and gateways alone report"),
         ));
     }
     if word == Word::Peer && source == PROVIDER_SOURCE {
@@ -291,34 +292,6 @@ fn fields_of(payload: &[u8], now: Timestamp) -> Result<(Party, Event), ApiError>
         },
     };
     Ok((party, event))
-}
-
-/// An interaction says the same in its identity, its meter and its dimensions.
-fn check_interaction(event: &Event) -> Result<(), ApiError> {
-    let find = |key: &str| event.dimensions.get(key).map_or("", String::as_str);
-    let kind = InteractionKind::parse(find("kind"))?;
-    PoolId::parse(find("pool"))?;
-    let conversation = ConversationId::parse(find("conversation"))?;
-    let turn = TurnId::parse(find("turn"))?;
-    if event.id != interaction_id(&conversation, &turn) {
-        return Err(ApiError::invalid(
-            "id",
-            "id of an interaction must be its conversation/turn",
-        ));
-    }
-    if event.meter != kind.meter() {
-        return Err(ApiError::invalid(
-            "meter",
-            format!("meter of this kind of interaction must be {}", kind.meter()),
-        ));
-    }
-    if event.quantity != Exact::new(1, 0) {
-        return Err(ApiError::invalid(
-            "quantity",
-            "quantity of an interaction must be 1",
-        ));
-    }
-    Ok(())
 }
 
 fn time_of(wire: Option<prost_types::Timestamp>, now: Timestamp) -> Result<Timestamp, ApiError> {

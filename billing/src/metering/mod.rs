@@ -8,6 +8,8 @@
 //!   customer, whether it was undone. It alone decides whether the event is *billable*.
 //! - A *meter* ([`meters`]) is what is counted: built in, or named by a plan of the tenant; any other is rejected.
 //! - [`modules`] says which modules were taken when, as far as it was recorded until an instant.
+//! - [`own`]: what events of our own workers and gateways must say of themselves; of the ends of one conversation the latest
+//!   counts, whoever says it and in whatever order.
 //! - [`erase`] takes out of what is kept whatever tells which customer it was.
 //! - [`examine`] turns a wire record into a report or a rejection; [`decide`] says what a batch of reports changes; the
 //!   store applies it in one transaction; [`writer`] merges concurrent batches into one; [`assume`] spares large ones a look.
@@ -23,6 +25,7 @@ pub mod erase;
 pub mod examine;
 pub mod meters;
 pub mod modules;
+pub mod own;
 pub mod report;
 pub mod standing;
 pub mod writer;

@@ -152,7 +152,7 @@ pub enum Verdict {
     Accepted,
     /// Known, same bytes.
     Duplicate,
-    /// A known interaction with other bytes.
+    /// A known interaction with other bytes, or another end of a conversation.
     Variant,
     /// Anything else known, with other bytes.
     Conflict,

@@ -291,7 +291,11 @@ async fn look_up<T: IngestTransaction>(
         })
         .collect();
     if !places.is_empty() {
-        for (key, payload) in transaction.payloads(&places).await? {
+        let payloads = transaction.payloads(&places).await?;
+        if payloads.len() < places.len() {
+            refuse_moved(transaction, &places, &known).await?;
+        }
+        for (key, payload) in payloads {
             let (party, event) = stored_event(&payload).map_err(|_| StoreError::unreadable("event"))?;
             if !event.is_erased() && party.event_key(&event.source, &event.id) != key {
                 return Err(StoreError::unreadable("identity of an event"));
@@ -303,6 +307,21 @@ async fn look_up<T: IngestTransaction>(
         refuse_collisions(candidates, &known)?;
     }
     Ok(known)
+}
+
+/// What is not where its key said is gone for its age, or another took its place in between: then its key says so by now.
+async fn refuse_moved<T: IngestTransaction>(
+    transaction: &mut T,
+    places: &[Place],
+    known: &KnownEvents,
+) -> Result<(), StoreError> {
+    let keys: Vec<_> = places.iter().map(|place| place.key).collect();
+    let was = |row: &KeyRow| known.get(&row.key).is_some_and(|known| known.hash == row.hash);
+    if transaction.find(&keys).await?.iter().all(was) {
+        Ok(())
+    } else {
+        Err(StoreError::Overtaken)
+    }
 }
 
 /// Two identities of one fingerprint would be counted as one: rather nothing of the batch is taken.

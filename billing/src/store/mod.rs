@@ -23,6 +23,7 @@ mod modules;
 mod plans;
 mod portal;
 mod postgres;
+mod replaced;
 mod reporters;
 mod retention;
 mod reviews;

@@ -15,6 +15,7 @@ use super::ingest::{
     nanosecond_of,
 };
 use super::kept::insert_rivals_and_rejections;
+use super::replaced::{self, replace_events};
 use super::reporters::SeenReporters;
 use crate::digest::Fingerprint;
 use crate::metering::assume::Doubt;
@@ -190,6 +191,7 @@ impl IngestTransaction for Transaction<'_, sqlx::Sqlite> {
 
     async fn apply(&mut self, changes: &Changes<'_>, now: i64) -> Result<(), StoreError> {
         write_events(self, changes, now).await?;
+        replace_events!(self, changes, replaced::SQLITE);
         insert_rivals_and_rejections!(self, changes, now);
         write_buckets(self, bucket_deltas(changes)).await
     }

@@ -4,6 +4,7 @@ mod alerts;
 mod bills;
 mod books;
 mod closing;
+mod ended;
 mod entities;
 mod erasure;
 mod forge;
@@ -67,9 +68,14 @@ on_one_that_assumes! {
     erasure::what_was_erased_is_known_when_it_is_reported_again,
     erasure::what_was_erased_still_leaves_the_bill_when_nobody_got_it,
     kept::dropping_old_events_leaves_their_keys_and_what_is_billed,
+    ended::a_conversation_counts_once_as_it_ended_last_and_the_books_agree,
+    ended::concurrent_words_on_how_conversations_ended_come_to_the_latest,
 }
 
 on_both_databases! {
+    ended::a_conversation_counts_once_as_it_ended_last_and_the_books_agree,
+    ended::a_conversation_that_goes_on_after_the_bill_is_corrected_by_a_note,
+    ended::concurrent_words_on_how_conversations_ended_come_to_the_latest,
     ingest::what_is_supposed_of_a_batch_changes_nothing_of_what_becomes_of_it,
     ingest::other_bytes_within_a_batch_say_what_they_say_of_the_delivery,
     ingest::two_witnesses_of_one_interaction_are_one_event_with_two_provenances,

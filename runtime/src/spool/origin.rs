@@ -32,6 +32,7 @@ impl Spool {
                 delivery: Delivery::Unspecified,
                 held: false,
                 origin: Some(origin.clone()),
+                if_last: None,
             })
         });
         try_join_all(appends).await.map(drop)

@@ -11,6 +11,7 @@
 //! - [`scale`]: thousands of pools on a real API server, with simulated workers.
 //! - [`parts`]: workers and gateways in this process.
 //! - [`turns`]: the ledger of a run with those: customers' side and witnesses' side of each turn.
+//! - [`ends`]: what witnesses of such a run said of conversations that ended.
 //! - [`chaos`]: scale-in under load with those.
 //! - [`assignment`]: how long a new conversation takes to a warm worker, with those.
 //! - [`ingest`]: how fast billing takes usage.
@@ -23,6 +24,7 @@ pub mod chaos;
 pub mod cluster;
 pub mod course;
 pub mod data;
+pub mod ends;
 pub mod ingest;
 pub mod late;
 pub mod load;

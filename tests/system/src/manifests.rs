@@ -113,6 +113,21 @@ pub fn rate_plan(name: &str) -> String {
     })])
 }
 
+/// A plan that charges little for answers, and for conversations by what they came to.
+pub fn outcome_plan(name: &str) -> String {
+    join(&[json!({
+        "apiVersion": "springtide.dev/v1alpha1", "kind": "RatePlan", "metadata": {"name": name},
+        "spec": {
+            "currency": "CNY", "timeZone": "Asia/Shanghai",
+            "charges": [
+                {"name": "answers", "meter": "interactions", "model": "PerUnit", "unitPrice": "0.01"},
+                {"name": "conversations", "meter": "conversations", "model": "PerUnit", "unitPrice": "0"},
+                {"name": "resolved", "meter": "conversations", "where": {"outcome": "resolved"}, "model": "PerUnit", "unitPrice": "0.50"},
+            ],
+        },
+    })])
+}
+
 /// A promotion of one pool, in UTC wall time; windows are of whole minutes. Its floor does not rise slowly, for a course is short:
 /// all is asked for when the load of the hour before is known best.
 pub fn promotion(

@@ -13,6 +13,8 @@ use parking_lot::Mutex;
 use prost::Message as _;
 use springtide_proto::metering::{Delivery, Record, UsageEvent, Witness};
 
+use crate::ends::end_of;
+
 /// Name of the file.
 pub const TURNS: &str = "turns.csv";
 const HEAD: &str = "conversation,turn,attempts,wait_us,answered_by,fault,reported_by,reported_too_by,delivered,undelivered,bytes_differ";
@@ -173,10 +175,10 @@ impl Turns {
         }
     }
 
-    /// What witnesses report; each record belongs to a turn of this ledger.
+    /// What witnesses report; each record belongs to a turn of this ledger, or says that a conversation ended.
     pub fn reported(&self, records: Vec<Record>) {
         let mut kept = self.kept.lock();
-        for record in records {
+        for record in records.into_iter().filter(|record| end_of(record).is_none()) {
             let place = self.place(&record);
             let Some((turn, digest)) = place.and_then(|place| kept.get_mut(place)) else {
                 tracing::error!(reporter = record.reporter, "a report of a turn that nobody sent");

@@ -35,6 +35,11 @@ async fn scale_in_loses_no_conversation_and_no_turn_is_answered_twice() {
         (0, 0, 0),
         "{figures:#?}"
     );
+    assert_eq!(
+        (figures.wrongly_ended, figures.ended_by_one_witness),
+        (0, 0),
+        "{figures:#?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,9 +58,10 @@ async fn killed_workers_lose_no_conversation_and_every_answer_counts_once() {
         (
             figures.answered_twice,
             figures.wrongly_counted,
+            figures.wrongly_ended,
             figures.left_in_spools
         ),
-        (0, 0, 0),
+        (0, 0, 0, 0),
         "{figures:#?}"
     );
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use springtide_proto::conversation::close;
 use springtide_proto::ids::{ConversationId, PodUid, PoolId};
 use tokio::time::Instant;
 
@@ -21,7 +22,12 @@ const MOST: usize = 4_096;
 
 impl Relay {
     /// Ends the conversation at that worker, now or as soon as it is reached, unless it went back there meanwhile.
-    pub(crate) fn let_go(self: &Arc<Self>, conversation: &ConversationId, pool: &PoolId, pod: &PodUid) {
+    pub(crate) fn let_go(
+        self: &Arc<Self>,
+        conversation: &ConversationId,
+        pool: &PoolId,
+        (pod, reason): (&PodUid, close::Reason),
+    ) {
         if self.letting_go.len() >= MOST {
             return;
         }
@@ -42,7 +48,8 @@ impl Relay {
                 let Some(pool) = relay.pools.get(&pool) else {
                     return;
                 };
-                if relay.end_at(&conversation, pool, &pod).await.is_ok() {
+                let told = relay.end_at(&conversation, pool, (&pod, reason)).await;
+                if told.is_ok() {
                     return;
                 }
             }

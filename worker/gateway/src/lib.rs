@@ -5,6 +5,7 @@
 //! - [`sessions`]: the conversations that came through this gateway.
 //! - [`resume`]: the resume token as clients hold it.
 //! - [`relay`]: a customer's turn, from the door to a reply that is witnessed.
+//! - `ending`: what is said of conversations that end.
 //! - [`service`]: the service that customers got, minute by minute.
 //! - `probe`: the operator's probes of this door.
 //! - [`workers`]: connections to workers.
@@ -15,6 +16,7 @@
 
 pub mod attach;
 pub mod config;
+mod ending;
 pub mod http;
 mod letting_go;
 pub mod metrics;

@@ -20,7 +20,7 @@ use springtide_gateway::workers::Workers;
 use springtide_proto::fleet::GatewayHello;
 use springtide_proto::metering::Witness;
 use springtide_runtime::admin::{self, Health};
-use springtide_runtime::clock::SystemClock;
+use springtide_runtime::clock::{Clock as _, SystemClock};
 use springtide_runtime::identity::{PeerIdentity, SystemRole};
 use springtide_runtime::pod::PodIdentity;
 use springtide_runtime::probe::{PROBE_KEY_FILE, ProbeKey};
@@ -134,6 +134,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if tokio::time::timeout(TURNS_UNDER_WAY, served).await.is_err() {
         tracing::info!("connections are still open; their turns go on at another gateway");
     }
+    relay.end_all().await;
     let (usage, minutes) = tokio::join!(reporter.flush(FLUSH), keeper.flush(FLUSH));
     if !usage || !minutes {
         tracing::warn!(
@@ -225,6 +226,7 @@ async fn sweep(
             health.not_ready("spool", "it cannot be written (is the disk full?)");
         } else {
             health.ready("spool");
+            relay.end_silent(SystemClock.now()).await;
         }
     }
 }

@@ -11,8 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use springtide_proto::conversation::close::Reason::{Finished, Moved};
 use springtide_proto::conversation::converse_request::Action;
 use springtide_proto::conversation::{AnswerKind, Close, ConverseRequest, Reply, Turn, close};
+use springtide_proto::ended::{ConversationEnd, Outcome};
 use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::ids::{ConversationId, PodUid, PoolId, TenantId, TenantUid, TurnId};
 use springtide_proto::metering::Delivery;
@@ -23,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Channels;
+use crate::ending::outcome_after;
 use crate::metrics::Metrics;
 use crate::pool::{Assignment, Pool, Worker};
 use crate::resume::ResumeToken;
@@ -83,6 +86,7 @@ pub struct Witnessed {
     /// For the client.
     pub token: ResumeToken,
     sequence: Option<i64>,
+    if_unread: Option<ConversationEnd>,
     spool: Spool,
     metrics: Metrics,
 }
@@ -103,9 +107,13 @@ impl Drop for Witnessed {
             return;
         };
         self.metrics.undelivered();
-        let spool = self.spool.clone();
+        let (spool, if_unread) = (self.spool.clone(), self.if_unread.take());
         tokio::spawn(async move {
-            if let Err(error) = spool.settle(sequence, Delivery::Undelivered).await {
+            let mut settled = spool.settle(sequence, Delivery::Undelivered).await;
+            if let Some(if_unread) = if_unread {
+                settled = settled.and(spool.unanswered(&if_unread).await);
+            }
+            if let Err(error) = settled {
                 tracing::warn!(%error, "an undelivered reply stays as delivered");
             }
         });
@@ -209,10 +217,12 @@ impl Relay {
         tokio::spawn(async move {
             let started = Instant::now();
             let (channel, arrived_at) = (turn.channel.clone(), turn.arrived_at);
+            let if_unanswered = relay.if_last(&turn, Outcome::Abandoned);
             let outcome = relay.relay(turn, &place, &done).await;
             let took = started.elapsed();
             relay.metrics.turn(label(&outcome), took.as_secs_f64());
             relay.count_service(&channel, arrived_at, &outcome, took);
+            relay.note_unanswered(if_unanswered, &outcome).await;
             // Where the channel has gone, dropping the outcome settles it as undelivered.
             drop(done.send(outcome));
         });
@@ -224,6 +234,7 @@ impl Relay {
 
     /// The conversation is over.
     pub async fn close(self: &Arc<Self>, conversation: &ConversationId, token: Option<ResumeToken>) {
+        self.end(conversation).await;
         let known = match self.sessions.leave(conversation) {
             Some(session) => session.lock().await.worker.clone(),
             None => None,
@@ -234,25 +245,25 @@ impl Relay {
         for (id, pool) in &self.pools {
             pool.change(|pool| pool.leave(conversation));
             if pool.look(|pool| pool.worker(&pod, Instant::now()).is_some())
-                && self.end_at(conversation, pool, &pod).await.is_err()
+                && self.end_at(conversation, pool, (&pod, Finished)).await.is_err()
             {
-                self.let_go(conversation, id, &pod);
+                self.let_go(conversation, id, (&pod, Finished));
             }
         }
     }
 
-    /// Tells a worker that it has a conversation no more; a worker that is not known has nothing.
+    /// Tells a worker that it has a conversation no more, and why; a worker that is not known has nothing.
     pub(crate) async fn end_at(
         &self,
         conversation: &ConversationId,
         pool: &SharedPool,
-        pod: &PodUid,
+        (pod, reason): (&PodUid, close::Reason),
     ) -> Result<(), ApiError> {
         let Some(address) = pool.look(|pool| pool.address(pod)) else {
             return Ok(());
         };
         let action = Action::Close(Close {
-            reason: close::Reason::Finished.into(),
+            reason: reason.into(),
         });
         let request = self.request(conversation, action, false);
         let WorkerAnswer { active, .. } = self.workers.converse(&address, request, WORKER_TIMEOUT).await?;
@@ -298,7 +309,7 @@ impl Relay {
             .await;
         for pod in tried.failed {
             if session.worker.as_ref() != Some(&pod) {
-                self.let_go(&turn.conversation, pool_id, &pod);
+                self.let_go(&turn.conversation, pool_id, (&pod, Moved));
             }
         }
         if result.is_err() && session.worker.is_none() {
@@ -427,7 +438,7 @@ impl Relay {
                     sealed: Bytes::copy_from_slice(&reply.resume_token),
                 };
                 session.token = Some(token.clone());
-                Ok(Next::Done(Box::new(self.witness(reply, token).await?)))
+                Ok(Next::Done(Box::new(self.witness(turn, reply, token).await?)))
             }
             Ok(WorkerAnswer { reply: None, .. }) => Err(ApiError::new(
                 Reason::Internal,
@@ -438,22 +449,29 @@ impl Relay {
     }
 
     /// Durable before the reply is handed to the channel; held until the channel says whether it was delivered.
-    async fn witness(&self, reply: Reply, token: ResumeToken) -> Result<Witnessed, ApiError> {
+    async fn witness(
+        &self,
+        turn: &CustomerTurn,
+        reply: Reply,
+        token: ResumeToken,
+    ) -> Result<Witnessed, ApiError> {
         let event = reply.usage_event.to_vec();
-        let sequence = self
-            .spool
-            .append(event, Delivery::Delivered, true)
-            .await
-            .map_err(|error| {
-                ApiError::new(
-                    Reason::SpoolUnavailable,
-                    format!("{error}: send the same turn again"),
-                )
-            })?;
+        let held = (Delivery::Delivered, true);
+        let appended = match self.if_last(turn, outcome_after(reply.kind())) {
+            Some(if_last) => self.spool.append_turn(event, held, &if_last).await,
+            None => self.spool.append(event, held.0, held.1).await,
+        };
+        let sequence = appended.map_err(|error| {
+            ApiError::new(
+                Reason::SpoolUnavailable,
+                format!("{error}: send the same turn again"),
+            )
+        })?;
         Ok(Witnessed {
             reply,
             token,
             sequence: Some(sequence),
+            if_unread: self.if_last(turn, Outcome::Abandoned),
             spool: self.spool.clone(),
             metrics: self.metrics.clone(),
         })

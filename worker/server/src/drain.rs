@@ -2,11 +2,14 @@
 //!
 //! *Cordoned* (by the operator): it takes nothing new; its conversations end by themselves, and at the deadline it gives up
 //! the rest, which go on elsewhere from their tokens. *Ending* (SIGTERM): the same, whether or not the operator said anything
-//! before, and for good; then it finishes the turns under way, and waits until billing has its usage records.
+//! before, and for good; then it finishes the turns under way, and waits until billing has its usage records. Conversations that
+//! it gives up end here, for the bill: a witness leaves nothing on its disk that it did not report. One that goes on elsewhere
+//! ends again, later, and that counts.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use springtide_runtime::reporter::Reporter;
 use tokio::task::AbortHandle;
@@ -82,6 +85,9 @@ impl Drain {
         turns.close();
         if tokio::time::timeout(TURNS_UNDER_WAY, turns.wait()).await.is_err() {
             tracing::warn!(turns = turns.len(), "turns are still under way");
+        }
+        if let Err(error) = reporter.spool.end_silent(Timestamp::MAX).await {
+            tracing::warn!(%error, "conversations are left that did not end here");
         }
         reporter.flush(flush).await
     }

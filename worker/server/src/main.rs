@@ -201,11 +201,14 @@ async fn sweep(
         tokio::select! {
             () = stopped.cancelled() => return,
             now = tick.tick() => {
-                answering.conversations.park_silent(now, idle_after);
-                metrics.gauges(answering.conversations.active(), answering.spool.depth());
-                if answering.spool.is_failing() && answering.spool.probe().await.is_ok() {
+                // First the record that a conversation ended, and then it no longer counts: a worker may go once none does.
+                if !answering.spool.is_failing() {
+                    answering.end_silent(idle_after).await;
+                } else if answering.spool.probe().await.is_ok() {
                     tracing::info!("the spool can be written again");
                 }
+                answering.conversations.park_silent(now, idle_after);
+                metrics.gauges(answering.conversations.active(), answering.spool.depth());
             }
         }
     }

@@ -8,7 +8,7 @@ use springtide_proto::conversation::conversation_server::Conversation as Convers
 use springtide_proto::conversation::converse_request::Action;
 use springtide_proto::conversation::converse_response::Result as Outcome;
 use springtide_proto::conversation::{
-    self, Closed, ConverseRequest, ConverseResponse, HandOverRequest, HandOverResponse, SpooledRecord,
+    self, Closed, ConverseRequest, ConverseResponse, HandOverRequest, HandOverResponse, SpooledRecord, close,
 };
 use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::ids::{ConversationId, TenantId, TenantUid, TurnId};
@@ -47,8 +47,14 @@ pub struct Service {
 }
 
 enum Asked {
-    Turn { turn: Turn, synthetic: bool },
-    Close(ConversationId),
+    Turn {
+        turn: Turn,
+        synthetic: bool,
+    },
+    Close {
+        conversation: ConversationId,
+        is_over: bool,
+    },
 }
 
 impl Service {
@@ -84,8 +90,11 @@ impl Service {
         let (correlation, conversation_id) = (request.correlation, request.conversation_id.clone());
         let started = Instant::now();
         let result = match self.check(peer, request)? {
-            Asked::Close(conversation) => {
-                self.answering.conversations.leave(&conversation);
+            Asked::Close {
+                conversation,
+                is_over,
+            } => {
+                self.answering.close(&conversation, is_over).await;
                 Outcome::Closed(Closed {})
             }
             Asked::Turn { turn, synthetic } => {
@@ -168,7 +177,10 @@ impl Service {
         self.require_own(tenant, tenant_uid)?;
         let conversation = ConversationId::parse(conversation_id)?;
         match action.ok_or_else(|| ApiError::invalid("action", "one of turn and close is needed"))? {
-            Action::Close(_) => Ok(Asked::Close(conversation)),
+            Action::Close(close) => Ok(Asked::Close {
+                conversation,
+                is_over: close.reason() != close::Reason::Moved,
+            }),
             Action::Turn(turn) => Ok(Asked::Turn {
                 turn: check_turn(conversation, turn)?,
                 synthetic,

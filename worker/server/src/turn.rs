@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use ring::rand::SecureRandom;
 use springtide_engine::{Answer, Bundle, DialogueState};
 use springtide_proto::conversation::{AnswerKind, Candidate, Reply};
+use springtide_proto::ended::ConversationEnd;
 use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::event::{Interaction, InteractionKind};
 use springtide_proto::ids::{ConversationId, PoolId, TenantId, TenantUid, TurnId};
@@ -16,7 +18,7 @@ use springtide_runtime::clock::Clock;
 use springtide_runtime::spool::Spool;
 use tokio::time::Instant;
 
-use crate::conversations::{Conversation, Conversations};
+use crate::conversations::{Conversation, Conversations, Intake};
 use crate::keys::TokenKeys;
 use crate::knowledge::Knowledge;
 use crate::token::{ConversationState, RecentTurn, TextDigest, TokenOwner, open, seal};
@@ -110,6 +112,36 @@ impl Answering {
         Ok(answered(&bundle, &turn.turn, &outcome.answer, Replied::default()))
     }
 
+    /// The conversation is no longer here: it is over, or goes on at another worker, which then says when it ended.
+    pub async fn close(&self, conversation: &ConversationId, is_over: bool) {
+        let written = if is_over {
+            self.spool.end_conversation(conversation).await
+        } else {
+            self.spool.forget_conversation(conversation).await
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, "a conversation is left to end by its silence");
+        }
+        self.conversations.leave(conversation);
+    }
+
+    /// Conversations end that were silent for `idle_after`; all do once the worker gives up those it has: where one goes on,
+    /// it ends later, and that counts.
+    pub async fn end_silent(&self, idle_after: Duration) {
+        let gives_up = self.conversations.intake() == Intake::HandingOff;
+        let since = if gives_up {
+            Timestamp::MAX
+        } else {
+            self.clock
+                .now()
+                .saturating_sub(idle_after)
+                .unwrap_or(Timestamp::MIN)
+        };
+        if let Err(error) = self.spool.end_silent(since).await {
+            tracing::warn!(%error, "silent conversations are not ended yet");
+        }
+    }
+
     fn bundle(&self) -> Result<Arc<Bundle>, ApiError> {
         self.knowledge.bundle().ok_or_else(|| {
             ApiError::new(
@@ -154,7 +186,7 @@ impl Answering {
             .find(|(id, _)| *id == turn.turn)
             .map(|(_, event)| event.clone());
         let replied = Replied {
-            usage_event: kept.unwrap_or_else(|| self.event(&turn.conversation, recent).into()),
+            usage_event: kept.unwrap_or_else(|| self.interaction(&turn.conversation, recent).encode().into()),
             resume_token: self.seal(turn, &conversation.state)?,
             sequence: conversation.state.sequence,
             replayed: true,
@@ -176,11 +208,16 @@ impl Answering {
             arrived_at: turn.arrived_at,
             channel: turn.channel.clone(),
         };
-        let event = Bytes::from(self.event(&turn.conversation, &recent));
+        let interaction = self.interaction(&turn.conversation, &recent);
+        let event = Bytes::from(interaction.encode());
         let state = conversation.state.clone().after(recent.clone(), outcome.state);
         let resume_token = self.seal(turn, &state)?;
+        let (as_worker, if_last) = (
+            (Delivery::Unspecified, false),
+            ConversationEnd::after(&interaction),
+        );
         self.spool
-            .append(event.to_vec(), Delivery::Unspecified, false)
+            .append_turn(event.to_vec(), as_worker, &if_last)
             .await
             .map_err(|_| spool_unavailable())?;
         conversation.state = state;
@@ -197,7 +234,7 @@ impl Answering {
         Ok(answered(bundle, &turn.turn, &recent.answer, replied))
     }
 
-    fn event(&self, conversation: &ConversationId, turn: &RecentTurn) -> Vec<u8> {
+    fn interaction(&self, conversation: &ConversationId, turn: &RecentTurn) -> Interaction {
         // Without `..`: what is forgotten here is forgotten on the bill.
         let RecentTurn {
             turn,
@@ -221,7 +258,6 @@ impl Answering {
                 None
             },
         }
-        .encode()
     }
 
     fn seal(&self, turn: &Turn, state: &ConversationState) -> Result<Bytes, ApiError> {

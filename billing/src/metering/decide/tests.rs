@@ -2,9 +2,11 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 use springtide_proto::ids::{TenantId, TenantUid};
+use springtide_proto::metering::Delivery;
 
 use super::*;
-use crate::metering::report::{Party, Provenance};
+use crate::digest::Digest;
+use crate::metering::report::{BucketKey, Party, Provenance};
 use crate::rating::number::Exact;
 
 const LEDGER: OpenLedger = OpenLedger { id: 1, statement: 7 };
@@ -54,6 +56,19 @@ impl Memory {
             let (bytes, marks) = self.keys.get_mut(&key).unwrap();
             assert_eq!(*bytes, hash);
             assert_eq!(std::mem::replace(marks, after), before);
+        }
+        for Replaced {
+            changed,
+            was_at,
+            report,
+            ..
+        } in changes.replaced
+        {
+            let now = (report.hash.fingerprint(), changed.after);
+            let was = self.keys.insert(changed.key, now).unwrap();
+            assert_eq!(was, (changed.hash, changed.before));
+            let event = self.events.insert(changed.key, report.event.clone()).unwrap();
+            assert_eq!(event.time, was_at);
         }
         for (further, delivery) in changes.further {
             let says = self.further.entry(further).or_insert(delivery);
@@ -121,6 +136,73 @@ fn reversal(id: &str, of: &str) -> Report {
     let mut report = worker(id);
     report.event.reversal_of = Some(of.into());
     report
+}
+
+/// That a conversation ended, by a message of that second.
+fn ended(second: i64, outcome: &str, witness: Witness) -> Report {
+    let bytes = format!("{second} {outcome}");
+    let mut report = report("conversation", "c", &bytes, witness, Delivery::Unspecified);
+    report.event.meter = "conversations".into();
+    report.event.time = jiff::Timestamp::from_second(second).unwrap();
+    report.event.dimensions = BTreeMap::from([("outcome".to_owned(), outcome.to_owned())]);
+    report
+}
+
+impl Memory {
+    /// What is counted, by the start of its quarter of an hour.
+    fn counted(&self) -> Vec<(i64, &str)> {
+        let counted = self.buckets.iter().filter(|(_, nanos)| **nanos != 0);
+        counted
+            .map(|((.., key), nanos)| {
+                assert_eq!(*nanos, 1_000_000_000);
+                (key.start_second, key.dimensions.as_str())
+            })
+            .collect()
+    }
+}
+
+const RESOLVED: &str = r#"{"outcome":"resolved"}"#;
+const ABANDONED: &str = r#"{"outcome":"abandoned"}"#;
+
+#[test]
+fn a_conversation_that_ended_again_later_counts_as_it_ended_then_and_what_is_older_changes_nothing() {
+    let mut memory = Memory::default();
+    let first = ended(1_000, "resolved", Witness::Worker);
+    let later = ended(5_000, "abandoned", Witness::Gateway);
+    assert_eq!(memory.ingest(&[first.clone()]), [Verdict::Accepted]);
+    assert_eq!(memory.counted(), [(900, RESOLVED)]);
+    assert_eq!(
+        memory.ingest(&[first.clone(), later.clone()]),
+        [Verdict::Duplicate, Verdict::Variant]
+    );
+    assert_eq!(memory.counted(), [(4_500, ABANDONED)]);
+    assert_eq!(
+        memory.ingest(&[first.clone(), later.clone()]),
+        [Verdict::Variant, Verdict::Duplicate]
+    );
+    assert_eq!(memory.counted(), [(4_500, ABANDONED)]);
+    let witnesses = memory.keys[&first.key].1.standing.witnesses();
+    assert_eq!(witnesses, ["gateway", "worker"]);
+}
+
+#[test]
+fn an_end_that_was_dropped_for_its_age_or_erased_stays_as_it_was_counted() {
+    let later = ended(5_000, "abandoned", Witness::Gateway);
+    let first = ended(1_000, "resolved", Witness::Worker);
+    let mut dropped = Memory::default();
+    dropped.ingest(&[first.clone()]);
+    dropped.events.clear();
+    assert_eq!(
+        dropped.ingest(&[first.clone(), later.clone()]),
+        [Verdict::Duplicate, Verdict::Variant]
+    );
+    let mut erased = Memory::default();
+    erased.ingest(&[first.clone()]);
+    erased.events.get_mut(&first.key).unwrap().id = crate::metering::erase::ERASED.into();
+    assert_eq!(erased.ingest(&[later]), [Verdict::Variant]);
+    for memory in [dropped, erased] {
+        assert_eq!(memory.counted(), [(900, RESOLVED)]);
+    }
 }
 
 #[test]
@@ -310,5 +392,33 @@ proptest! {
             prop_assert_eq!(memory.total(), naive(&all), "pass {}", pass);
             reports.sort_by_key(|(order, _)| *order);
         }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_conversation_counts_once_as_it_ended_last_however_its_witnesses_say_so(
+        ends in prop::collection::vec((0_i64..4, any::<bool>(), any::<bool>()), 1..9), cuts in prop::collection::vec(any::<bool>(), 9)
+    ) {
+        let reports: Vec<_> = ends
+            .iter()
+            .map(|(at, is_resolved, by_worker)| {
+                let outcome = if *is_resolved { "resolved" } else { "abandoned" };
+                let witness = if *by_worker { Witness::Worker } else { Witness::Gateway };
+                ended(at * 1_000, outcome, witness)
+            })
+            .collect();
+        let mut memory = Memory::default();
+        let mut batch = Vec::new();
+        for (report, cut) in reports.into_iter().zip(cuts) {
+            batch.push(report);
+            if cut {
+                memory.ingest(&std::mem::take(&mut batch));
+            }
+        }
+        memory.ingest(&batch);
+        let (last, is_resolved) = ends.iter().map(|(at, is_resolved, _)| (*at, *is_resolved)).max_by_key(|(at, is_resolved)| (*at, !is_resolved)).unwrap();
+        let outcome = if is_resolved { RESOLVED } else { ABANDONED };
+        prop_assert_eq!(memory.counted(), [(last * 1_000 / 900 * 900, outcome)]);
     }
 }

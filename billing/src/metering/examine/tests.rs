@@ -1,4 +1,6 @@
-use springtide_proto::event::Interaction;
+use springtide_proto::ended::ConversationEnd;
+use springtide_proto::event::{Interaction, InteractionKind};
+use springtide_proto::ids::{ConversationId, PoolId, TurnId};
 use springtide_proto::time::timestamp_to_wire;
 
 use super::*;
@@ -76,9 +78,22 @@ fn what_another_tenant_or_another_part_would_report_is_refused() {
         role: None,
         ..worker()
     };
-    for peer in [foreign, client] {
-        let rejection = examine(record(interaction().encode()), &peer, now()).unwrap_err();
-        assert_eq!(rejection.reason, Reason::PermissionDenied, "{peer:?}");
+    let end = ConversationEnd::after(&interaction()).encode();
+    for peer in [foreign, client.clone()] {
+        for event in [interaction().encode(), end.clone()] {
+            let rejection = examine(record(event), &peer, now()).unwrap_err();
+            assert_eq!(rejection.reason, Reason::PermissionDenied, "{peer:?}");
+        }
+    }
+    for (source, event) in [("interaction", interaction().encode()), ("conversation", end)] {
+        let posted = Record {
+            witness: Witness::Unspecified.into(),
+            ..record(event)
+        };
+        assert_eq!(
+            examine(posted, &client, now()).unwrap_err().message,
+            format!("source {source} is what workers and gateways alone report")
+        );
     }
     let as_a_gateway = Record {
         witness: Witness::Gateway.into(),
@@ -249,6 +264,32 @@ fn an_interaction_that_contradicts_itself_is_refused() {
     assert!(change(&|event| event.meter = "unanswered".into()).starts_with("meter"));
     assert!(change(&|event| event.quantity = "2".into()).starts_with("quantity"));
     assert!(change(&|event| event.dimensions.clear()).contains("kind"));
+}
+
+#[test]
+fn the_end_of_a_conversation_is_a_report_and_one_that_contradicts_itself_is_refused() {
+    let end = ConversationEnd::after(&interaction()).encode();
+    let report = examine(record(end.clone()), &worker(), now()).unwrap();
+    assert_eq!(
+        (report.event.id.as_str(), report.event.meter.as_str()),
+        ("c1", "conversations")
+    );
+    assert_eq!(
+        report.event.bucket().dimensions,
+        r#"{"channel":"web","outcome":"resolved","pool":"web"}"#
+    );
+    let change = |change: &dyn Fn(&mut UsageEvent)| {
+        let mut event = UsageEvent::decode(end.as_slice()).unwrap();
+        change(&mut event);
+        examine(record(event.encode_to_vec()), &worker(), now())
+            .unwrap_err()
+            .message
+    };
+    assert!(change(&|event| event.id = "c2".into()).starts_with("id"));
+    assert!(change(&|event| event.meter = "interactions".into()).starts_with("meter"));
+    assert!(change(&|event| event.quantity = "2".into()).starts_with("quantity"));
+    assert!(change(&|event| event.dimensions[2].value = "handed_off".into()).contains("outcome"));
+    assert!(change(&|event| event.dimensions.clear()).contains("outcome"));
 }
 
 #[test]

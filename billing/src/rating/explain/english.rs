@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Explanation, Style, meter_name, percentage};
+use super::{Explanation, Style, dimension_name, meter_name, percentage, value_name};
 use crate::locale::Locale;
 use crate::rating::number::Exact;
 use crate::rating::plan::{Filter, Window};
@@ -94,7 +94,11 @@ fn cause_of(cause: &CreditCause) -> String {
 fn filter_of(filter: &Filter) -> String {
     let mut text = String::new();
     for (key, values) in &filter.0 {
-        let values: Vec<_> = values.iter().map(String::as_str).collect();
+        let values: Vec<_> = values
+            .iter()
+            .map(|value| value_name(key, value, LOCALE))
+            .collect();
+        let key = dimension_name(key, LOCALE);
         // Writing to a String cannot fail.
         let _ = write!(text, " with {key} {}", values.join(" or "));
     }

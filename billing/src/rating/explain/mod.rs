@@ -90,6 +90,23 @@ pub fn meter_name(meter: &str, locale: Locale) -> String {
     }
 }
 
+/// A dimension that a plan narrows by, in words.
+fn dimension_name(key: &str, locale: Locale) -> &str {
+    match (key, locale) {
+        ("outcome", Locale::ZhCn) => "结果",
+        _ => key,
+    }
+}
+
+/// A value of a dimension in words: what a conversation came to; any other is as it is.
+pub fn value_name<'a>(key: &str, value: &'a str, locale: Locale) -> &'a str {
+    match (key, value, locale) {
+        ("outcome", "resolved", Locale::ZhCn) => "已解决",
+        ("outcome", "abandoned", Locale::ZhCn) => "未解决",
+        _ => value,
+    }
+}
+
 /// 100 × good / counted with four decimals, rounded down, so that what is below a bound never reads as the bound.
 fn percentage(good: u64, counted: u64) -> Option<String> {
     let scaled = u128::from(good) * 1_000_000;

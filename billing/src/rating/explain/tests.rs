@@ -73,6 +73,22 @@ fn rounding_a_filter_and_an_empty_line_are_said() {
 }
 
 #[test]
+fn what_conversations_came_to_is_said_in_both_languages() {
+    let charge = json!({"name": "a", "meter": "conversations", "model": "PerUnit", "unitPrice": "0.5",
+        "where": {"outcome": ["resolved", "abandoned"]}});
+    assert_eq!(
+        sentences(&charge, "0", Locale::En),
+        [
+            "0 conversations with outcome abandoned or resolved in the period. Nothing is left to be priced. 0 × 0.50 = 0.00 CNY."
+        ]
+    );
+    assert_eq!(
+        sentences(&charge, "0", Locale::ZhCn),
+        ["本期会话（结果 为 未解决、已解决） 0。没有需要计费的用量。0 × 0.50 = 0.00 CNY。"]
+    );
+}
+
+#[test]
 fn every_kind_of_line_is_explained_in_both_languages() {
     let plan = json!({"currency": "CNY", "timeZone": "UTC",
         "charges": [{"name": "packs", "meter": "interactions", "model": "Package", "size": "100", "price": "8.00"}],

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
+use springtide_proto::ended::METER_CONVERSATIONS;
 
 use super::super::chart::{Bar, PART_CLASSES, chart};
 use super::super::texts::texts;
@@ -17,7 +18,7 @@ use crate::bill::state::InvoiceState;
 use crate::bill::summary::{MeterSum, Slot};
 use crate::bill::words::{document_title, line_title, state_in_words};
 use crate::export::rate_command;
-use crate::rating::explain::meter_name;
+use crate::rating::explain::{meter_name, value_name};
 use crate::rating::number::Exact;
 use crate::rating::period::Period;
 use crate::store::Account;
@@ -182,17 +183,23 @@ fn usage(view: &View, page: &OverviewPage) -> Markup {
     }
 }
 
-/// Meters in the order of their bars: the first ones have a colour of their own.
+/// Meters in the order of their bars: the first ones have a colour of their own. Conversations are no bar of their own, as they
+/// consist of what the others count.
 fn shown_meters(page: &OverviewPage) -> Vec<String> {
-    let known = ["interactions", "unanswered"].map(str::to_owned);
+    let first = ["interactions", "unanswered"].map(str::to_owned);
+    let last = METER_CONVERSATIONS.to_owned();
     let there: BTreeSet<_> = page.meters.iter().map(|sum| sum.meter.clone()).collect();
-    let others = there.iter().filter(|meter| !known.contains(*meter)).cloned();
-    known
+    let others = there
         .iter()
-        .filter(|meter| there.contains(*meter))
-        .cloned()
-        .chain(others)
-        .collect()
+        .filter(|meter| !first.contains(*meter) && **meter != last);
+    let order = first.iter().chain(others).chain([&last]);
+    order.filter(|meter| there.contains(*meter)).cloned().collect()
+}
+
+/// The class of a meter's part of the bars.
+fn class_of(position: usize, meter: &str) -> Option<&'static str> {
+    let class = PART_CLASSES.get(position).copied();
+    class.filter(|_| meter != METER_CONVERSATIONS)
 }
 
 fn meters(view: &View, page: &OverviewPage) -> Markup {
@@ -203,10 +210,13 @@ fn meters(view: &View, page: &OverviewPage) -> Markup {
                 @for sum in page.meters.iter().filter(|sum| sum.meter == *meter) {
                     li {
                         span.name {
-                            @if let Some(class) = PART_CLASSES.get(position) { span class={ "swatch " (class) } {} }
+                            @if let Some(class) = class_of(position, meter) { span class={ "swatch " (class) } {} }
                             (meter_name(meter, view.locale))
                         }
                         strong { (sum.quantity.grouped(0)) }
+                        @for (outcome, quantity) in &sum.outcomes {
+                            span.muted { (value_name("outcome", outcome, view.locale)) " " (quantity.grouped(0)) }
+                        }
                         @if !sum.late.is_zero() { span.late { (sum.late.grouped(0)) " " (texts.late) } }
                     }
                 }
@@ -221,7 +231,10 @@ fn meters(view: &View, page: &OverviewPage) -> Markup {
 fn figure(view: &View, page: &OverviewPage) -> Markup {
     let texts = texts(view.locale);
     let meters = shown_meters(page);
-    let drawn: Vec<_> = meters.iter().take(PART_CLASSES.len()).collect();
+    let drawn = (0..)
+        .zip(&meters)
+        .filter(|(position, meter)| class_of(*position, meter).is_some());
+    let drawn: Vec<_> = drawn.map(|(_, meter)| meter).collect();
     let quantity = |slot: &Slot, meter: &str| slot.quantities.get(meter).copied().unwrap_or(Exact::ZERO);
     let expected_of = |slot: &Slot| {
         let expected = page.expected.iter().find(|expected| expected.start == slot.start);

@@ -1,13 +1,15 @@
 //! The figures of a run, from the files that it left.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+use springtide_proto::ended::Outcome;
 
 use super::fleet::{Action, FLEET, FleetEvent};
-use super::{RUN, Run};
+use super::{RUN, Run, Size};
+use crate::ends::{self, Ended};
 use crate::report::percentile;
 use crate::turns::{self, Fault, Turn};
 
@@ -37,6 +39,10 @@ pub struct Figures {
     pub wrongly_counted: u64,
     /// Turns that only one witness reported.
     pub one_witness: u64,
+    /// Conversations that do not count as ended, or otherwise than their customers saw, or count and had no answer.
+    pub wrongly_ended: u64,
+    /// Conversations of which only one witness said that they ended.
+    pub ended_by_one_witness: u64,
     /// Usage that was left in a spool when the run was over.
     pub left_in_spools: u64,
     /// From a message's first request to its answer.
@@ -103,7 +109,37 @@ pub fn compute(folder: &Path) -> anyhow::Result<Figures> {
         .collect();
     let mut sum = Sum::default();
     turns::read(folder, |conversation, turn| sum.add(conversation, turn, &killed))?;
-    Ok(sum.figures(run, &fleet))
+    let ends = ends::read(folder)?;
+    Ok(Figures {
+        wrongly_ended: wrongly_ended(&ends, &sum, &run.size),
+        ended_by_one_witness: ends
+            .values()
+            .filter(|ended| ended.by_worker != ended.by_gateway)
+            .count() as u64,
+        ..sum.figures(run, &fleet)
+    })
+}
+
+/// Turns are answered by a list and then, after a choice, by one answer.
+fn wrongly_ended(ends: &BTreeMap<usize, Ended>, sum: &Sum, size: &Size) -> u64 {
+    let outcome = if size.turns.is_multiple_of(2) {
+        Outcome::Resolved
+    } else {
+        Outcome::Abandoned
+    };
+    let is_right = |conversation: &usize| {
+        let ended = ends.get(conversation).map(|ended| ended.outcome);
+        // What became of a conversation that was lost, nobody can say.
+        ended == Some(outcome) || sum.lost.contains(conversation)
+    };
+    let wrong = (0..size.conversations)
+        .filter(|conversation| !is_right(conversation))
+        .count();
+    let never_begun = ends
+        .keys()
+        .filter(|conversation| **conversation >= size.conversations)
+        .count();
+    (wrong + never_begun) as u64
 }
 
 fn of<'a>(fleet: &'a [FleetEvent], actions: &'a [Action]) -> impl Iterator<Item = &'a FleetEvent> {
@@ -179,6 +215,8 @@ impl Sum {
             answered_twice_for_a_kill: self.answered_twice_for_a_kill,
             wrongly_counted: self.wrongly_counted,
             one_witness: self.one_witness,
+            wrongly_ended: 0,
+            ended_by_one_witness: 0,
             left_in_spools: run.left_in_spools,
             wait_ms: Waits::of(self.waits),
             started: count(&[Action::Started]),

@@ -220,6 +220,7 @@ impl Fleet {
     pub async fn end(&self, deadline: Duration) -> u64 {
         let mut left = 0;
         for gateway in &self.gateways {
+            gateway.relay.end_all().await;
             if !gateway.flush(deadline).await {
                 left += gateway.relay.spool.depth();
             }

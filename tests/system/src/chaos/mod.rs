@@ -16,9 +16,11 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use springtide_proto::metering::Record;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::ends::Ends;
 use crate::parts::{Settings, Tenant};
 use crate::resources;
 use crate::turns::Turns;
@@ -94,9 +96,13 @@ pub async fn run(size: Size, folder: PathBuf) -> anyhow::Result<Figures> {
     std::fs::create_dir_all(&folder)?;
     let turns = Turns::new(size.conversations, size.turns);
     let mut tenant = Tenant::within(&folder, SETTINGS)?;
-    let witness = turns.clone();
+    let ends = Ends::default();
+    let (witness, of_ends) = (turns.clone(), ends.clone());
     tenant
-        .report_to(Arc::new(move |records| witness.reported(records)))
+        .report_to(Arc::new(move |records: Vec<Record>| {
+            of_ends.reported(&records);
+            witness.reported(records);
+        }))
         .await?;
     let fleet = Arc::new(Fleet::start(tenant, GATEWAYS, capacity(&size), &folder).await?);
     for _ in 0..size.most {
@@ -121,6 +127,7 @@ pub async fn run(size: Size, folder: PathBuf) -> anyhow::Result<Figures> {
     director.await??;
     let left_in_spools = fleet.end(FLUSH).await;
     turns.write(&folder)?;
+    ends.write(&folder)?;
     let run = Run {
         size,
         seconds,

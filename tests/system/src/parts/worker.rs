@@ -111,6 +111,14 @@ impl Worker {
         Ok(emptied)
     }
 
+    /// Waits until billing has its usage, at most `deadline`; says whether it has.
+    pub async fn flush(&self, deadline: Duration) -> bool {
+        match &self.reporter {
+            Some(reporter) => reporter.flush(deadline).await,
+            None => self.answering.spool.depth() == 0,
+        }
+    }
+
     /// It was neither stopped nor killed.
     pub fn runs(&self) -> bool {
         self.runtime.lock().is_some()

@@ -2,23 +2,25 @@
 //! door that is away, of which only the operator's probe knows.
 use std::time::Duration;
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 use springtide_runtime::clock::{Clock as _, SystemClock};
 use springtide_tests::cluster::Cluster;
 use springtide_tests::course::{Database, SYSTEM};
 use springtide_tests::data::TenantData;
-use springtide_tests::load::{Client, Sent};
-use springtide_tests::manifests::{PoolManifest, TenantManifest, rate_plan};
+use springtide_tests::load::{Client, Reply, Sent};
+use springtide_tests::manifests::{PoolManifest, TenantManifest, outcome_plan};
 
-use crate::support::{LIMIT, cluster, database, exported, service_minutes, wait_for_number};
+use crate::support::{LIMIT, cluster, database, draft, exported, service_minutes, wait_for_number};
 
 const TENANT: &str = "aspen";
 const NAMESPACE: &str = "tenant-aspen";
+const PLAN: &str = "outcome-2026";
 /// A minute is reported after its end and the longest that a turn of it may take.
 const MINUTES: Duration = Duration::from_mins(3);
 
 async fn take_on(cluster: &Cluster) -> Client {
-    cluster.apply(&rate_plan("standard-2026")).await.unwrap();
+    cluster.apply(&outcome_plan(PLAN)).await.unwrap();
     let knowledge = TenantData::shipped("arrivals_evening.csv")
         .unwrap()
         .knowledge_parts()
@@ -33,7 +35,7 @@ async fn take_on(cluster: &Cluster) -> Client {
     let manifest = TenantManifest {
         name: TENANT,
         display_name: "杨",
-        rate_plan: "standard-2026",
+        rate_plan: PLAN,
         limit: 8,
         knowledge: &knowledge,
         pool,
@@ -55,14 +57,38 @@ async fn take_on(cluster: &Cluster) -> Client {
 }
 
 /// Asks until it is answered.
-async fn ask(cluster: &Cluster, client: &Client, conversation: &str, turn: &str, token: &str) -> String {
+async fn ask(cluster: &Cluster, client: &Client, conversation: &str, turn: &str, token: &str) -> Reply {
     let check = || async {
         match client.turn(conversation, turn, "怎么开发票", token).await {
-            Sent::Reply(reply) => Ok(reply.resume_token),
+            Sent::Reply(reply) => Ok(reply),
             other => anyhow::bail!("{other:?}"),
         }
     };
     cluster.wait_for("an answer", LIMIT, check).await.unwrap()
+}
+
+/// The conversations are on the bill, each once, as they ended for their customers: though one paused for longer than the idle
+/// time, both witnesses' processes were replaced, and billing was away.
+async fn conversations_are_billed_once(cluster: &Cluster, ended: &[Reply]) {
+    let resolved = ended.iter().filter(|last| last.kind == "unique").count();
+    let wanted = [ended.len().to_string(), resolved.to_string()];
+    let check = || async {
+        let bill = draft(cluster, TENANT).await?;
+        let lines = bill["lines"].as_array().context("a bill has lines")?;
+        let counted = |name: &str| {
+            let line = lines.iter().find(|line| line["name"] == name);
+            line.and_then(|line| line["counted"].as_str())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let counted = ["conversations", "resolved"].map(counted);
+        anyhow::ensure!(counted == wanted, "{counted:?}, not {wanted:?}: {bill}");
+        Ok(())
+    };
+    cluster
+        .wait_for("conversations on the bill", MINUTES, check)
+        .await
+        .unwrap();
 }
 
 async fn replicas(cluster: &Cluster, object: &str, name: &str, count: usize) {
@@ -183,7 +209,7 @@ async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_bill
     let Some(cluster) = cluster().await else { return };
     let client = take_on(&cluster).await;
     let began = SystemClock.now();
-    let token = ask(&cluster, &client, "c1", "t1", "").await;
+    let token = ask(&cluster, &client, "c1", "t1", "").await.resume_token;
 
     replicas(
         &cluster,
@@ -192,7 +218,7 @@ async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_bill
         0,
     )
     .await;
-    let token = ask(&cluster, &client, "c1", "t2", &token).await;
+    let token = ask(&cluster, &client, "c1", "t2", &token).await.resume_token;
     let pods = cluster
         .pods(NAMESPACE, "app.kubernetes.io/name=springtide-gateway")
         .await
@@ -221,8 +247,9 @@ async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_bill
         .wait_for("gateways that started without an operator", LIMIT, check)
         .await
         .unwrap();
-    let token = ask(&cluster, &client, "c1", "t3", &token).await;
-    ask(&cluster, &client, "c2", "t1", "").await;
+    let mut last = ask(&cluster, &client, "c1", "t3", &token).await;
+    let other = ask(&cluster, &client, "c2", "t1", "").await;
+    client.close("c2", &other.resume_token).await.unwrap();
     replicas(
         &cluster,
         "deployment/springtide-operator",
@@ -241,7 +268,7 @@ async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_bill
             0,
         )
         .await;
-        ask(&cluster, &client, "c1", "t4", &token).await;
+        last = ask(&cluster, &client, "c1", "t4", &last.resume_token).await;
         every_worker_leaves(&cluster).await;
         replicas(
             &cluster,
@@ -272,6 +299,7 @@ async fn conversations_go_on_without_operator_and_billing_and_every_turn_is_bill
     let broken = break_public_door(&cluster).await;
     every_minute_is_reported(&cluster, began, wanted).await;
     a_minute_is_bad_since(&cluster, broken).await;
+    conversations_are_billed_once(&cluster, &[last, other]).await;
     cluster
         .kubectl(&["delete", "tn", TENANT, "--wait=true", "--timeout=120s"])
         .await

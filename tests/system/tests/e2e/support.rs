@@ -110,6 +110,12 @@ pub(crate) async fn service_minutes(cluster: &Cluster, tenant: &str) -> anyhow::
     minutes.collect()
 }
 
+/// The bill of a tenant's month so far.
+pub(crate) async fn draft(cluster: &Cluster, tenant: &str) -> anyhow::Result<Value> {
+    let lines = billing_says(cluster, "invoice", tenant).await?;
+    Ok(serde_json::from_str(&lines.join("\n"))?)
+}
+
 /// Lines that billing prints of a tenant's month.
 async fn billing_says(cluster: &Cluster, what: &str, tenant: &str) -> anyhow::Result<Vec<String>> {
     let words = [
@@ -129,7 +135,14 @@ async fn billing_says(cluster: &Cluster, what: &str, tenant: &str) -> anyhow::Re
         .in_tz("Asia/Shanghai")?
         .strftime("%Y-%m")
         .to_string();
-    let text = cluster.kubectl(&[&words[..], &[&period]].concat()).await?;
+    let format: &[&str] = if what == "invoice" {
+        &["--format", "json"]
+    } else {
+        &[]
+    };
+    let text = cluster
+        .kubectl(&[&words[..], &[&period], format].concat())
+        .await?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 

@@ -12,7 +12,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::digest::{Digest, Fingerprint};
 use crate::metering::assume::{Doubt, SOMEBODY};
-use crate::metering::decide::{Changes, LedgerId, Marks};
+use crate::metering::decide::{Changed, Changes, LedgerId, Marks};
 use crate::metering::report::{BucketKey, EventKey, Party};
 use crate::store::StoreError;
 use crate::store::ingest::{
@@ -369,6 +369,23 @@ impl IngestTransaction for Running {
             self.lock(changed.key, Some((changed.hash, changed.before)))
                 .await?;
             self.staged.changed.push((changed.key, changed.after));
+        }
+        for replaced in &changes.replaced {
+            let Changed {
+                key,
+                hash,
+                before,
+                after,
+            } = replaced.changed;
+            self.lock(key, Some((hash, before))).await?;
+            let stored = Stored {
+                ledger: replaced.ledger,
+                hash: replaced.report.hash.fingerprint(),
+                event_time: nanosecond_of(replaced.report.event.time)?,
+                marks: after,
+                payload: replaced.report.payload.clone(),
+            };
+            self.staged.events.push((key, stored));
         }
         let buckets = changes.buckets.iter().map(|(key, nanos)| (key.clone(), *nanos));
         self.staged.buckets.extend(buckets);

@@ -22,7 +22,7 @@ use crate::store::StoreError;
 use crate::store::ingest::{Batch, take};
 use memory::{ForBatch, Memory, step_aside};
 use naive::{Naive, Totals};
-use population::{INTERACTIONS, OTHERS, Population};
+use population::{ENDING, INTERACTIONS, OTHERS, Population};
 
 const MONTHS: u64 = 2_000;
 /// Polls after which a month is held to stand still.
@@ -258,6 +258,14 @@ fn spools_of(memory: &Memory, is_order_free: bool) -> Spools {
         for (form, times) in [(0, 1), (1, 4), (2, 2), (3, 4)] {
             if draw(times) == 0 && !(is_order_free && form == 1) {
                 spools[4].push(Population::other(other, form));
+            }
+        }
+    }
+    for conversation in (0..ENDING).filter(|_| memory.draw(2) == 0) {
+        // Witnesses know different parts of it, some nothing, and some say twice that it ended.
+        for (ender, spool) in [(0, 0), (1, 2), (1, 2), (2, 3)] {
+            if draw(4) > 0 {
+                spools[spool].push(Population::ended(conversation, draw(3), ender));
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use springtide_proto::event::INTERACTION_SOURCE;
 use springtide_proto::metering::Delivery;
 
@@ -33,7 +34,10 @@ impl<'a> Naive<'a> {
             undoing: BTreeSet::new(),
         };
         for report in reports().filter(|report| report.event.reversal_of.is_none()) {
-            naive.first.entry(report.key).or_insert(report);
+            let counted = naive.first.entry(report.key).or_insert(report);
+            if report.event.source == "conversation" && ended(report) > ended(counted) {
+                *counted = report;
+            }
             let word = match report.provenance.delivery {
                 Delivery::Delivered => "delivered",
                 Delivery::Undelivered => "undelivered",
@@ -80,4 +84,13 @@ impl<'a> Naive<'a> {
         }
         totals
     }
+}
+
+/// Of the ends of one conversation the latest counts, and of one message that nobody read the answer.
+fn ended(report: &Report) -> (Timestamp, bool) {
+    let outcome = report.event.dimensions.get("outcome");
+    (
+        report.event.time,
+        outcome.is_some_and(|outcome| outcome == "abandoned"),
+    )
 }

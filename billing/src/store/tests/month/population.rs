@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
+use springtide_proto::ended::{ConversationEnd, Outcome};
 use springtide_proto::event::InteractionKind;
+use springtide_proto::ids::ConversationId;
 use springtide_proto::metering::{Delivery, Witness};
 
 use super::super::support::{at, interaction, now, reported, usage_event};
@@ -21,6 +23,12 @@ const DELIVERIES: [Delivery; 3] = [Delivery::Unspecified, Delivery::Undelivered,
 const SPEAKERS: usize = 2 + 2 * DELIVERIES.len();
 /// Of other usage: the event, another of the same identity, what undoes it, and what would undo it again.
 const FORMS: usize = 4;
+/// Conversations that end.
+pub(super) const ENDING: usize = 16;
+/// How one ends: as it was known before it went on, after its last message, and the same if nobody read the answer.
+const ENDS: usize = 3;
+/// A worker and two gateways.
+const ENDERS: [&str; 3] = ["worker-0", "gateway-0", "gateway-1"];
 
 pub(super) struct Population {
     messages: Vec<Examined>,
@@ -41,6 +49,11 @@ impl Population {
         }
         for number in 0..OTHERS {
             messages.extend((0..FORMS).map(|form| other(number, form)));
+        }
+        for number in 0..ENDING {
+            for end in 0..ENDS {
+                messages.extend(ENDERS.map(|ender| ended(number, end, ender)));
+            }
         }
         let hash = |(position, message): (usize, &Examined)| (message.as_ref().unwrap().hash, position);
         let by_hash = messages.iter().enumerate().map(hash).collect();
@@ -73,6 +86,11 @@ impl Population {
 
     pub(super) fn other(number: usize, form: usize) -> usize {
         INTERACTIONS * ANSWERS * SPEAKERS + number * FORMS + form
+    }
+
+    /// `ender`: 0 is the worker, 1 and 2 are the gateways.
+    pub(super) fn ended(number: usize, end: usize, ender: usize) -> usize {
+        Self::other(OTHERS, 0) + (number * ENDS + end) * ENDERS.len() + ender
     }
 
     pub(super) fn report(&self, message: usize) -> &Report {
@@ -139,5 +157,28 @@ fn other(number: usize, form: usize) -> Examined {
         Witness::Worker,
         Delivery::Unspecified,
         "worker-0",
+    )
+}
+
+fn ended(number: usize, end: usize, ender: &str) -> Examined {
+    let mut last = interaction(tenant(number), "last");
+    last.conversation = ConversationId::parse(format!("ending-{number}")).unwrap();
+    let minutes = i64::try_from(number * 600 + end.min(1) * 20).unwrap();
+    last.arrived_at = at("2026-10-31T15:50:00Z") + jiff::SignedDuration::from_mins(minutes);
+    let mut ended = ConversationEnd::after(&last);
+    if end == 2 {
+        ended.outcome = Outcome::Abandoned;
+    }
+    let witness = if ender.starts_with("worker") {
+        Witness::Worker
+    } else {
+        Witness::Gateway
+    };
+    reported(
+        ended.encode(),
+        tenant(number),
+        witness,
+        Delivery::Unspecified,
+        ender,
     )
 }
