@@ -169,7 +169,7 @@ fn a_conversation_that_ended_again_later_counts_as_it_ended_then_and_what_is_old
     let mut memory = Memory::default();
     let first = ended(1_000, "resolved", Witness::Worker);
     let later = ended(5_000, "abandoned", Witness::Gateway);
-    assert_eq!(memory.ingest(&[first.clone()]), [Verdict::Accepted]);
+    assert_eq!(memory.ingest(std::slice::from_ref(&first)), [Verdict::Accepted]);
     assert_eq!(memory.counted(), [(900, RESOLVED)]);
     assert_eq!(
         memory.ingest(&[first.clone(), later.clone()]),
@@ -190,14 +190,14 @@ fn an_end_that_was_dropped_for_its_age_or_erased_stays_as_it_was_counted() {
     let later = ended(5_000, "abandoned", Witness::Gateway);
     let first = ended(1_000, "resolved", Witness::Worker);
     let mut dropped = Memory::default();
-    dropped.ingest(&[first.clone()]);
+    dropped.ingest(std::slice::from_ref(&first));
     dropped.events.clear();
     assert_eq!(
         dropped.ingest(&[first.clone(), later.clone()]),
         [Verdict::Duplicate, Verdict::Variant]
     );
     let mut erased = Memory::default();
-    erased.ingest(&[first.clone()]);
+    erased.ingest(std::slice::from_ref(&first));
     erased.events.get_mut(&first.key).unwrap().id = crate::metering::erase::ERASED.into();
     assert_eq!(erased.ingest(&[later]), [Verdict::Variant]);
     for memory in [dropped, erased] {
