@@ -129,8 +129,10 @@ fn wrongly_ended(ends: &BTreeMap<usize, Ended>, sum: &Sum, size: &Size) -> u64 {
     };
     let is_right = |conversation: &usize| {
         let ended = ends.get(conversation).map(|ended| ended.outcome);
+        // Of a last message that was sent twice the second to arrive may be the one whose answer nobody read, and that counts.
+        let went = ended == Some(Outcome::Abandoned) && sum.went.contains(conversation);
         // What became of a conversation that was lost, nobody can say.
-        ended == Some(outcome) || sum.lost.contains(conversation)
+        ended == Some(outcome) || went || sum.lost.contains(conversation)
     };
     let wrong = (0..size.conversations)
         .filter(|conversation| !is_right(conversation))
@@ -152,6 +154,8 @@ struct Sum {
     worker: Option<u32>,
     conversations: u64,
     lost: HashSet<usize>,
+    /// An answer to the last message was not read.
+    went: HashSet<usize>,
     moved: HashSet<usize>,
     answered: u64,
     sent_again: u64,
@@ -182,6 +186,11 @@ impl Sum {
             self.worker = turn.answered_by;
         }
         self.sent_again += u64::from(turn.attempts > 1);
+        if turn.undelivered > 0 {
+            self.went.insert(conversation);
+        } else {
+            self.went.remove(&conversation);
+        }
         let by = [turn.reported_by, turn.reported_too_by];
         if turn.reported_too_by.is_some() {
             let for_a_kill = by.into_iter().flatten().any(|worker| killed.contains(&worker));
