@@ -24,7 +24,7 @@ pub enum Finding {
     },
     /// Other currency than the month before.
     OtherCurrency,
-    /// Nothing was counted.
+    /// Nothing was counted, where something was the month before, or in the first month.
     NoUsage,
     /// Minutes of which no gateway said anything, which count as bad.
     UnreportedMinutes {
@@ -64,11 +64,7 @@ pub fn findings(draft: &Document, month_before: Option<&Document>) -> Result<Vec
             }
         }
     }
-    let mut counted = draft.lines.iter().filter_map(|entry| match &entry.line.rule {
-        Rule::Charge { counted, .. } => Some(*counted),
-        _ => None,
-    });
-    if counted.all(crate::rating::number::Exact::is_zero) {
+    if !has_usage(draft) && month_before.is_none_or(has_usage) {
         findings.push(Finding::NoUsage);
     }
     let slices = draft.service.iter().filter_map(|service| service.slices.as_ref());
@@ -82,6 +78,14 @@ pub fn findings(draft: &Document, month_before: Option<&Document>) -> Result<Vec
         findings.push(Finding::UnreportedMinutes { minutes });
     }
     Ok(findings)
+}
+
+fn has_usage(document: &Document) -> bool {
+    let mut counted = document.lines.iter().filter_map(|entry| match &entry.line.rule {
+        Rule::Charge { counted, .. } => Some(counted),
+        _ => None,
+    });
+    counted.any(|counted| !counted.is_zero())
 }
 
 /// Digest of what is approved: the draft but for the number of the open statement, which also counts on when another

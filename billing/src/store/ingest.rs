@@ -74,8 +74,22 @@ pub(super) trait IngestTransaction {
 pub(super) trait IngestDatabase {
     type Transaction: IngestTransaction;
     /// Keeps in mind where supposing what is known did not go well; `None` if looking costs nothing worth sparing.
-    fn doubt(&self, records: usize) -> Option<&Doubt>;
+    /// `at_once`: it is about [`Self::take_at_once`].
+    fn doubt(&self, records: usize, at_once: bool) -> Option<&Doubt>;
     async fn begin_ingest(&self) -> Result<Self::Transaction, StoreError>;
+    /// The ledgers of the parties of so many records as they were last seen, if all of them were, and
+    /// [`Self::take_at_once`] is for so many.
+    fn last_seen(&self, parties: &BTreeSet<&Party>, records: usize) -> Option<Vec<LedgerRow>>;
+    /// Keeps in mind what was seen.
+    fn saw(&self, ledgers: &[LedgerRow]);
+    /// Writes changes that are only new events, durably and all or none, if the ledgers are still as they were last seen;
+    /// [`StoreError::Overtaken`] if they are not, or if an event is not new.
+    async fn take_at_once(
+        &self,
+        changes: &Changes<'_>,
+        ledgers: &[LedgerRow],
+        now: i64,
+    ) -> Result<(), StoreError>;
 }
 
 /// The migrations of a database: version, description, text.
@@ -155,13 +169,16 @@ pub(super) async fn take<D: IngestDatabase>(
     database: &D,
     batch: &Batch<'_>,
 ) -> Result<Vec<Verdict>, StoreError> {
+    let ledgers = ledgers_at_once(database, batch);
     // Only a write finds out whether it is so.
     if batch.is_kept
-        && let Some(doubt) = database.doubt(batch.records.len())
+        && let Some(doubt) = database.doubt(batch.records.len(), ledgers.is_some())
         && let Some(subject) = doubt.assumption(batch.records)
     {
-        let assumed = Some(subject.1);
-        let outcome = attempt(database.begin_ingest().await?, batch, Hold::Shared, assumed).await;
+        let outcome = match &ledgers {
+            Some(ledgers) => attempt_at_once(database, batch, ledgers).await,
+            None => attempt(database, batch, Hold::Shared, Some(subject.1)).await,
+        };
         let is_otherwise = outcome.as_ref().is_err_and(StoreError::is_overtaken);
         doubt.note(&subject, !is_otherwise);
         if !is_otherwise {
@@ -170,21 +187,52 @@ pub(super) async fn take<D: IngestDatabase>(
     }
     let mut hold = Hold::Shared;
     for _ in 1..ATTEMPTS {
-        match attempt(database.begin_ingest().await?, batch, hold, None).await {
+        match attempt(database, batch, hold, None).await {
             Err(error) if error.is_overtaken() => hold = Hold::Alone,
             outcome => return outcome,
         }
     }
-    attempt(database.begin_ingest().await?, batch, hold, None).await
+    attempt(database, batch, hold, None).await
 }
 
-async fn attempt<T: IngestTransaction>(
-    mut transaction: T,
+/// If a batch may be taken by one statement, the ledgers that it supposes.
+fn ledgers_at_once<D: IngestDatabase>(database: &D, batch: &Batch<'_>) -> Option<Vec<LedgerRow>> {
+    let Batch { records, .. } = batch;
+    let is_new = Assumption::of(records) == Some(Assumption::New) && records.iter().all(Result::is_ok);
+    is_new
+        .then(|| database.last_seen(&parties_of(batch), records.len()))
+        .flatten()
+}
+
+async fn attempt_at_once<D: IngestDatabase>(
+    database: &D,
+    batch: &Batch<'_>,
+    ledgers: &[LedgerRow],
+) -> Result<Vec<Verdict>, StoreError> {
+    let candidates = candidates_of(batch, ledgers)?;
+    let (verdicts, changes) = decide(&candidates, KnownEvents::new())?;
+    if !changes.is_only_new() {
+        return attempt(database, batch, Hold::Shared, None).await;
+    }
+    let now = nanosecond_of(batch.now)?;
+    database.take_at_once(&changes, ledgers, now).await?;
+    Ok(verdicts)
+}
+
+async fn attempt<D: IngestDatabase>(
+    database: &D,
     batch: &Batch<'_>,
     hold: Hold,
     assumed: Option<Assumption>,
 ) -> Result<Vec<Verdict>, StoreError> {
-    let candidates = assign_ledgers(&mut transaction, batch, hold).await?;
+    let mut transaction = database.begin_ingest().await?;
+    let parties: Vec<_> = parties_of(batch).into_iter().collect();
+    let ledgers = if parties.is_empty() {
+        Vec::new()
+    } else {
+        transaction.hold_ledgers(&parties, hold).await?
+    };
+    let candidates = candidates_of(batch, &ledgers)?;
     let known = match assumed {
         Some(assumption) => suppose(assumption, batch, &candidates)?,
         None => look_up(&mut transaction, &candidates).await?,
@@ -193,6 +241,7 @@ async fn attempt<T: IngestTransaction>(
     if batch.is_kept {
         transaction.apply(&changes, nanosecond_of(batch.now)?).await?;
         transaction.finish().await?;
+        database.saw(&ledgers);
     }
     Ok(verdicts)
 }
@@ -211,26 +260,15 @@ fn suppose(
     }
 }
 
+fn parties_of<'a>(batch: &Batch<'a>) -> BTreeSet<&'a Party> {
+    let reports = batch.records.iter().flatten();
+    reports.map(|report| &report.party).collect()
+}
+
 /// Finds each report's ledger. A UID that is registered under another name is refused as what may not be reported, in the
 /// same words as any other tenant's: the answer does not say that the UID exists.
-async fn assign_ledgers<'a, T: IngestTransaction>(
-    transaction: &mut T,
-    batch: &Batch<'a>,
-    hold: Hold,
-) -> Result<Vec<Candidate<'a>>, StoreError> {
-    let parties: BTreeSet<&Party> = batch
-        .records
-        .iter()
-        .flatten()
-        .map(|report| &report.party)
-        .collect();
-    let held = if parties.is_empty() {
-        Vec::new()
-    } else {
-        let parties: Vec<_> = parties.into_iter().collect();
-        transaction.hold_ledgers(&parties, hold).await?
-    };
-    let ledgers: HashMap<_, _> = held
+fn candidates_of<'a>(batch: &Batch<'a>, ledgers: &[LedgerRow]) -> Result<Vec<Candidate<'a>>, StoreError> {
+    let ledgers: HashMap<_, _> = ledgers
         .iter()
         .map(|(uid, tenant, id, statement)| {
             let ledger = OpenLedger {

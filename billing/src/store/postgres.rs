@@ -1,24 +1,29 @@
 //! PostgreSQL: what it is connected with, and its months. What ingest does with it is in [`ingest`].
 
+mod at_once;
 mod copy;
 mod ingest;
 mod months;
 mod replica;
 mod scope;
 
+use std::collections::BTreeSet;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, Transaction};
+use sqlx::{Connection as _, PgPool, Transaction};
 
 use super::StoreError;
-use super::ingest::IngestDatabase;
+use super::ingest::{IngestDatabase, LedgerRow};
 use super::reporters::SeenReporters;
 use crate::metering::assume::Doubt;
-use crate::metering::decide::LedgerId;
+use crate::metering::decide::{Changes, LedgerId};
+use crate::metering::report::Party;
 use crate::metrics::ReplicaMetrics;
+use at_once::{SeenLedgers, insert_at_once};
+use ingest::FEW;
 pub(super) use replica::Looks;
 use replica::Replica;
 pub use scope::Confinement;
@@ -29,6 +34,8 @@ const CONNECTIONS: u32 = 10;
 /// Connections on which usage is rehearsed, or taken by who is no writer.
 const INGEST_CONNECTIONS: u32 = 6;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that was asked whether it works is not asked again for so long.
+const WORKS_FOR: Duration = Duration::from_secs(1);
 /// For a replica: then it is read elsewhere.
 const REPLICA_TIMEOUT: Duration = Duration::from_secs(1);
 /// For fewer records, looking up what is known costs next to nothing.
@@ -52,6 +59,7 @@ pub struct Postgres {
     options: Arc<PgConnectOptions>,
     pub(super) reporters: SeenReporters,
     doubt: Doubt,
+    seen: SeenLedgers,
     /// Records from which on a batch supposes what is known.
     pub(super) assume_from: usize,
 }
@@ -67,6 +75,7 @@ impl Postgres {
             options: Arc::new(options),
             reporters: SeenReporters::default(),
             doubt: Doubt::default(),
+            seen: SeenLedgers::default(),
             assume_from: ASSUME_FROM,
         })
     }
@@ -196,20 +205,48 @@ fn pool(connections: u32) -> PgPoolOptions {
         .acquire_timeout(ACQUIRE_TIMEOUT)
 }
 
-/// Connections are made when they are needed.
+/// Connections are made when they are needed. One that was given back a moment ago was asked then whether it works: asking
+/// again would cost a small batch as much as its writing.
 fn ingest_pool(options: &PgConnectOptions, connections: u32) -> PgPool {
-    pool(connections).connect_lazy_with(options.clone().options(BY_KEYS))
+    pool(connections)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > WORKS_FOR {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(options.clone().options(BY_KEYS))
 }
 
 impl IngestDatabase for Postgres {
     type Transaction = Transaction<'static, sqlx::Postgres>;
 
-    fn doubt(&self, records: usize) -> Option<&Doubt> {
-        (records >= self.assume_from).then_some(&self.doubt)
+    fn doubt(&self, records: usize, at_once: bool) -> Option<&Doubt> {
+        (at_once || records >= self.assume_from).then_some(&self.doubt)
     }
 
     async fn begin_ingest(&self) -> Result<Self::Transaction, StoreError> {
         Ok(self.ingest.begin().await?)
+    }
+
+    fn last_seen(&self, parties: &BTreeSet<&Party>, records: usize) -> Option<Vec<LedgerRow>> {
+        (records <= FEW).then(|| self.seen.of(parties)).flatten()
+    }
+
+    fn saw(&self, ledgers: &[LedgerRow]) {
+        self.seen.note(ledgers);
+    }
+
+    async fn take_at_once(
+        &self,
+        changes: &Changes<'_>,
+        ledgers: &[LedgerRow],
+        now: i64,
+    ) -> Result<(), StoreError> {
+        insert_at_once(&self.ingest, changes, ledgers, now).await
     }
 }
 

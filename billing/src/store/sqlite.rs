@@ -2,6 +2,7 @@
 //!
 //! Batches go in as one JSON text per statement, which SQLite takes apart itself: a row needs no round trip.
 
+use std::collections::BTreeSet;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -136,12 +137,23 @@ impl Sqlite {
 impl IngestDatabase for Sqlite {
     type Transaction = Transaction<'static, sqlx::Sqlite>;
 
-    fn doubt(&self, _records: usize) -> Option<&Doubt> {
+    fn doubt(&self, _records: usize, _at_once: bool) -> Option<&Doubt> {
         None
     }
 
     async fn begin_ingest(&self) -> Result<Self::Transaction, StoreError> {
         Ok(self.begin().await?)
+    }
+
+    /// There are no round trips to spare.
+    fn last_seen(&self, _: &BTreeSet<&Party>, _records: usize) -> Option<Vec<LedgerRow>> {
+        None
+    }
+
+    fn saw(&self, _: &[LedgerRow]) {}
+
+    async fn take_at_once(&self, _: &Changes<'_>, _: &[LedgerRow], _now: i64) -> Result<(), StoreError> {
+        Err(StoreError::Overtaken)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One suite for both databases. SQLite always; PostgreSQL where `SPRINGTIDE_TEST_POSTGRES` names a server.
 
 mod alerts;
+mod at_once;
 mod bills;
 mod books;
 mod closing;
@@ -125,6 +126,7 @@ on_both_databases! {
     closing::the_database_itself_refuses_to_change_what_became_of_a_bill,
     closing::the_database_itself_refuses_a_posting_that_does_not_balance,
     closing::only_what_was_reviewed_is_approved,
+    closing::who_stays_without_usage_is_not_striking,
     closing::a_period_is_not_closed_before_its_end_and_grace,
     closing::close_runs_at_once_and_again_issue_each_bill_once,
     closing::a_tenant_without_a_plan_holds_up_no_other,

@@ -24,7 +24,7 @@ use crate::store::replaced::{self, replace_events};
 
 /// Up to so many rows an INSERT is faster: the end of a COPY waits some 40 ms for the acknowledgement of its data, which is
 /// hidden only while the server still works on them.
-const FEW: usize = 1_000;
+pub(super) const FEW: usize = 1_000;
 /// PostgreSQL's numbers of UUID and UUID[].
 const UUID: Oid = Oid(2950);
 const UUID_ARRAY: Oid = Oid(2951);
@@ -71,17 +71,18 @@ macro_rules! own_ledgers {
     };
 }
 
-/// Adds to buckets; with the numbers of its parameters.
+/// Adds to buckets, on a condition that may be empty; with the numbers of its parameters.
 macro_rules! raise_buckets {
-    ($ledger:literal, $start:literal, $statement:literal, $meter:literal, $digest:literal, $dimensions:literal, $quantity:literal) => {
+    ($ledger:literal, $start:literal, $statement:literal, $meter:literal, $digest:literal, $dimensions:literal, $quantity:literal, $where:literal) => {
         concat!(
             "INSERT INTO usage_bucket AS b (ledger_id, start_second, statement, meter, dimensions_digest, dimensions, quantity)
             SELECT ledger_id, start_second, statement, meter, digest, dimensions, quantity::numeric
             FROM unnest(",
             $ledger, "::bigint[], ", $start, "::bigint[], ", $statement, "::bigint[], ", $meter, "::text[], ",
             $digest, "::bytea[], ", $dimensions, "::text[], ", $quantity, "::text[])
-            AS w (ledger_id, start_second, statement, meter, digest, dimensions, quantity)
-            ON CONFLICT (ledger_id, start_second, statement, meter, dimensions_digest)
+            AS w (ledger_id, start_second, statement, meter, digest, dimensions, quantity) ",
+            $where,
+            " ON CONFLICT (ledger_id, start_second, statement, meter, dimensions_digest)
             DO UPDATE SET quantity = b.quantity + excluded.quantity"
         )
     };
@@ -184,11 +185,7 @@ async fn insert_events(
     buckets: &[BucketDelta<'_>],
     now: i64,
 ) -> Result<(), StoreError> {
-    let rows = changes
-        .events
-        .iter()
-        .map(event_row)
-        .collect::<Result<Vec<_>, _>>()?;
+    let rows = event_rows(changes)?;
     match rows.len() {
         0 => Ok(()),
         few if few <= FEW => insert_few(transaction, &rows, buckets, now).await,
@@ -197,10 +194,14 @@ async fn insert_events(
 }
 
 /// A new event as its two rows have it.
-struct EventRow<'a> {
+pub(super) struct EventRow<'a> {
     new: NewEvent<'a>,
     time: i64,
     nanos: i128,
+}
+
+pub(super) fn event_rows<'a>(changes: &Changes<'a>) -> Result<Vec<EventRow<'a>>, StoreError> {
+    changes.events.iter().map(event_row).collect()
 }
 
 fn event_row<'a>(new: &NewEvent<'a>) -> Result<EventRow<'a>, StoreError> {
@@ -211,25 +212,49 @@ fn event_row<'a>(new: &NewEvent<'a>) -> Result<EventRow<'a>, StoreError> {
     })
 }
 
-/// One statement: its own rows first, then what it is WITH.
+/// New events and buckets in one statement, on a condition for all of them that may be empty, after what it is WITH. Rows of
+/// the statement itself come first.
+macro_rules! insert_new {
+    ($with:literal, $where:literal) => {
+        concat!(
+            "WITH ",
+            $with,
+            "buckets AS (",
+            raise_buckets!("$13", "$14", "$15", "$16", "$17", "$18", "$19", $where),
+            "), events AS (
+                INSERT INTO event (key, ledger_id, event_time, recorded_at, meter, quantity, payload)
+                SELECT key, ledger_id, event_time, $12, meter, quantity::numeric, payload
+                FROM unnest($1::uuid[], $8::bigint[], $3::bigint[], $9::text[], $10::text[], $11::bytea[])
+                AS w (key, ledger_id, event_time, meter, quantity, payload) ",
+            $where,
+            ")
+            INSERT INTO event_key (key, hash, event_time, standing, worker, gateway, delivery)
+            SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::int[], $6::int[], $7::smallint[]) ",
+            $where
+        )
+    };
+}
+pub(super) use {insert_new, raise_buckets};
+
 async fn insert_few(
     transaction: &mut Writing<'_>,
     rows: &[EventRow<'_>],
     buckets: &[BucketDelta<'_>],
     now: i64,
 ) -> Result<(), StoreError> {
-    let text = concat!(
-        "WITH buckets AS (",
-        raise_buckets!("$13", "$14", "$15", "$16", "$17", "$18", "$19"),
-        "), events AS (
-            INSERT INTO event (key, ledger_id, event_time, recorded_at, meter, quantity, payload)
-            SELECT key, ledger_id, event_time, $12, meter, quantity::numeric, payload
-            FROM unnest($1::uuid[], $8::bigint[], $3::bigint[], $9::text[], $10::text[], $11::bytea[])
-            AS w (key, ledger_id, event_time, meter, quantity, payload)
-        )
-        INSERT INTO event_key (key, hash, event_time, standing, worker, gateway, delivery)
-        SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::smallint[], $5::int[], $6::int[], $7::smallint[])"
-    );
+    bind_new(insert_new!("", ""), rows, buckets, now)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+/// The nineteen parameters of `insert_new!`.
+pub(super) fn bind_new<'q>(
+    text: &'static str,
+    rows: &[EventRow<'q>],
+    buckets: &[BucketDelta<'q>],
+    now: i64,
+) -> Query<'q> {
     let query = sqlx::query(text)
         .bind(column(rows, |row| row.new.report.key))
         .bind(column(rows, |row| row.new.report.hash.fingerprint()))
@@ -243,11 +268,10 @@ async fn insert_few(
         .bind(column(rows, |row| Exact::from_nanos(row.nanos).to_string()))
         .bind(column(rows, |row| row.new.report.payload.clone()))
         .bind(now);
-    bind_buckets(query, buckets).execute(&mut **transaction).await?;
-    Ok(())
+    bind_buckets(query, buckets)
 }
 
-fn column<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
+pub(super) fn column<R, T>(rows: &[R], value: impl Fn(&R) -> T) -> Vec<T> {
     rows.iter().map(value).collect()
 }
 
@@ -361,14 +385,14 @@ async fn write_buckets(transaction: &mut Writing<'_>, buckets: &[BucketDelta<'_>
     if buckets.is_empty() {
         return Ok(());
     }
-    let text = raise_buckets!("$1", "$2", "$3", "$4", "$5", "$6", "$7");
+    let text = raise_buckets!("$1", "$2", "$3", "$4", "$5", "$6", "$7", "");
     bind_buckets(sqlx::query(text), buckets)
         .execute(&mut **transaction)
         .await?;
     Ok(())
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+pub(super) type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 /// The seven parameters of `raise_buckets!`.
 fn bind_buckets<'q>(query: Query<'q>, buckets: &[BucketDelta<'q>]) -> Query<'q> {

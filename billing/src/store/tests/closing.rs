@@ -327,6 +327,16 @@ pub(super) async fn only_what_was_reviewed_is_approved(bench: Bench) {
     assert_eq!(by[0].actor, "jo");
 }
 
+pub(super) async fn who_stays_without_usage_is_not_striking(bench: Bench) {
+    let account = early(&bench, "acme").await;
+    let findings = async || closed(&bench.store, false).await.in_review.remove(0).findings;
+    assert_eq!(findings().await, [Finding::FirstBill, Finding::NoUsage]);
+    issue(&bench.store, &account, "2026-10".parse().unwrap(), now())
+        .await
+        .unwrap();
+    assert_eq!(findings().await, [], "October had none, either");
+}
+
 pub(super) async fn a_period_is_not_closed_before_its_end_and_grace(bench: Bench) {
     let account = early(&bench, "acme").await;
     let end = november().end;

@@ -25,10 +25,10 @@ use crate::bill::verify::verify_tenant;
 use crate::digest::{Digest, canonical_json};
 use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::{Examined, Verdict};
-use crate::rating::period::{first_instant_of, zone_named};
+use crate::rating::period::{Period, first_instant_of, zone_named};
 use crate::service_level::hour::Counts;
 use crate::service_level::report::{MinutesReport, ReportedMinute};
-use crate::store::{AccountDetails, PlanVersion, PutPlan, Registration};
+use crate::store::{AccountDetails, ExclusionOutcome, NewExclusion, PlanVersion, PutPlan, Registration};
 use cases::{Case, CaseEvent};
 
 /// How many cases are drawn, unless `SPRINGTIDE_RANDOM_BILLS` says another number.
@@ -60,11 +60,17 @@ async fn bills(bench: &Bench, cases: &[Case]) -> Vec<Document> {
         let mut records = Vec::new();
         for (name, case) in names.iter().zip(cases) {
             for (number, (from, plan)) in case.plans.iter().enumerate() {
-                assign(bench, name, number, *from, plan).await;
+                assign(bench, name, (number, case.registered), *from, plan).await;
             }
+            if let Some(closed) = case.closed {
+                assert!(bench.store.close_account(&uid(name), closed).await.unwrap());
+            }
+            exclude(bench, name, case).await;
             for (number, event) in case.events.iter().enumerate() {
                 records.push(report_of(name, number, event));
             }
+            let modules = case.modules.iter().enumerate();
+            records.extend(modules.map(|(number, change)| report_of_module(name, number, change)));
             if !case.minutes.is_empty() {
                 bench
                     .store
@@ -75,13 +81,13 @@ async fn bills(bench: &Bench, cases: &[Case]) -> Vec<Document> {
             }
         }
         for batch in records.chunks(10_000) {
-            for verdict in bench.report(batch.to_vec()).await {
+            for verdict in bench.store.ingest(batch, afterwards()).await.unwrap() {
                 assert_eq!(verdict, Verdict::Accepted);
             }
         }
         for (name, case) in names.iter().zip(cases) {
             let account = bench.store.account_of_uid(&uid(name)).await.unwrap().unwrap();
-            let (document, _) = issue(&bench.store, &account, november_period(), afterwards())
+            let (document, _) = issue(&bench.store, &account, period_of(case), afterwards())
                 .await
                 .unwrap();
             documents.push(document);
@@ -98,27 +104,34 @@ async fn agrees(bench: &Bench, name: &str, case: &Case) {
     let late: Vec<_> = late
         .map(|(number, event)| report_of(name, LATE + number, event))
         .collect();
-    bench.report(late).await;
+    bench.store.ingest(&late, afterwards()).await.unwrap();
     let issuer = Issuer {
         now: afterwards(),
         ..issuer()
     };
-    correct(&bench.store, &account, november_period(), issuer)
+    correct(&bench.store, &account, period_of(case), issuer)
         .await
         .unwrap();
     let drift = verify_tenant(&bench.store, &account, afterwards()).await.unwrap();
     assert_eq!(drift, [], "{case:#?}");
 }
 
-/// Puts a plan, and assigns it in time to count from a date on.
-async fn assign(bench: &Bench, tenant: &str, number: usize, from: Date, plan: &Value) {
-    if number == 0 {
-        return bench.register_with_plan(tenant, &canonical_json(plan)).await;
-    }
+/// Puts a plan, and assigns it in time to count from a date on; the first one when the contract begins.
+async fn assign(
+    bench: &Bench,
+    tenant: &str,
+    (number, registered): (usize, Timestamp),
+    from: Date,
+    plan: &Value,
+) {
     let (zone, spec) = (plan["timeZone"].as_str().unwrap(), canonical_json(plan));
     let name = format!("{tenant}-{number}");
-    let midnight = first_instant_of(from, &zone_named(zone).unwrap()).unwrap();
-    let before = midnight - SignedDuration::from_nanos(1);
+    let before = if number == 0 {
+        registered
+    } else {
+        let midnight = first_instant_of(from, &zone_named(zone).unwrap()).unwrap();
+        midnight - SignedDuration::from_nanos(1)
+    };
     let version = PlanVersion {
         name: name.clone(),
         uid: name.clone(),
@@ -138,9 +151,27 @@ async fn assign(bench: &Bench, tenant: &str, number: usize, from: Date, plan: &V
     assert_eq!(registration, Registration::Done);
 }
 
+async fn exclude(bench: &Bench, name: &str, case: &Case) {
+    let account = bench.store.account_of_uid(&uid(name)).await.unwrap().unwrap();
+    for (from, to) in &case.exclusions {
+        let exclusion = NewExclusion {
+            from: *from,
+            to: *to,
+            reason: "maintenance".into(),
+            approver: "jo".into(),
+        };
+        let done = bench.store.exclude(account.ledger, &exclusion, afterwards()).await;
+        assert!(matches!(done, Ok(ExclusionOutcome::Done(_))), "{done:?}");
+    }
+}
+
+fn period_of(case: &Case) -> Period {
+    Period::of_date(case.month).unwrap()
+}
+
 /// When all of it is over.
 fn afterwards() -> Timestamp {
-    at("2026-12-05T00:00:00Z")
+    at("2028-03-05T00:00:00Z")
 }
 
 fn report_of(name: &str, number: usize, event: &CaseEvent) -> Examined {
@@ -154,6 +185,24 @@ fn report_of(name: &str, number: usize, event: &CaseEvent) -> Examined {
         dimensions: event.dimensions.iter().map(dimension).collect(),
         ..usage_event(name, &format!("event-{number}"), &event.quantity)
     };
+    examined(name, &usage)
+}
+
+fn report_of_module(name: &str, number: usize, (at, module, active): &(Timestamp, &str, bool)) -> Examined {
+    let quantity = if *active { "1" } else { "0" };
+    let event = module_event(name, &format!("module-{number}"), quantity, &at.to_string());
+    let dimension = Dimension {
+        key: "module".into(),
+        value: (*module).to_owned(),
+    };
+    let usage = UsageEvent {
+        dimensions: vec![dimension],
+        ..event
+    };
+    examined(name, &usage)
+}
+
+fn examined(name: &str, usage: &UsageEvent) -> Examined {
     let record = Record {
         usage_event: usage.encode_to_vec().into(),
         witness: Witness::Worker.into(),
@@ -169,19 +218,14 @@ fn report_of(name: &str, number: usize, event: &CaseEvent) -> Examined {
 }
 
 fn minutes_of(name: &str, case: &Case) -> MinutesReport {
-    let minute = |&(at, good, bad): &(Timestamp, u64, u64)| {
+    let minute = |&(at, counts): &(Timestamp, Counts)| {
         let hour = at.as_second().div_euclid(3_600) * 3_600;
         Ok(ReportedMinute {
             pool: PoolId::parse("web").unwrap(),
             boot_id: BootId::parse("boot").unwrap(),
             hour,
             minute: usize::try_from((at.as_second() - hour) / 60).unwrap(),
-            counts: Counts {
-                good,
-                bad,
-                fast: good,
-                slow: 0,
-            },
+            counts,
         })
     };
     MinutesReport {
@@ -202,7 +246,7 @@ fn content(document: &Document) -> String {
 }
 
 fn agrees_with_naive(case: &Case, document: &Document) {
-    let exponent = if document.currency == "JPY" { 0 } else { 2 };
+    let exponent = usize::try_from(naive::exponent(&case.plans[0].1)).unwrap();
     let minor = |amount: &str| {
         let digits: i128 = amount.replace('.', "").parse().unwrap();
         assert_eq!(

@@ -4,12 +4,13 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use jiff::civil::{Date, date};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::cases::{Case, CaseEvent};
+use crate::service_level::hour::Counts;
 
 /// A plan with the time that it prices.
 struct Priced<'a> {
@@ -19,18 +20,32 @@ struct Priced<'a> {
     end: Timestamp,
 }
 
+impl Priced<'_> {
+    /// What of it the contract covers, in whole local dates.
+    fn contract(&self, case: &Case) -> Option<(Timestamp, Timestamp)> {
+        let midnight = |date: Date| date.to_zoned(self.zone.clone()).unwrap().timestamp();
+        let date_of = |instant| self.zone.to_datetime(instant).date();
+        let start = midnight(date_of(case.registered)).max(self.start);
+        let closed = case.closed.map(|closed| midnight(date_of(closed).tomorrow().unwrap()));
+        let end = closed.map_or(self.end, |closed| closed.min(self.end));
+        (start < end).then_some((start, end))
+    }
+}
+
 /// (kind, amount in smallest units), in order; the total.
 pub(super) fn bill(case: &Case) -> (Vec<(String, i128)>, i128) {
     let parts = parts(case);
     let (start, end) = (parts[0].start, parts[parts.len() - 1].end);
     let mut lines: Vec<(String, i128)> = Vec::new();
     for part in &parts {
-        let share = Fraction::new(seconds(part.start, part.end), seconds(start, end));
-        lines.extend(fees(case, part, share));
+        lines.extend(fees(case, part, (start, end)));
     }
     let plan = parts[parts.len() - 1].plan;
-    let exponent = if plan["currency"] == "JPY" { 0 } else { 2 };
-    if let Some(percent) = credit(case, &plan["sla"]["availability"], start, end) {
+    let exponent = exponent(plan);
+    let covered: Vec<_> = parts.iter().filter_map(|part| part.contract(case)).collect();
+    let contract = covered.first().zip(covered.last()).map(|(first, last)| (first.0, last.1));
+    let credit = contract.and_then(|contract| credit(case, &plan["sla"], (start, end), contract));
+    if let Some(percent) = credit {
         lines.push((
             "credit".into(),
             -(money(&lines, exponent) * percent * Fraction::new(1, 100)).rounded(exponent),
@@ -52,18 +67,26 @@ pub(super) fn bill(case: &Case) -> (Vec<(String, i128)>, i128) {
     (lines, total)
 }
 
-/// November in parts: from its first midnight in the zone of the plan of that date, until December's.
+/// Digits after the point.
+pub(super) fn exponent(plan: &Value) -> u32 {
+    match plan["currency"].as_str().unwrap() {
+        "JPY" => 0,
+        "KWD" => 3,
+        _ => 2,
+    }
+}
+
+/// The month in parts: from its first midnight in the zone of the plan of that date, until the next one's.
 fn parts(case: &Case) -> Vec<Priced<'_>> {
     // Of several plans for one date the last.
     let plans: BTreeMap<Date, &Value> = case.plans.iter().map(|(from, plan)| (*from, plan)).collect();
     let zone = |plan: &Value| TimeZone::get(plan["timeZone"].as_str().unwrap()).unwrap();
     let midnight = |date: Date, zone: &TimeZone| date.to_zoned(zone.clone()).unwrap().timestamp();
-    let beginning = |month| {
-        let first = date(2026, month, 1);
+    let beginning = |first: Date| {
         let (_, plan) = plans.range(..=first).next_back().unwrap();
         midnight(first, &zone(plan))
     };
-    let (start, end) = (beginning(11), beginning(12));
+    let (start, end) = (beginning(case.month), beginning(case.next_month()));
     let mut parts: Vec<Priced<'_>> = Vec::new();
     for (from, plan) in plans {
         let zone = zone(plan);
@@ -93,11 +116,13 @@ fn money(lines: &[(String, i128)], exponent: u32) -> Fraction {
     Fraction::new(sum, 1) * Fraction::new(1, 10_i128.pow(exponent))
 }
 
-/// What a part costs; `share`: its seconds over those of the month.
-fn fees(case: &Case, part: &Priced<'_>, share: Fraction) -> Vec<(String, i128)> {
+/// What a part of the month costs; its share: the seconds that the contract covers of it, over those of the month.
+fn fees(case: &Case, part: &Priced<'_>, (start, end): (Timestamp, Timestamp)) -> Vec<(String, i128)> {
     let Priced { plan, zone, .. } = part;
+    let (covered, month) = (part.contract(case), seconds(start, end));
+    let share = Fraction::new(covered.map_or(0, |(start, end)| seconds(start, end)), month);
     let is_whole = share == Fraction::new(1, 1);
-    let exponent = if plan["currency"] == "JPY" { 0 } else { 2 };
+    let exponent = exponent(plan);
     let within: Vec<&CaseEvent> = case
         .events
         .iter()
@@ -141,7 +166,8 @@ fn fees(case: &Case, part: &Priced<'_>, share: Fraction) -> Vec<(String, i128)> 
         ));
     }
     for module in list(plan, "modules") {
-        let fee = fraction(&module["monthlyFee"]) * share;
+        let active = covered.map_or(0, |covered| active_seconds(case, module, covered, end));
+        let fee = fraction(&module["monthlyFee"]) * Fraction::new(active, month);
         lines.push(("module".into(), fee.rounded(exponent)));
     }
     let percent = fraction(&plan["discount"]["percent"]);
@@ -209,32 +235,91 @@ fn prices(charge: &Value, billable: Fraction) -> Vec<Fraction> {
     }
 }
 
-/// The percentage that is credited.
-fn credit(case: &Case, level: &Value, start: Timestamp, end: Timestamp) -> Option<Fraction> {
-    if case.minutes.is_empty() || !level.is_object() {
+/// For how long of a time a module was taken, as far as is known at the month's end.
+fn active_seconds(case: &Case, module: &Value, (start, end): (Timestamp, Timestamp), known: Timestamp) -> i128 {
+    let is_mine = |name: &str, at: Timestamp| name == module["name"].as_str().unwrap() && at < known;
+    let mine = || case.modules.iter().filter(|(at, name, _)| is_mine(name, *at));
+    let state_at = |instant| match (mine().rfind(|(at, ..)| *at <= instant), mine().next()) {
+        (Some((.., active)), _) => *active,
+        (None, Some((.., first))) => !first,
+        (None, None) => true,
+    };
+    let within = mine().map(|(at, ..)| *at).filter(|at| start < *at && *at < end);
+    let mut borders: Vec<_> = [start].into_iter().chain(within).collect();
+    borders.push(end);
+    let spans = borders.windows(2).filter(|span| state_at(span[0]));
+    spans.map(|span| seconds(span[0], span[1])).sum()
+}
+
+/// The percentage that is credited: of the objectives the one with the most.
+fn credit(
+    case: &Case,
+    levels: &Value,
+    (start, end): (Timestamp, Timestamp),
+    contract: (Timestamp, Timestamp),
+) -> Option<Fraction> {
+    if case.minutes.is_empty() {
         return None;
     }
-    let length = level["slice"]
-        .as_str()
-        .unwrap()
-        .trim_end_matches('m')
-        .parse::<i64>()
-        .unwrap()
-        * 60;
-    let (start, end) = (start.as_second(), end.as_second());
+    let is_excluded = |instant: Timestamp| {
+        let mut all = case.exclusions.iter();
+        all.any(|(from, to)| (*from..*to).contains(&instant))
+    };
+    let covers = |instant| contract.0 <= instant && instant < contract.1;
+    let counted = |minute: Timestamp| start <= minute && minute < end && covers(minute) && !is_excluded(minute);
+    let minutes: Vec<_> = case.minutes.iter().filter(|(minute, _)| counted(*minute)).collect();
+    let availability = slices(&levels["availability"], &minutes, (start, end), contract, is_excluded);
+    let (fast, slow) = minutes.iter().fold((0, 0), |(fast, slow), (_, counts)| {
+        (fast + i128::from(counts.fast), slow + i128::from(counts.slow))
+    });
+    let percents = [
+        percent_of(&levels["availability"], availability),
+        percent_of(&levels["responseTime"], (fast, fast + slow)),
+    ];
+    percents.into_iter().flatten().max()
+}
+
+/// What an objective credits for so many good of those that count.
+fn percent_of(objective: &Value, (good, counted): (i128, i128)) -> Option<Fraction> {
+    if counted == 0 || !objective.is_object() {
+        return None;
+    }
+    let percent = Fraction::new(100 * good, counted);
+    let rows = list(objective, "credits").iter();
+    let rows = rows.filter(|row| percent < fraction(&row["below"]));
+    let row = rows.min_by(|one, other| fraction(&one["below"]).cmp(&fraction(&other["below"])))?;
+    Some(fraction(&row["percent"]).min(fraction(&objective["creditCap"])))
+}
+
+/// Slices: good ones, and all that count.
+fn slices(
+    level: &Value,
+    minutes: &[&(Timestamp, Counts)],
+    (start, end): (Timestamp, Timestamp),
+    contract: (Timestamp, Timestamp),
+    is_excluded: impl Fn(Timestamp) -> bool,
+) -> (i128, i128) {
+    let Some(length) = level["slice"].as_str() else {
+        return (0, 0);
+    };
+    let length = SignedDuration::from_mins(length.trim_end_matches('m').parse().unwrap());
     let (mut good, mut counted) = (0, 0);
-    for from in (start..)
-        .step_by(usize::try_from(length).unwrap())
-        .take_while(|from| from + length <= end)
-    {
-        let mine: Vec<_> = case
-            .minutes
-            .iter()
-            .filter(|(minute, ..)| (from..from + length).contains(&minute.as_second()))
-            .collect();
-        let bad: u64 = mine.iter().map(|(_, _, bad)| bad).sum();
-        let all: u64 = mine.iter().map(|(_, good, bad)| good + bad).sum();
+    let mut from = start;
+    while from + length <= end {
+        let (slice, to) = (from, from + length);
+        from = to;
+        if slice < contract.0 || contract.1 < to {
+            continue;
+        }
+        let within = |minute: &Timestamp| (slice..to).contains(minute);
+        let mine: Vec<_> = minutes.iter().filter(|(minute, _)| within(minute)).collect();
+        let bad: u64 = mine.iter().map(|(_, counts)| counts.bad).sum();
+        let all: u64 = mine.iter().map(|(_, counts)| counts.good + counts.bad).sum();
         let is_good = if mine.is_empty() {
+            let all = (0..length.as_mins()).map(|minute| slice + SignedDuration::from_mins(minute));
+            if all.into_iter().all(&is_excluded) {
+                continue;
+            }
             false
         } else if all == 0 || all < level["minimumRequests"].as_u64().unwrap() {
             match level["noData"].as_str().unwrap() {
@@ -247,15 +332,7 @@ fn credit(case: &Case, level: &Value, start: Timestamp, end: Timestamp) -> Optio
         counted += 1;
         good += i128::from(is_good);
     }
-    if counted == 0 {
-        return None;
-    }
-    let percent = Fraction::new(100 * good, counted);
-    let rows = list(level, "credits")
-        .iter()
-        .filter(|row| percent < fraction(&row["below"]));
-    let row = rows.min_by(|one, other| fraction(&one["below"]).cmp(&fraction(&other["below"])))?;
-    Some(fraction(&row["percent"]).min(fraction(&level["creditCap"])))
+    (good, counted)
 }
 
 fn is_meant(charge: &Value, event: &CaseEvent) -> bool {
