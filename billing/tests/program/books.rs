@@ -8,7 +8,7 @@ use springtide_billing::bill;
 use springtide_billing::digest::Digest;
 use springtide_billing::rating::number::Exact;
 use springtide_billing::rating::period::{Bounds, Period, zone_named};
-use springtide_billing::store::{Account, Store};
+use springtide_billing::store::{Account, Store, StoredInvoice};
 
 /// A plan by which a bill's total is a tenth of its interactions.
 pub(crate) const TENTH: &str = r#"{"currency":"CNY","timeZone":"UTC","charges":[{"name":"answers","meter":"interactions",
@@ -77,7 +77,8 @@ pub(crate) async fn held(store: &Store) -> Acknowledged {
     held
 }
 
-/// Every acknowledged event is there once, in one statement, and bills are what landed up to theirs.
+/// Every acknowledged event is there once, in one statement, and bills with the notes on them are what landed up to theirs. How
+/// many of both there are.
 pub(crate) async fn check(store: &Store, acknowledged: &Acknowledged) -> usize {
     let accounts = store.accounts().await.unwrap();
     for ((tenant, month), turns) in acknowledged {
@@ -116,11 +117,36 @@ pub(crate) async fn check(store: &Store, acknowledged: &Acknowledged) -> usize {
         );
         let invoice = store.invoice_of_period(account.ledger, month).await.unwrap();
         if let Some(invoice) = invoice {
-            let document = bill::read(&invoice).unwrap().to_json();
-            let total = Exact::parse(document["total"].as_str().unwrap()).unwrap();
+            let all = store.invoices(account.ledger).await.unwrap();
+            let mut its: Vec<_> = all
+                .into_iter()
+                .filter(|note| corrects(note).is_some_and(|number| number == invoice.number))
+                .collect();
+            its.push(invoice);
+            let landed_until = its.iter().map(|bill| bill.statement).max().unwrap();
+            let total = its.iter().fold(Exact::ZERO, |sum, bill| {
+                let document = bill::read(bill).unwrap();
+                sum.plus(Exact::parse(&document.total).unwrap()).unwrap()
+            });
             let times_ten = (0..9).fold(total, |sum, _| sum.plus(total).unwrap());
-            assert_eq!(times_ten, sum(invoice.statement), "{tenant}, {month}: the bill");
+            assert_eq!(
+                times_ten,
+                sum(landed_until),
+                "{tenant}, {month}: the bill and its notes"
+            );
         }
     }
     check_chain(store).await
+}
+
+/// How many notes on bills there are.
+pub(crate) async fn notes(store: &Store) -> usize {
+    let bills = bills(store).await;
+    let texts = bills.iter().map(|(_, _, text)| serde_json::from_str(text).unwrap());
+    texts.filter(|document: &Value| document["corrects"].is_string()).count()
+}
+
+/// Number of the bill that a note is on.
+fn corrects(note: &StoredInvoice) -> Option<String> {
+    bill::read(note).unwrap().corrects
 }

@@ -117,20 +117,18 @@ pub(crate) async fn register_all(program: &Program) {
     }
 }
 
-fn start_issue(database_url: &str, month: &str) -> Child {
+fn start(database_url: &str, command: &[&str]) -> Child {
     binary()
-        .args([
-            "close",
-            "--period",
-            month,
-            "--issue",
-            "--database-url",
-            database_url,
-        ])
+        .args(command)
+        .args(["--database-url", database_url])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+fn start_issue(database_url: &str, month: &str) -> Child {
+    start(database_url, &["close", "--period", month, "--issue"])
 }
 
 /// Kills a server when a request is on its way. Whether it still was.
@@ -150,14 +148,30 @@ async fn kill_server(program: &mut Program, traffic: &Traffic, wait: Duration) -
     in_flight
 }
 
-/// Kills an issue of a month's bills. Whether it was still running.
-async fn kill_issue(database_url: &str, month: &str, wait: Duration) -> bool {
-    let mut issue = start_issue(database_url, month);
+/// Kills a command. Whether it was still running.
+async fn kill_command(mut command: Child, wait: Duration) -> bool {
     tokio::time::sleep(wait).await;
-    let was_running = issue.try_wait().unwrap().is_none();
-    issue.kill().unwrap();
-    issue.wait().unwrap();
+    let was_running = command.try_wait().unwrap().is_none();
+    command.kill().unwrap();
+    command.wait().unwrap();
     was_running
+}
+
+/// Kills what ends a month: an issue, or what approves its drafts, or what corrects the month before it. Whether it was still
+/// running.
+async fn kill_month_end(database_url: &str, kill: usize, number: usize, wait: Duration) -> bool {
+    let this = month(number);
+    let running = match kill % 10 {
+        8 => {
+            let mut review = start(database_url, &["close", "--period", &this]);
+            assert!(review.wait().unwrap().success());
+            let approve = ["approve", "--all", "--actor", "jo", "--period", &this];
+            start(database_url, &approve)
+        }
+        9 => start(database_url, &["correct", "--period", &month(number - 1)]),
+        _ => start_issue(database_url, &this),
+    };
+    kill_command(running, wait).await
 }
 
 async fn killing_loses_nothing_and_doubles_nothing(mut program: Program) {
@@ -166,14 +180,14 @@ async fn killing_loses_nothing_and_doubles_nothing(mut program: Program) {
     let traffic = Arc::new(Traffic::default());
     let senders = start_traffic(&[program.connector(), program.connector()], &traffic);
     let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
-    let (mut issues, mut in_flight, mut next_month) = (0, 0, 0);
+    let (mut ends, mut in_flight, mut next_month) = (0, 0, 0);
     for kill in 0..kills {
         let wait = Duration::from_micros(random.random_range(0..4_000));
         let was_in_flight = if kill % 5 < 3 {
             kill_server(&mut program, &traffic, wait).await
         } else {
-            issues += 1;
-            kill_issue(&program.database_url, &month(next_month), wait * 5).await
+            ends += 1;
+            kill_month_end(&program.database_url, kill, next_month, wait * 5).await
         };
         in_flight += usize::from(was_in_flight);
         if kill % 5 == 4 {
@@ -184,17 +198,24 @@ async fn killing_loses_nothing_and_doubles_nothing(mut program: Program) {
             );
             next_month += 1;
         }
+        if kill % 10 == 9 {
+            let again = ["correct", "--period", &month(next_month - 2)];
+            let mut correct = start(&program.database_url, &again);
+            assert!(correct.wait().unwrap().success(), "so does a correction");
+        }
     }
     end_traffic(&traffic, senders).await;
     let store = Store::connect(&program.database_url, false).await.unwrap();
     let acknowledged = traffic.acknowledged.lock().unwrap().clone();
     let events: usize = acknowledged.values().map(std::collections::BTreeSet::len).sum();
-    let bills = books::check(&store, &acknowledged).await;
+    let issued = books::check(&store, &acknowledged).await;
+    let notes = books::notes(&store).await;
     let kind = program.database_url.split(':').next().unwrap_or_default();
     eprintln!(
-        "{kind}: {kills} kills, {issues} of them of an issue, {in_flight} with something in flight; {events} events, {bills} bills"
+        "{kind}: {kills} kills, {ends} of them of issues, approvals and corrections, {in_flight} with something in flight; {events} events, {issued} bills and notes, {notes} of them notes"
     );
-    assert!(bills > 0 && in_flight * 10 >= kills * 9, "kills must hit");
+    assert!(issued > notes && notes > 0, "there is what a kill could have broken");
+    assert!(in_flight * 10 >= kills * 9, "kills must hit");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
