@@ -142,8 +142,12 @@ pub(crate) async fn check(store: &Store, acknowledged: &Acknowledged) -> usize {
 /// How many notes on bills there are.
 pub(crate) async fn notes(store: &Store) -> usize {
     let bills = bills(store).await;
-    let texts = bills.iter().map(|(_, _, text)| serde_json::from_str(text).unwrap());
-    texts.filter(|document: &Value| document["corrects"].is_string()).count()
+    let texts = bills
+        .iter()
+        .map(|(_, _, text)| serde_json::from_str(text).unwrap());
+    texts
+        .filter(|document: &Value| document["corrects"].is_string())
+        .count()
 }
 
 /// Number of the bill that a note is on.

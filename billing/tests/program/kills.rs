@@ -214,7 +214,10 @@ async fn killing_loses_nothing_and_doubles_nothing(mut program: Program) {
     eprintln!(
         "{kind}: {kills} kills, {ends} of them of issues, approvals and corrections, {in_flight} with something in flight; {events} events, {issued} bills and notes, {notes} of them notes"
     );
-    assert!(issued > notes && notes > 0, "there is what a kill could have broken");
+    assert!(
+        issued > notes && notes > 0,
+        "there is what a kill could have broken"
+    );
     assert!(in_flight * 10 >= kills * 9, "kills must hit");
 }
 

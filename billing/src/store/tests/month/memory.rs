@@ -64,6 +64,8 @@ pub(super) struct State {
     pub(super) commits: Vec<Vec<usize>>,
     pub(super) overtaken: u64,
     pub(super) doubt: Doubt,
+    /// Ledgers as they were last seen: id and open statement.
+    seen: BTreeMap<(String, String), (LedgerId, i64)>,
 }
 
 #[derive(Clone)]
@@ -98,6 +100,7 @@ impl Memory {
             commits: Vec::new(),
             overtaken: 0,
             doubt: Doubt::default(),
+            seen: BTreeMap::new(),
         })))
     }
 
@@ -207,8 +210,58 @@ pub(super) struct ForBatch {
 impl IngestDatabase for ForBatch {
     type Transaction = Running;
 
-    fn doubt(&self, _: usize) -> Option<&Doubt> {
+    fn doubt(&self, _records: usize, _at_once: bool) -> Option<&Doubt> {
         self.doubt.as_ref()
+    }
+
+    /// Half of the batches that suppose do so by one statement.
+    fn last_seen(&self, parties: &BTreeSet<&Party>, records: usize) -> Option<Vec<LedgerRow>> {
+        let of = |party: &&Party, state: &State| {
+            let (uid, tenant) = (party.tenant_uid.to_string(), party.tenant.to_string());
+            let (ledger, statement) = *state.seen.get(&(uid.clone(), tenant.clone()))?;
+            Some((uid, tenant, ledger, statement))
+        };
+        let is_tried = records.is_multiple_of(2);
+        is_tried
+            .then(|| {
+                self.memory
+                    .with(|state| parties.iter().map(|party| of(party, state)).collect())
+            })
+            .flatten()
+    }
+
+    fn saw(&self, ledgers: &[LedgerRow]) {
+        self.memory.with(|state| {
+            for (uid, tenant, ledger, statement) in ledgers {
+                state
+                    .seen
+                    .insert((uid.clone(), tenant.clone()), (*ledger, *statement));
+            }
+        });
+    }
+
+    async fn take_at_once(
+        &self,
+        changes: &Changes<'_>,
+        ledgers: &[LedgerRow],
+        now: i64,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin_ingest().await?;
+        let mut ledgers: Vec<_> = ledgers
+            .iter()
+            .map(|(_, _, id, statement)| (*id, *statement))
+            .collect();
+        ledgers.sort_unstable();
+        for (ledger, statement) in ledgers {
+            let open = self.memory.hold(ledger, Hold::Shared).await;
+            transaction.held.push((ledger, Hold::Shared));
+            if open != statement {
+                self.memory.with(|state| state.overtaken += 1);
+                return Err(StoreError::Overtaken);
+            }
+        }
+        transaction.apply(changes, now).await?;
+        transaction.finish().await
     }
 
     async fn begin_ingest(&self) -> Result<Running, StoreError> {

@@ -150,7 +150,10 @@ fn plan() -> impl Strategy<Value = Value> {
         prop::option::of(decimal(30, 1)),
         prop::option::of((decimal(200, 2), decimal(300, 2))),
         prop::option::of((decimal(20, 2), any::<bool>())),
-        prop::option::of((prop::option::of(availability()), prop::option::of(response_time()))),
+        prop::option::of((
+            prop::option::of(availability()),
+            prop::option::of(response_time()),
+        )),
     );
     let parts = (
         prop::collection::vec(charge(), 1..4),
@@ -270,8 +273,15 @@ fn credits() -> impl Strategy<Value = Vec<Value>> {
 fn availability() -> impl Strategy<Value = Value> {
     let slice = prop::sample::select(&["60m", "360m", "7m", "1440m"][..]);
     let no_data = prop::sample::select(&["Up", "Down", "Exclude"][..]);
-    (credits(), slice, no_data, 0_u64..30, decimal(1, 2), decimal(100, 0)).prop_map(
-        |(rows, slice, no_data, minimum, bad_share, cap)| {
+    (
+        credits(),
+        slice,
+        no_data,
+        0_u64..30,
+        decimal(1, 2),
+        decimal(100, 0),
+    )
+        .prop_map(|(rows, slice, no_data, minimum, bad_share, cap)| {
             let bad_share = if bad_share.starts_with('1') {
                 "1".to_owned()
             } else {
@@ -279,8 +289,7 @@ fn availability() -> impl Strategy<Value = Value> {
             };
             json!({"objective": "99.9", "slice": slice, "badShare": bad_share, "minimumRequests": minimum,
                 "noData": no_data, "credits": rows, "creditCap": cap})
-        },
-    )
+        })
 }
 
 fn response_time() -> impl Strategy<Value = Value> {
@@ -301,7 +310,9 @@ fn borders(month: Date) -> Vec<i64> {
         let changes = zone.following(begins(month)).map(|change| change.timestamp());
         borders.extend(changes.take_while(|change| *change < begins(next)));
     }
-    let seconds = borders.iter().map(|border| border.as_second() - midnight.as_second());
+    let seconds = borders
+        .iter()
+        .map(|border| border.as_second() - midnight.as_second());
     seconds.collect()
 }
 

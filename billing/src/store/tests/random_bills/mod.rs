@@ -160,7 +160,10 @@ async fn exclude(bench: &Bench, name: &str, case: &Case) {
             reason: "maintenance".into(),
             approver: "jo".into(),
         };
-        let done = bench.store.exclude(account.ledger, &exclusion, afterwards()).await;
+        let done = bench
+            .store
+            .exclude(account.ledger, &exclusion, afterwards())
+            .await;
         assert!(matches!(done, Ok(ExclusionOutcome::Done(_))), "{done:?}");
     }
 }

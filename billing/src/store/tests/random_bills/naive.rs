@@ -26,7 +26,9 @@ impl Priced<'_> {
         let midnight = |date: Date| date.to_zoned(self.zone.clone()).unwrap().timestamp();
         let date_of = |instant| self.zone.to_datetime(instant).date();
         let start = midnight(date_of(case.registered)).max(self.start);
-        let closed = case.closed.map(|closed| midnight(date_of(closed).tomorrow().unwrap()));
+        let closed = case
+            .closed
+            .map(|closed| midnight(date_of(closed).tomorrow().unwrap()));
         let end = closed.map_or(self.end, |closed| closed.min(self.end));
         (start < end).then_some((start, end))
     }
@@ -43,7 +45,10 @@ pub(super) fn bill(case: &Case) -> (Vec<(String, i128)>, i128) {
     let plan = parts[parts.len() - 1].plan;
     let exponent = exponent(plan);
     let covered: Vec<_> = parts.iter().filter_map(|part| part.contract(case)).collect();
-    let contract = covered.first().zip(covered.last()).map(|(first, last)| (first.0, last.1));
+    let contract = covered
+        .first()
+        .zip(covered.last())
+        .map(|(first, last)| (first.0, last.1));
     let credit = contract.and_then(|contract| credit(case, &plan["sla"], (start, end), contract));
     if let Some(percent) = credit {
         lines.push((
@@ -236,7 +241,12 @@ fn prices(charge: &Value, billable: Fraction) -> Vec<Fraction> {
 }
 
 /// For how long of a time a module was taken, as far as is known at the month's end.
-fn active_seconds(case: &Case, module: &Value, (start, end): (Timestamp, Timestamp), known: Timestamp) -> i128 {
+fn active_seconds(
+    case: &Case,
+    module: &Value,
+    (start, end): (Timestamp, Timestamp),
+    known: Timestamp,
+) -> i128 {
     let is_mine = |name: &str, at: Timestamp| name == module["name"].as_str().unwrap() && at < known;
     let mine = || case.modules.iter().filter(|(at, name, _)| is_mine(name, *at));
     let state_at = |instant| match (mine().rfind(|(at, ..)| *at <= instant), mine().next()) {
@@ -266,9 +276,20 @@ fn credit(
         all.any(|(from, to)| (*from..*to).contains(&instant))
     };
     let covers = |instant| contract.0 <= instant && instant < contract.1;
-    let counted = |minute: Timestamp| start <= minute && minute < end && covers(minute) && !is_excluded(minute);
-    let minutes: Vec<_> = case.minutes.iter().filter(|(minute, _)| counted(*minute)).collect();
-    let availability = slices(&levels["availability"], &minutes, (start, end), contract, is_excluded);
+    let counted =
+        |minute: Timestamp| start <= minute && minute < end && covers(minute) && !is_excluded(minute);
+    let minutes: Vec<_> = case
+        .minutes
+        .iter()
+        .filter(|(minute, _)| counted(*minute))
+        .collect();
+    let availability = slices(
+        &levels["availability"],
+        &minutes,
+        (start, end),
+        contract,
+        is_excluded,
+    );
     let (fast, slow) = minutes.iter().fold((0, 0), |(fast, slow), (_, counts)| {
         (fast + i128::from(counts.fast), slow + i128::from(counts.slow))
     });
