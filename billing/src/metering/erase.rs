@@ -1,7 +1,7 @@
 //! Taking out of what is kept whatever tells which customer it was: pure.
 //!
 //! A customer is known by the conversations that it had. What is *erased* keeps when it happened, what it counted for and by
-//! what bills narrow it; conversation, turn and answer are gone. Its key and hash are kept beside it, so that it is known
+//! what bills narrow it; conversation, turn, answer and the words of a rating are gone. Its key and hash are kept beside it, so that it is known
 //! when it is reported again.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use prost::Message as _;
 use springtide_proto::ids::ConversationId;
 use springtide_proto::metering::UsageEvent;
 
-use crate::rating::plan::IDENTIFYING_DIMENSIONS;
+use crate::rating::plan::is_identifying;
 
 /// Stands where something was erased.
 pub const ERASED: &str = "(erased)";
@@ -107,7 +107,7 @@ fn without_customer(event: UsageEvent) -> Vec<u8> {
         mut dimensions,
         reversal_of,
     } = event;
-    dimensions.retain(|dimension| !IDENTIFYING_DIMENSIONS.contains(&dimension.key.as_str()));
+    dimensions.retain(|dimension| !is_identifying(&meter, &dimension.key));
     let reversal_of = if reversal_of.is_empty() {
         reversal_of
     } else {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use springtide_gateway::http::{Door, router};
 use springtide_gateway::metrics::Metrics as GatewayMetrics;
 use springtide_gateway::pool::Worker as KnownWorker;
+use springtide_gateway::rateable::Rateable;
 use springtide_gateway::relay::{Relay, SharedPool};
 use springtide_gateway::service::ServiceMinutes;
 use springtide_gateway::service::book::Book;
@@ -153,6 +154,7 @@ impl Tenant {
             channels: "web=web".parse().map_err(anyhow::Error::msg)?,
             pools: HashMap::from(pools),
             sessions: Sessions::default(),
+            rateable: Rateable::default(),
             workers: Workers::new(tls.clone(), &self.id),
             spool: Spool::open(spool).await?,
             metrics: GatewayMetrics::default(),
