@@ -45,6 +45,18 @@ impl Conversations {
         self.is_one_of_its(&event).then(|| without_customer(event))
     }
 
+    /// A message to a tenant without the examples that are of one of the conversations; `None` if it has none of them.
+    pub fn without_examples(&self, message: &str) -> Option<String> {
+        let mut message: serde_json::Value = serde_json::from_str(message).ok()?;
+        let examples = message.get_mut("examples")?.as_array_mut()?;
+        let before = examples.len();
+        examples.retain(|example| {
+            let of = example.get("conversation").and_then(serde_json::Value::as_str);
+            !self.0.iter().any(|id| of == Some(id.as_str()))
+        });
+        (examples.len() < before).then(|| message.to_string())
+    }
+
     /// Free text, or bytes that are no event, name one of the conversations.
     pub fn are_named_in(&self, text: &[u8]) -> bool {
         self.long().any(|id| find(text, id.as_bytes(), 0).is_some())
@@ -162,5 +174,20 @@ mod tests {
             assert_eq!(named.without_names(text).as_deref(), without, "{text}");
         }
         assert_eq!(Conversations::new(BTreeSet::new()), None);
+    }
+
+    #[test]
+    fn examples_in_messages_go_with_their_customer_and_the_others_stay() {
+        let named = Conversations::new(["c1".parse().unwrap()].into()).unwrap();
+        let message = |examples: &str| format!(r#"{{"alert":"complaints","examples":[{examples}]}}"#);
+        let (of_its, of_another) = (
+            r#"{"comment":"x","conversation":"c1"}"#,
+            r#"{"conversation":"c11"}"#,
+        );
+        let both = message(&format!("{of_its},{of_another}"));
+        assert_eq!(named.without_examples(&both), Some(message(of_another)));
+        for other in [&message(of_another), "{}", "[]", "no message", r#"{"examples":"c1"}"#] {
+            assert_eq!(named.without_examples(other), None, "{other}");
+        }
     }
 }

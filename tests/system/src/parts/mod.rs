@@ -1,8 +1,9 @@
 //! A tenant's workers and gateways in this process, wired as in the cluster: mutual TLS between them, spools on disk, usage
 //! reported. Two others are played: the *operator*, by whoever says which workers there are ([`Gateway::know`]), and
-//! *billing*, which hands on what it is told ([`billing`]).
+//! *billing*, which hands on what it is told ([`billing`]), as to its own store ([`books`]).
 
 pub mod billing;
+pub mod books;
 mod worker;
 
 use std::collections::HashMap;
