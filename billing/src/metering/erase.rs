@@ -186,7 +186,13 @@ mod tests {
         );
         let both = message(&format!("{of_its},{of_another}"));
         assert_eq!(named.without_examples(&both), Some(message(of_another)));
-        for other in [&message(of_another), "{}", "[]", "no message", r#"{"examples":"c1"}"#] {
+        for other in [
+            &message(of_another),
+            "{}",
+            "[]",
+            "no message",
+            r#"{"examples":"c1"}"#,
+        ] {
             assert_eq!(named.without_examples(other), None, "{other}");
         }
     }

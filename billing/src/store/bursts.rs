@@ -62,8 +62,7 @@ fn stored(number: u64) -> i64 {
 impl Store {
     /// The last burst of a topic.
     pub async fn last_burst(&self, topic: &Topic) -> Result<Option<ToldBurst>, StoreError> {
-        let text =
-            select_bursts!("ledger_id = $1 AND answer_id = $2 ORDER BY last_at DESC, id DESC LIMIT 1");
+        let text = select_bursts!("ledger_id = $1 AND answer_id = $2 ORDER BY last_at DESC, id DESC LIMIT 1");
         let row: Option<Row> = on_readers!(self, pool => {
             sqlx::query_as(text).bind(topic.ledger).bind(&topic.answer_id).fetch_optional(pool).await
         })?;
@@ -139,7 +138,8 @@ impl Store {
 
     /// A burst is over; if that is news, `body` is on its way where the tenant has a target.
     pub async fn end_burst(&self, told: &ToldBurst, body: &str, now: Timestamp) -> Result<bool, StoreError> {
-        let text = "UPDATE complaint_burst SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL AND last_at = $3";
+        let text =
+            "UPDATE complaint_burst SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL AND last_at = $3";
         let (last, now) = (nanosecond_of(told.burst.last_at)?, nanosecond_of(now)?);
         let ledger = told.topic.ledger;
         in_transaction!(self, transaction => {

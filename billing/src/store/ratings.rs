@@ -80,7 +80,13 @@ pub(super) async fn note_on_sqlite(
     }
     let row = |rating: &NotedRating| {
         let key = rating.key.to_string();
-        serde_json::json!([key, rating.ledger, rating.answer_id, rating.score, rating.rated_at])
+        serde_json::json!([
+            key,
+            rating.ledger,
+            rating.answer_id,
+            rating.score,
+            rating.rated_at
+        ])
     };
     let text = "INSERT INTO rating (key, ledger_id, answer_id, score, rated_at, noted_at)
         SELECT unhex(value ->> 0), value ->> 1, value ->> 2, value ->> 3, value ->> 4, $2 FROM json_each($1) WHERE true

@@ -59,7 +59,8 @@ impl Rated {
 
 /// What billing acknowledged is no rating of the spool any more: there are as many as wait for billing.
 pub(super) async fn forget_reported(transaction: &mut Transaction<'_, Sqlite>) -> Result<(), sqlx::Error> {
-    let text = "DELETE FROM rating WHERE NOT EXISTS (SELECT 1 FROM record WHERE record.sequence = rating.sequence)";
+    let text =
+        "DELETE FROM rating WHERE NOT EXISTS (SELECT 1 FROM record WHERE record.sequence = rating.sequence)";
     sqlx::query(text).execute(&mut **transaction).await.map(drop)
 }
 

@@ -488,7 +488,10 @@ async fn rated(gateway: &Gateway) -> Vec<(String, u8, String, String)> {
 
 async fn rate(client: &Client, conversation: &str, body: Value) -> StatusCode {
     let path = format!("/v1/conversations/{conversation}/rating");
-    let (status, _) = client.request(Method::POST, &path, body.to_string()).await.unwrap();
+    let (status, _) = client
+        .request(Method::POST, &path, body.to_string())
+        .await
+        .unwrap();
     status
 }
 
@@ -509,7 +512,12 @@ async fn a_conversation_that_was_answered_here_is_rated_once_as_it_is_liked_last
     let complaint = json!({"score": 1, "comment": "打 138 0013 8000 没人接", "channel": "web"});
     assert_eq!(rate(&client, "c1", complaint).await, StatusCode::NO_CONTENT);
     let of = |conversation: &str, score, comment: &str, answer: &str| {
-        (conversation.to_owned(), score, comment.to_owned(), answer.to_owned())
+        (
+            conversation.to_owned(),
+            score,
+            comment.to_owned(),
+            answer.to_owned(),
+        )
     };
     assert_eq!(rated(&gateway).await, [of("c1", 1, "打 *** 没人接", "refund")]);
     for wrong in [
@@ -520,11 +528,20 @@ async fn a_conversation_that_was_answered_here_is_rated_once_as_it_is_liked_last
     ] {
         assert_eq!(rate(&client, "c1", wrong).await, StatusCode::BAD_REQUEST);
     }
-    assert_eq!(rate(&client, "c9", json!({"score": 1})).await, StatusCode::NOT_FOUND);
-    assert_eq!(rate(&client, "c2", json!({"score": 2})).await, StatusCode::NO_CONTENT);
+    assert_eq!(
+        rate(&client, "c9", json!({"score": 1})).await,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        rate(&client, "c2", json!({"score": 2})).await,
+        StatusCode::NO_CONTENT
+    );
     // Who is done may change their mind.
     client.close("c1", &reply.resume_token).await.unwrap();
-    assert_eq!(rate(&client, "c1", json!({"score": 4})).await, StatusCode::NO_CONTENT);
+    assert_eq!(
+        rate(&client, "c1", json!({"score": 4})).await,
+        StatusCode::NO_CONTENT
+    );
     let mut rated = rated(&gateway).await;
     rated.sort();
     assert_eq!(rated, [of("c1", 4, "", "refund"), of("c2", 2, "", "")]);
@@ -545,7 +562,10 @@ async fn a_conversation_that_goes_on_can_be_rated_by_socket_also_when_the_gatewa
         ("c9", ["rating_refused", "rating_refused"]),
     ] {
         let (mut socket, _) = tokio_tungstenite::connect_async(url(conversation)).await.unwrap();
-        let sent = [json!({"type": "rating", "score": 3}), json!({"type": "rating", "score": 0})];
+        let sent = [
+            json!({"type": "rating", "score": 3}),
+            json!({"type": "rating", "score": 0}),
+        ];
         for (rating, answer) in sent.into_iter().zip(answers) {
             socket.send(Message::text(rating.to_string())).await.unwrap();
             let said = socket.next().await.unwrap().unwrap();

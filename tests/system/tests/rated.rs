@@ -89,7 +89,9 @@ async fn customers_rate_and_their_firm_sees_it_and_hears_of_a_burst_of_complaint
         tenant.gateway(&[&worker]).await.unwrap(),
         tenant.gateway(&[&worker]).await.unwrap(),
     ];
-    let clients = gateways.each_ref().map(|gateway| Client::new(&gateway.url).unwrap());
+    let clients = gateways
+        .each_ref()
+        .map(|gateway| Client::new(&gateway.url).unwrap());
     let take = async || {
         for gateway in &gateways {
             assert!(Gateway::flush(gateway, FLUSH).await);
@@ -110,13 +112,20 @@ async fn customers_rate_and_their_firm_sees_it_and_hears_of_a_burst_of_complaint
     let now = take().await;
     assert_eq!(
         month(&books, now).await,
-        (["0", "0", "0", "1", "2"].map(str::to_owned).into(), "0.30".to_owned())
+        (
+            ["0", "0", "0", "1", "2"].map(str::to_owned).into(),
+            "0.30".to_owned()
+        )
     );
 
     // Five complain about one answer, at either gateway.
     let (target, received) = receiver().await;
     let account = books.account().await.unwrap();
-    books.store.set_alert_target(account.ledger, &target, now).await.unwrap();
+    books
+        .store
+        .set_alert_target(account.ledger, &target, now)
+        .await
+        .unwrap();
     for number in 0..5 {
         let (client, conversation) = (&clients[number % 2], format!("upset-{number}"));
         ask(client, &conversation, REFUND).await;
@@ -156,12 +165,19 @@ async fn customers_rate_and_their_firm_sees_it_and_hears_of_a_burst_of_complaint
     assert_eq!(*signed, signature(&target, body, told_at));
     let message: Value = serde_json::from_str(body).unwrap();
     assert_eq!(
-        (&message["alert"], &message["state"], &message["complaints"]["topic"]),
+        (
+            &message["alert"],
+            &message["state"],
+            &message["complaints"]["topic"]
+        ),
         (&json!("complaints"), &json!("raised"), &json!("refund"))
     );
     assert_eq!(message["complaints"]["complaints"], 5);
     let examples = message["examples"].as_array().unwrap();
     let conversations: Vec<_> = examples.iter().map(|example| &example["conversation"]).collect();
-    assert_eq!(conversations, ["upset-4", "upset-3", "upset-2", "upset-1", "upset-0"]);
+    assert_eq!(
+        conversations,
+        ["upset-4", "upset-3", "upset-2", "upset-1", "upset-0"]
+    );
     assert_eq!(examples[0]["comment"], "第 4 天了，打 *** 没人接");
 }

@@ -73,10 +73,7 @@ impl Rateable {
     pub fn find(&self, conversation: &ConversationId) -> Option<Heard> {
         let generations = self.generations.lock();
         let Generations { young, old } = &*generations;
-        young
-            .get(conversation)
-            .or_else(|| old.get(conversation))
-            .cloned()
+        young.get(conversation).or_else(|| old.get(conversation)).cloned()
     }
 
     /// Leave to write a rating; `None` while too many are being written.

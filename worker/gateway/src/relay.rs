@@ -471,8 +471,7 @@ impl Relay {
             )
         })?;
         let answer_id = Some(reply.answer_id.as_str()).filter(|id| !id.is_empty());
-        self.rateable
-            .note(&turn.conversation, &turn.channel, answer_id);
+        self.rateable.note(&turn.conversation, &turn.channel, answer_id);
         Ok(Witnessed {
             reply,
             token,

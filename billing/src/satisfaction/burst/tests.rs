@@ -67,7 +67,11 @@ fn the_bound_is_one_in_ten_thousand() {
     assert!(!is_striking(4, 0));
     assert!(!is_striking(6, 672) && is_striking(7, 672));
     assert_eq!(
-        (expected(0).to_string(), expected(672).to_string(), expected(1_000).to_string()),
+        (
+            expected(0).to_string(),
+            expected(672).to_string(),
+            expected(1_000).to_string()
+        ),
         ("0.25".into(), "1".into(), "1.49".into())
     );
     // Very many, as in an attack: at once, and no number is none.
@@ -82,12 +86,19 @@ fn a_burst_goes_on_until_a_quarter_of_an_hour_brings_none_and_another_may_follow
     let both = times(first.iter().chain(&second).copied());
     let bursts = all(&both);
     assert_eq!(
-        bursts.iter().map(|burst| (burst.first_at, burst.complaints)).collect::<Vec<_>>(),
+        bursts
+            .iter()
+            .map(|burst| (burst.first_at, burst.complaints))
+            .collect::<Vec<_>>(),
         [(at(0), 10), (at(7_200), 10)]
     );
     assert_eq!(bursts[1].before, 10);
     let known = Some(bursts[0]);
-    assert_eq!(find(&both, at(0), known).new, bursts[1..], "what was told is not found again");
+    assert_eq!(
+        find(&both, at(0), known).new,
+        bursts[1..],
+        "what was told is not found again"
+    );
     assert!(!is_over(at(540), at(540 + 900)) && is_over(at(540), at(540 + 901)));
 }
 

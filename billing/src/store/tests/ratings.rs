@@ -162,7 +162,10 @@ pub(super) async fn a_large_batch_of_a_gateway_with_ratings_is_taken_as_it_is(be
 }
 
 pub(super) async fn a_burst_is_told_once_whoever_looks_and_another_one_when_it_was_over(bench: Bench) {
-    let (acme, other) = (told_account(&bench, "acme").await, told_account(&bench, "other").await);
+    let (acme, other) = (
+        told_account(&bench, "acme").await,
+        told_account(&bench, "other").await,
+    );
     complain(&bench, "acme", Some("refund"), (0, 6)).await;
     complain(&bench, "acme", None, (0, 4)).await;
     complain(&bench, "other", Some("refund"), (0, 4)).await;
@@ -197,8 +200,14 @@ pub(super) async fn a_burst_is_told_once_whoever_looks_and_another_one_when_it_w
     let unanswered = (Value::Null, "raised".to_owned());
     assert_eq!(told(&bench, &acme).await, [raised.clone(), unanswered.clone()]);
     let under_way = bench.store.bursts_under_way().await.unwrap();
-    let refund = under_way.iter().find(|told| told.topic.answer_id == "refund").unwrap();
-    assert_eq!((refund.burst.complaints, refund.burst.last_at), (10, noon() + minutes(11)));
+    let refund = under_way
+        .iter()
+        .find(|told| told.topic.answer_id == "refund")
+        .unwrap();
+    assert_eq!(
+        (refund.burst.complaints, refund.burst.last_at),
+        (10, noon() + minutes(11))
+    );
     // A quarter of an hour later it is over; and then there is another.
     for watch in [&one, &next] {
         look(watch, 27).await;
@@ -215,7 +224,14 @@ pub(super) async fn a_burst_is_told_once_whoever_looks_and_another_one_when_it_w
     let bursts = bench.store.bursts_within(acme.ledger, &november()).await.unwrap();
     let ended: Vec<_> = bursts.iter().map(|told| told.ended_at.is_some()).collect();
     assert_eq!(ended, [false, true, true]);
-    assert_eq!(bench.store.bursts_within(other.ledger, &november()).await.unwrap(), []);
+    assert_eq!(
+        bench
+            .store
+            .bursts_within(other.ledger, &november())
+            .await
+            .unwrap(),
+        []
+    );
 }
 
 pub(super) async fn what_billing_hears_late_is_a_burst_only_if_it_came_in_one(bench: Bench) {
@@ -225,12 +241,11 @@ pub(super) async fn what_billing_hears_late_is_a_burst_only_if_it_came_in_one(be
         answer_id: Some("invoice".into()),
         ..rating("acme", &format!("burst-{number}"), 100 + number, 2)
     });
-    let records: Vec<_> = spread.chain(burst).map(|rating| by_its_gateway(&rating)).collect();
-    bench
-        .store
-        .ingest(&records, noon() + minutes(300))
-        .await
-        .unwrap();
+    let records: Vec<_> = spread
+        .chain(burst)
+        .map(|rating| by_its_gateway(&rating))
+        .collect();
+    bench.store.ingest(&records, noon() + minutes(300)).await.unwrap();
     let watch = watch(&bench, &ManualClock::new(noon()));
     look(&watch, 300).await;
     let of = |state: &str| (json!("invoice"), state.to_owned());
@@ -268,10 +283,16 @@ pub(super) async fn an_erased_customer_is_no_example_any_more(bench: Bench) {
     let erased = erased.await.unwrap();
     assert_eq!((erased.events, erased.messages), (1, 1));
     let (listed, sent) = examples().await;
-    assert_eq!(listed, ["refund-4", "refund-3", "refund-2", "refund-1", "refund-0"]);
+    assert_eq!(
+        listed,
+        ["refund-4", "refund-3", "refund-2", "refund-1", "refund-0"]
+    );
     assert!(!sent.contains("refund-5") && sent.contains("refund-4"), "{sent}");
     let again = rating("acme", "refund-5", 9, 1);
-    assert_eq!(bench.report(vec![by_its_gateway(&again)]).await, [Verdict::Variant]);
+    assert_eq!(
+        bench.report(vec![by_its_gateway(&again)]).await,
+        [Verdict::Variant]
+    );
     assert_eq!(examples().await.0, listed, "nothing more is taken of it");
     assert_eq!(verify_tenant(&bench.store, &acme, now()).await.unwrap(), []);
 }
