@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 
 use crate::error::ApiError;
+use crate::event::{decoded_of_source, dimension_of};
 use crate::ids::{ConversationId, PoolId, TenantId, TenantUid};
 use crate::masked::masked;
 use crate::metering::{Dimension, UsageEvent};
@@ -181,18 +182,8 @@ impl Rating {
 
     /// Reads it back from its event's bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, ApiError> {
-        let event = UsageEvent::decode(bytes)
-            .map_err(|_| ApiError::invalid("usage_event", "usage_event is not an encoded UsageEvent"))?;
-        if event.source != RATING_SOURCE {
-            return Err(ApiError::invalid(
-                "source",
-                format!("source must be {RATING_SOURCE}"),
-            ));
-        }
-        let find = |key: &str| {
-            let found = event.dimensions.iter().find(|dimension| dimension.key == key);
-            found.map(|dimension| dimension.value.clone())
-        };
+        let event = decoded_of_source(bytes, RATING_SOURCE)?;
+        let find = |key: &str| dimension_of(&event, key);
         let text = |key: &str| find(key).unwrap_or_default();
         Ok(Self {
             rated_at: timestamp_from_wire(event.event_time, "event_time")?,

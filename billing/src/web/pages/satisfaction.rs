@@ -37,7 +37,7 @@ pub(super) fn satisfaction_card(view: &View, period: Period, satisfaction: &Sati
         section.card aria-labelledby="satisfaction" {
             h2 #satisfaction { (texts.satisfaction) }
             @match Figures::of(&satisfaction.all) {
-                None => { p.notice { (texts.no_ratings) } },
+                None => { p.notice { (texts.no_ratings) } }
                 Some(all) => {
                     p.sum { (all.csat) " " small { "%" } }
                     p.hint { (texts.csat_note) }
