@@ -82,6 +82,7 @@ async fn receiver() -> (AlertTarget, Arc<Mutex<Vec<(String, String)>>>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn customers_rate_and_their_firm_sees_it_and_hears_of_a_burst_of_complaints_within_a_minute() {
+    springtide_runtime::install_crypto_provider();
     let mut tenant = Tenant::new().unwrap();
     let books = Books::of(&mut tenant, PLAN).await.unwrap();
     let worker = tenant.worker("one", 20).await.unwrap();
