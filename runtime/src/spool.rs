@@ -27,7 +27,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use conversations::{IfLast, Told};
 use origin::Origin;
-use ratings::Rated;
+use ratings::RatingRecord;
 
 /// Writes that share one transaction, at most.
 const GROUP: usize = 512;
@@ -78,7 +78,7 @@ enum Change {
         if_last: Option<IfLast>,
     },
     Conversations(Told),
-    Rating(Rated),
+    Rating(RatingRecord),
     Settle {
         sequence: i64,
         delivery: Delivery,
@@ -356,7 +356,7 @@ fn hold(group: &[Write], sequences: &[i64], ended: &[i64], state: &State) {
             Change::Append { held: true, .. } => drop(held.insert(*sequence)),
             // Also after an append: a place that a failed transaction gave back may be given again.
             Change::Append { held: false, .. } | Change::Settle { .. } | Change::Rating(_) => {
-                drop(held.remove(sequence));
+                held.remove(sequence);
             }
             Change::Conversations(_) | Change::Probe => {}
         }

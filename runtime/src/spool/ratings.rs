@@ -13,13 +13,13 @@ use super::{Change, Spool, SpoolError};
 pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS rating (conversation TEXT PRIMARY KEY, sequence INTEGER NOT NULL, rated_at INTEGER NOT NULL) STRICT, WITHOUT ROWID";
 
 /// A rating as it is written.
-pub(super) struct Rated {
+pub(super) struct RatingRecord {
     conversation: String,
     rated_at: i64,
     event: Vec<u8>,
 }
 
-impl Rated {
+impl RatingRecord {
     /// Its record, and whether there is one more than before.
     pub(super) async fn write(
         &self,
@@ -67,7 +67,7 @@ pub(super) async fn forget_reported(transaction: &mut Transaction<'_, Sqlite>) -
 impl Spool {
     /// Takes a rating in the place of an earlier one that is still here; durable when this returns.
     pub async fn rate(&self, rating: &Rating) -> Result<(), SpoolError> {
-        let rated = Rated {
+        let rated = RatingRecord {
             conversation: rating.conversation.to_string(),
             rated_at: nanosecond_of(rating.rated_at),
             event: rating.encode(),
