@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use prost::Message as _;
 
 use crate::error::ApiError;
-use crate::event::{Interaction, InteractionKind};
+use crate::event::{Interaction, InteractionKind, decoded_of_source, dimension_of};
 use crate::ids::{ConversationId, PoolId, TenantId, TenantUid};
 use crate::metering::{Dimension, UsageEvent};
 use crate::time::{timestamp_from_wire, timestamp_to_wire};
@@ -140,18 +140,8 @@ impl ConversationEnd {
 
     /// Reads it back from its event's bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, ApiError> {
-        let event = UsageEvent::decode(bytes)
-            .map_err(|_| ApiError::invalid("usage_event", "usage_event is not an encoded UsageEvent"))?;
-        if event.source != CONVERSATION_SOURCE {
-            return Err(ApiError::invalid(
-                "source",
-                format!("source must be {CONVERSATION_SOURCE}"),
-            ));
-        }
-        let find = |key: &str| {
-            let found = event.dimensions.iter().find(|dimension| dimension.key == key);
-            found.map(|dimension| dimension.value.clone()).unwrap_or_default()
-        };
+        let event = decoded_of_source(bytes, CONVERSATION_SOURCE)?;
+        let find = |key: &str| dimension_of(&event, key).unwrap_or_default();
         Ok(Self {
             last_message_at: timestamp_from_wire(event.event_time, "event_time")?,
             outcome: Outcome::parse(&find("outcome"))?,

@@ -161,15 +161,8 @@ impl Interaction {
 
     /// Reads an interaction back from its event's bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, ApiError> {
-        let event = UsageEvent::decode(bytes)
-            .map_err(|_| ApiError::invalid("usage_event", "usage_event is not an encoded UsageEvent"))?;
-        let find = |key: &str| {
-            event
-                .dimensions
-                .iter()
-                .find(|d| d.key == key)
-                .map(|d| d.value.clone())
-        };
+        let event = decoded(bytes)?;
+        let find = |key: &str| dimension_of(&event, key);
         let kind = InteractionKind::parse(&find("kind").unwrap_or_default())?;
         Ok(Self {
             tenant: TenantId::parse(event.tenant.clone())?,
@@ -183,6 +176,27 @@ impl Interaction {
             answer_id: find("answer_id"),
         })
     }
+}
+
+fn decoded(bytes: &[u8]) -> Result<UsageEvent, ApiError> {
+    UsageEvent::decode(bytes)
+        .map_err(|_| ApiError::invalid("usage_event", "usage_event is not an encoded UsageEvent"))
+}
+
+/// The event of that source that is encoded there.
+pub(crate) fn decoded_of_source(bytes: &[u8], source: &str) -> Result<UsageEvent, ApiError> {
+    let event = decoded(bytes)?;
+    if event.source == source {
+        Ok(event)
+    } else {
+        Err(ApiError::invalid("source", format!("source must be {source}")))
+    }
+}
+
+/// What an event says of a dimension.
+pub(crate) fn dimension_of(event: &UsageEvent, key: &str) -> Option<String> {
+    let found = event.dimensions.iter().find(|dimension| dimension.key == key);
+    found.map(|dimension| dimension.value.clone())
 }
 
 #[cfg(test)]

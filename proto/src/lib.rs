@@ -7,6 +7,8 @@
 //! - [`epoch`]: the order of a leader's commands.
 //! - [`error`]: one table of reasons with their gRPC code and HTTP status.
 //! - [`event`]: the usage event of an interaction, encoded so that both witnesses hold the same bytes.
+//! - [`masked`]: short texts without personal data.
+//! - [`rated`]: the usage event of a rating.
 //! - [`time`]: protobuf timestamps and durations to and from [`jiff`].
 
 pub mod codec;
@@ -15,6 +17,8 @@ pub mod epoch;
 pub mod error;
 pub mod event;
 pub mod ids;
+pub mod masked;
+pub mod rated;
 pub mod time;
 
 #[expect(

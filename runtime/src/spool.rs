@@ -4,12 +4,13 @@
 //! restart. Appends that come together share one transaction, and so one fsync (group commit). Acknowledgements need no fsync:
 //! one that is lost is a record reported again, which billing knows already. A record may be *held*: it is
 //! durable, but not given to the reporter until it is known whether it was delivered. After a restart nothing is held. A
-//! gateway's minutes of service are in the same file ([`minutes`]), what it took over from workers ([`origin`]), and the
-//! conversations that go on ([`conversations`]).
+//! gateway's minutes of service are in the same file ([`minutes`]), what it took over from workers ([`origin`]), the
+//! conversations that go on ([`conversations`]), and which records are ratings ([`ratings`]).
 
 pub mod conversations;
 pub mod minutes;
 pub mod origin;
+pub mod ratings;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use conversations::{IfLast, Told};
 use origin::Origin;
+use ratings::RatingRecord;
 
 /// Writes that share one transaction, at most.
 const GROUP: usize = 512;
@@ -76,6 +78,7 @@ enum Change {
         if_last: Option<IfLast>,
     },
     Conversations(Told),
+    Rating(RatingRecord),
     Settle {
         sequence: i64,
         delivery: Delivery,
@@ -90,6 +93,9 @@ struct Write {
 
 type Row = (i64, Vec<u8>, i32, Option<String>, Option<String>);
 
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS record (sequence INTEGER PRIMARY KEY AUTOINCREMENT, event BLOB NOT NULL, delivery INTEGER NOT NULL) STRICT";
+const PROBE_TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT";
 const OLDEST: &str =
     "SELECT sequence, event, delivery, reporter, boot_id FROM record LEFT JOIN origin USING (sequence)
     ORDER BY sequence LIMIT $1";
@@ -143,29 +149,20 @@ impl Spool {
         };
         let pool = connect(options.clone()).await?;
         let relaxed = connect(options.synchronous(SqliteSynchronous::Normal)).await?;
-        sqlx::query(
-            "CREATE TABLE IF NOT EXISTS record (sequence INTEGER PRIMARY KEY AUTOINCREMENT, event BLOB NOT NULL, delivery INTEGER NOT NULL) STRICT",
-        )
-        .execute(&pool)
-        .await
-        .map_err(|error| open_error(error.to_string()))?;
         for table in [
+            TABLE,
             minutes::TABLE,
             origin::TABLE,
             conversations::TABLE,
             conversations::BY_SILENCE,
+            ratings::TABLE,
+            PROBE_TABLE,
         ] {
             sqlx::query(table)
                 .execute(&pool)
                 .await
                 .map_err(|error| open_error(error.to_string()))?;
         }
-        sqlx::query(
-            "CREATE TABLE IF NOT EXISTS probe (id INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT",
-        )
-        .execute(&pool)
-        .await
-        .map_err(|error| open_error(error.to_string()))?;
         let (depth,): (i64,) = sqlx::query_as("SELECT count(*) FROM record")
             .fetch_one(&pool)
             .await
@@ -323,6 +320,11 @@ async fn write_group(pool: &SqlitePool, group: &[Write], state: &State) -> Resul
                 ended.extend(records);
                 0
             }
+            Change::Rating(rated) => {
+                let (sequence, is_more) = rated.write(&mut transaction).await?;
+                added += u64::from(is_more);
+                sequence
+            }
             Change::Settle { sequence, delivery } => {
                 sqlx::query("UPDATE record SET delivery = $1 WHERE sequence = $2")
                     .bind(*delivery as i32)
@@ -353,7 +355,9 @@ fn hold(group: &[Write], sequences: &[i64], ended: &[i64], state: &State) {
         match write.change {
             Change::Append { held: true, .. } => drop(held.insert(*sequence)),
             // Also after an append: a place that a failed transaction gave back may be given again.
-            Change::Append { held: false, .. } | Change::Settle { .. } => drop(held.remove(sequence)),
+            Change::Append { held: false, .. } | Change::Settle { .. } | Change::Rating(_) => {
+                held.remove(sequence);
+            }
             Change::Conversations(_) | Change::Probe => {}
         }
     }
@@ -386,6 +390,7 @@ async fn delete(transaction: &mut Transaction<'_, Sqlite>, sequences: &[i64]) ->
         removed += done.rows_affected();
         origin::forget(transaction, *sequence).await?;
     }
+    ratings::forget_reported(transaction).await?;
     Ok(removed)
 }
 

@@ -1,4 +1,4 @@
-//! `alerts`: where a tenant is told that it loses service too fast.
+//! `alerts`: where a tenant is told that it loses service too fast, or of a burst of complaints.
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand};
@@ -9,6 +9,7 @@ use super::export::Lines;
 use super::select::TenantArgs;
 use crate::digest::Digest;
 use crate::https::check_url;
+use crate::satisfaction::look::burst_to_json;
 use crate::store::{AlertTarget, Store};
 use crate::web::{Secrets as _, SystemSecrets};
 
@@ -87,8 +88,13 @@ async fn show(tenant: &TenantArgs, store: &Store) -> anyhow::Result<()> {
     let ledger = tenant.account(store).await?.ledger;
     let url = store.alert_target(ledger).await?.map(|target| target.url);
     let raised = store.raised_alerts(ledger).await?;
+    let bursts = store.bursts_under_way().await?.into_iter();
+    let bursts = bursts.filter(|told| told.topic.ledger == ledger);
+    let complaints: Vec<_> = bursts
+        .map(|told| burst_to_json(&told.topic, &told.burst))
+        .collect();
     let mut out = Lines::new();
-    if !out.write(&serde_json::json!({"url": url, "raised": raised}))? {
+    if !out.write(&serde_json::json!({"url": url, "raised": raised, "complaints": complaints}))? {
         return Ok(());
     }
     for delivery in store.deliveries(ledger).await? {

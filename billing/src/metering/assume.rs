@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use springtide_proto::ids::TenantUid;
 use springtide_proto::metering::{Delivery, Witness};
+use springtide_proto::rated::RATING_SOURCE;
 
 use super::decide::{Known, KnownEvents, Marks, ReporterId};
 use super::report::{Examined, Report};
@@ -25,7 +26,7 @@ const MOST_DOUBTED: u32 = 64;
 pub enum Assumption {
     /// Nobody reported them.
     New,
-    /// A worker reported each, with the same bytes, and no gateway did.
+    /// A worker reported each, with the same bytes, and no gateway did; but for ratings, of which workers know nothing.
     ReportedByWorkers,
 }
 
@@ -64,7 +65,10 @@ impl Assumption {
         };
         match self {
             Self::New => HashMap::new(),
-            Self::ReportedByWorkers => reports(records).map(reported).collect(),
+            Self::ReportedByWorkers => {
+                let by_both = reports(records).filter(|report| report.event.source != RATING_SOURCE);
+                by_both.map(reported).collect()
+            }
         }
     }
 }

@@ -10,12 +10,11 @@ mod changes;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use springtide_proto::ended::CONVERSATION_SOURCE;
 use springtide_proto::error::Reason;
 use springtide_proto::event::INTERACTION_SOURCE;
 use springtide_proto::metering::Witness;
 
-use super::own::ends_later;
+use super::own::{counts_instead, is_replaced_by_later};
 use super::report::{Event, EventKey, Provenance, Rejection, Report, Verdict};
 use super::standing::Standing;
 use crate::digest::Fingerprint;
@@ -203,12 +202,12 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// A conversation ended otherwise than was known, and later. What was dropped for its age stays as it is.
-    fn is_ended_later_by(&self, report: &Report) -> bool {
+    /// A conversation ended, or was rated, otherwise than was known, and later. What was dropped for its age stays as it is.
+    fn is_outdated_by(&self, report: &Report) -> bool {
         let was_read = matches!(self.event, Some(Cow::Owned(_)));
         let is_at_hand = self.stored.is_none() || self.replaced.is_some() || was_read;
         let known = self.event.as_deref().filter(|_| is_at_hand);
-        known.is_some_and(|known| ends_later(&report.event, known))
+        known.is_some_and(|known| counts_instead(&report.event, known))
     }
 
     /// The report takes the place of what was known.
@@ -244,9 +243,9 @@ impl<'a> Batch<'a> {
         let verdict = if working.hash == report.hash.fingerprint() {
             working.event.get_or_insert(Cow::Borrowed(&report.event));
             Verdict::Duplicate
-        } else if report.event.source == CONVERSATION_SOURCE {
+        } else if is_replaced_by_later(&report.event.source) {
             // What is older says nothing that is not known: nobody needs to see it.
-            if working.is_ended_later_by(report) {
+            if working.is_outdated_by(report) {
                 working.replace(report);
             }
             Verdict::Variant

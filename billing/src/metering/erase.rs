@@ -1,7 +1,7 @@
 //! Taking out of what is kept whatever tells which customer it was: pure.
 //!
 //! A customer is known by the conversations that it had. What is *erased* keeps when it happened, what it counted for and by
-//! what bills narrow it; conversation, turn and answer are gone. Its key and hash are kept beside it, so that it is known
+//! what bills narrow it; conversation, turn, answer and the words of a rating are gone. Its key and hash are kept beside it, so that it is known
 //! when it is reported again.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use prost::Message as _;
 use springtide_proto::ids::ConversationId;
 use springtide_proto::metering::UsageEvent;
 
-use crate::rating::plan::IDENTIFYING_DIMENSIONS;
+use crate::rating::plan::is_identifying;
 
 /// Stands where something was erased.
 pub const ERASED: &str = "(erased)";
@@ -43,6 +43,18 @@ impl Conversations {
     pub fn erase(&self, payload: &[u8]) -> Option<Vec<u8>> {
         let event = UsageEvent::decode(payload).ok()?;
         self.is_one_of_its(&event).then(|| without_customer(event))
+    }
+
+    /// A message to a tenant without the examples that are of one of the conversations; `None` if it has none of them.
+    pub fn without_examples(&self, message: &str) -> Option<String> {
+        let mut message: serde_json::Value = serde_json::from_str(message).ok()?;
+        let examples = message.get_mut("examples")?.as_array_mut()?;
+        let before = examples.len();
+        examples.retain(|example| {
+            let of = example.get("conversation").and_then(serde_json::Value::as_str);
+            !self.0.iter().any(|id| of == Some(id.as_str()))
+        });
+        (examples.len() < before).then(|| message.to_string())
     }
 
     /// Free text, or bytes that are no event, name one of the conversations.
@@ -107,7 +119,7 @@ fn without_customer(event: UsageEvent) -> Vec<u8> {
         mut dimensions,
         reversal_of,
     } = event;
-    dimensions.retain(|dimension| !IDENTIFYING_DIMENSIONS.contains(&dimension.key.as_str()));
+    dimensions.retain(|dimension| !is_identifying(&meter, &dimension.key));
     let reversal_of = if reversal_of.is_empty() {
         reversal_of
     } else {
@@ -162,5 +174,26 @@ mod tests {
             assert_eq!(named.without_names(text).as_deref(), without, "{text}");
         }
         assert_eq!(Conversations::new(BTreeSet::new()), None);
+    }
+
+    #[test]
+    fn examples_in_messages_go_with_their_customer_and_the_others_stay() {
+        let named = Conversations::new(["c1".parse().unwrap()].into()).unwrap();
+        let message = |examples: &str| format!(r#"{{"alert":"complaints","examples":[{examples}]}}"#);
+        let (of_its, of_another) = (
+            r#"{"comment":"x","conversation":"c1"}"#,
+            r#"{"conversation":"c11"}"#,
+        );
+        let both = message(&format!("{of_its},{of_another}"));
+        assert_eq!(named.without_examples(&both), Some(message(of_another)));
+        for other in [
+            &message(of_another),
+            "{}",
+            "[]",
+            "no message",
+            r#"{"examples":"c1"}"#,
+        ] {
+            assert_eq!(named.without_examples(other), None, "{other}");
+        }
     }
 }

@@ -13,7 +13,14 @@ use super::report::{Examined, Party, Report};
 pub const MODULES: &str = "modules";
 
 /// What the provider's parts alone report: a client firm's own word is not taken for any of them.
-const BUILT_IN: [&str; 5] = ["conversations", "handoffs", "interactions", MODULES, "unanswered"];
+const BUILT_IN: [&str; 6] = [
+    "conversations",
+    "handoffs",
+    "interactions",
+    MODULES,
+    "ratings",
+    "unanswered",
+];
 
 /// Springtide counts it itself, whatever plans say.
 pub fn is_built_in(meter: &str) -> bool {

@@ -12,7 +12,7 @@ use super::meters::MODULES;
 use crate::digest::{Digest, Fingerprint};
 use crate::rating::number::Exact;
 use crate::rating::period::BUCKET_SECONDS;
-use crate::rating::plan::IDENTIFYING_DIMENSIONS;
+use crate::rating::plan::is_identifying;
 use crate::rating::rate::ModuleChange;
 
 /// Whose usage: a tenant's UID with the name it was reported under.
@@ -152,7 +152,7 @@ pub enum Verdict {
     Accepted,
     /// Known, same bytes.
     Duplicate,
-    /// A known interaction with other bytes, or another end of a conversation.
+    /// A known interaction with other bytes, or another end or rating of a conversation.
     Variant,
     /// Anything else known, with other bytes.
     Conflict,
@@ -219,7 +219,7 @@ impl Event {
         let narrowing = self
             .dimensions
             .iter()
-            .filter(|(key, _)| !IDENTIFYING_DIMENSIONS.contains(&key.as_str()));
+            .filter(|(key, _)| !is_identifying(&self.meter, key));
         BucketKey {
             start_second: second - second.rem_euclid(BUCKET_SECONDS),
             meter: self.meter.clone(),

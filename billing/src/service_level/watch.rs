@@ -1,4 +1,5 @@
-//! Looks at each tenant's service and budget every minute, raises and resolves alerts, and sends what tenants are to be told.
+//! Looks at each tenant's service and budget every minute, and for bursts of complaints every ten seconds, raises and resolves
+//! alerts, and sends what tenants are to be told.
 //!
 //! Of several servers one watches: the one that has the lock. Each alert's change is in the database with the message about it, so
 //! that a server that ends between the two tells neither twice nor not at all. Messages are sent by tasks of their own, one a
@@ -20,6 +21,7 @@ use super::webhook::{TIMEOUT, Webhooks};
 use crate::bill::BillError;
 use crate::bill::schedule::schedule_of;
 use crate::rating::period::Bounds;
+use crate::satisfaction::look::BurstLooks;
 use crate::store::{Account, Attempt, Landed, Store, StoreError, WatchLock, with_causes};
 use crate::watch_budgets::{UsedBudget, used_budget};
 
@@ -61,6 +63,7 @@ impl Watch {
     async fn watch(&self, sending: &TaskTracker) {
         let mut lock = None;
         let mut looked_at = Timestamp::MIN;
+        let mut bursts = BurstLooks::default();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
@@ -68,13 +71,15 @@ impl Watch {
             if !self.holds(&mut lock).await {
                 self.metrics.clear();
                 looked_at = Timestamp::MIN;
+                bursts = BurstLooks::default();
                 continue;
             }
             let now = self.clock.now();
+            bursts.look_if_due(self, now).await;
             let end = last_reported(now);
             if end > looked_at {
                 looked_at = end;
-                self.look_at_all(end, now).await;
+                self.look_at_all((end, now), &mut bursts, sending).await;
             }
             if let Err(error) = self.send_due(now, sending).await {
                 tracing::warn!(error = %with_causes(&error), "alerts cannot be sent");
@@ -93,7 +98,12 @@ impl Watch {
         lock.is_some()
     }
 
-    async fn look_at_all(&self, end: Timestamp, now: Timestamp) {
+    async fn look_at_all(
+        &self,
+        (end, now): (Timestamp, Timestamp),
+        bursts: &mut BurstLooks,
+        sending: &TaskTracker,
+    ) {
         let accounts = match self.store.accounts().await {
             Ok(accounts) => accounts,
             Err(error) => {
@@ -113,6 +123,13 @@ impl Watch {
             if let Err(error) = self.look_at_budget(account, now).await {
                 let tenant = &account.details.party.tenant;
                 tracing::warn!(%tenant, error = %with_causes(&error), "a budget cannot be looked at");
+            }
+            // Bursts do not wait until all tenants were looked at.
+            let meanwhile = self.clock.now();
+            if bursts.look_if_due(self, meanwhile).await
+                && let Err(error) = self.send_due(meanwhile, sending).await
+            {
+                tracing::warn!(error = %with_causes(&error), "alerts cannot be sent");
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::metering::decide::LedgerId;
 /// The key of the lock in PostgreSQL; no other lock of ours has it.
 const WATCH_LOCK: i64 = 0x7370_7269_6e67_7469;
 /// Deliveries of a tenant that are kept beside those still to be sent.
-const KEPT: i64 = 100;
+pub(super) const KEPT: i64 = 100;
 
 /// Where a tenant's alerts go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,10 +91,10 @@ const DUE: &str = "SELECT d.id, t.url, t.secret, d.body, d.attempts, d.created_a
     WHERE d.state = 'pending' AND d.next_attempt_at <= $1
     AND d.id = (SELECT min(o.id) FROM alert_delivery o WHERE o.ledger_id = d.ledger_id AND o.state = 'pending')
     ORDER BY d.next_attempt_at LIMIT $2";
-const ENQUEUE: &str =
+pub(super) const ENQUEUE: &str =
     "INSERT INTO alert_delivery (ledger_id, body, state, attempts, next_attempt_at, last_error, created_at)
     SELECT ledger_id, $2, 'pending', 0, $3, '', $3 FROM alert_target WHERE ledger_id = $1";
-const FORGET: &str = "DELETE FROM alert_delivery WHERE ledger_id = $1 AND state <> 'pending'
+pub(super) const FORGET: &str = "DELETE FROM alert_delivery WHERE ledger_id = $1 AND state <> 'pending'
     AND id NOT IN (SELECT id FROM alert_delivery WHERE ledger_id = $1 ORDER BY id DESC LIMIT $2)";
 
 impl Store {

@@ -26,6 +26,8 @@ pub struct Erased {
     pub disputes: usize,
     /// Exclusions whose reasons or approvers do.
     pub exclusions: usize,
+    /// Messages about complaints, sent or to be sent, with examples of theirs.
+    pub messages: usize,
     /// Texts that do and never change: they stay.
     pub kept: Vec<KeptText>,
 }
@@ -126,6 +128,8 @@ const EXCLUSIONS: &str =
     "SELECT id, reason, approver, COALESCE(revoked_by, '') FROM service_exclusion WHERE ledger_id = $1";
 const ERASE_EXCLUSION: &str = "UPDATE service_exclusion SET reason = $2, approver = $3,
     revoked_by = CASE WHEN revoked_by IS NULL THEN NULL ELSE $4 END WHERE id = $1";
+const MESSAGES: &str = "SELECT id, body FROM alert_delivery WHERE ledger_id = $1";
+const ERASE_MESSAGE: &str = "UPDATE alert_delivery SET body = $2 WHERE id = $1";
 const NOTE: &str = "INSERT INTO portal_audit (ledger_id, at, actor, role, action, object)
     VALUES ($1, $2, $3, $4, 'erase customer', $5)";
 
@@ -228,6 +232,19 @@ macro_rules! erase_within {
                 erased.exclusions += 1;
             }
         }
+        let rows: Vec<(i64, String)> = sqlx::query_as(MESSAGES)
+            .bind($ledger)
+            .fetch_all(&mut *$transaction)
+            .await?;
+        for (id, body) in rows {
+            if let Some(body) = $conversations.without_examples(&body) {
+                let query = sqlx::query(ERASE_MESSAGE).bind(id).bind(body);
+                if $eraser.is_some() {
+                    query.execute(&mut *$transaction).await?;
+                }
+                erased.messages += 1;
+            }
+        }
         let rows: Vec<(String, String, String)> = sqlx::query_as(words.kept)
             .bind($ledger)
             .bind(&list)
@@ -245,10 +262,11 @@ macro_rules! erase_within {
                 rejections,
                 disputes,
                 exclusions,
+                messages,
                 kept,
             } = &erased;
             let object = format!(
-                "{} conversations: {} records, {disputes} disputes, {exclusions} exclusions; {} texts that never change were kept",
+                "{} conversations: {} records, {disputes} disputes, {exclusions} exclusions, {messages} messages; {} texts that never change were kept",
                 $conversations.count(),
                 events + rivals + rejections,
                 kept.len()

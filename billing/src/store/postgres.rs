@@ -122,6 +122,11 @@ impl Postgres {
                 "minutes by statement",
                 include_str!("../../migrations/postgres/0008_minutes_by_statement.sql"),
             ),
+            (
+                9,
+                "ratings",
+                include_str!("../../migrations/postgres/0009_ratings.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }

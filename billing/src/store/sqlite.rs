@@ -16,6 +16,7 @@ use super::ingest::{
     nanosecond_of,
 };
 use super::kept::insert_rivals_and_rejections;
+use super::ratings::note_on_sqlite;
 use super::replaced::{self, replace_events};
 use super::reporters::SeenReporters;
 use crate::digest::Fingerprint;
@@ -106,6 +107,11 @@ impl Sqlite {
                 8,
                 "minutes by statement",
                 include_str!("../../migrations/sqlite/0008_minutes_by_statement.sql"),
+            ),
+            (
+                9,
+                "ratings",
+                include_str!("../../migrations/sqlite/0009_ratings.sql"),
             ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.writer).await?)
@@ -204,6 +210,7 @@ impl IngestTransaction for Transaction<'_, sqlx::Sqlite> {
     async fn apply(&mut self, changes: &Changes<'_>, now: i64) -> Result<(), StoreError> {
         write_events(self, changes, now).await?;
         replace_events!(self, changes, replaced::SQLITE);
+        note_on_sqlite(self, changes, now).await?;
         insert_rivals_and_rejections!(self, changes, now);
         write_buckets(self, bucket_deltas(changes)).await
     }

@@ -16,6 +16,7 @@ mod plan_change;
 mod portal;
 mod pricing;
 mod random_bills;
+mod ratings;
 mod scope;
 mod service;
 mod support;
@@ -167,6 +168,11 @@ on_both_databases! {
     portal::settings_disputes_and_audit_are_a_ledgers_own_and_the_audit_never_changes,
     portal::what_commands_did_of_no_account_is_listed_newest_first_and_never_changes,
     portal::a_page_of_interactions_is_the_beginning_of_the_export,
+    ratings::a_conversation_has_one_rating_the_later_one_and_nobody_pays_for_it,
+    ratings::a_large_batch_of_a_gateway_with_ratings_is_taken_as_it_is,
+    ratings::a_burst_is_told_once_whoever_looks_and_another_one_when_it_was_over,
+    ratings::what_billing_hears_late_is_a_burst_only_if_it_came_in_one,
+    ratings::an_erased_customer_is_no_example_any_more,
     entities::each_entity_has_numbers_without_a_gap_and_a_chain_of_its_own,
     entities::an_account_that_goes_to_another_entity_has_its_next_bill_from_there_and_notes_from_where_the_bill_was,
     entities::a_bill_that_is_said_to_be_another_entitys_is_named,

@@ -33,7 +33,7 @@ pub struct PeriodQuery {
 }
 
 impl PeriodQuery {
-    fn of(&self, state: &WebState, schedule: &Schedule) -> Result<Period, ApiError> {
+    pub(super) fn of(&self, state: &WebState, schedule: &Schedule) -> Result<Period, ApiError> {
         let period = match self.period.as_deref() {
             Some(text) => text.parse(),
             None => schedule.containing(state.clock.now()),
@@ -201,7 +201,12 @@ pub async fn forecast(
     ))
 }
 
-async fn note(state: &WebState, caller: &Caller, action: &str, object: &str) -> Result<(), StoreError> {
+pub(super) async fn note(
+    state: &WebState,
+    caller: &Caller,
+    action: &str,
+    object: &str,
+) -> Result<(), StoreError> {
     let Caller {
         account,
         holder,

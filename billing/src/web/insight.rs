@@ -25,6 +25,7 @@ use crate::bill::summary::{by_meter, summed_by_time};
 use crate::bill::{BillError, bill_by, document};
 use crate::rating::currency::Currency;
 use crate::rating::number::Exact;
+use crate::satisfaction::sums::satisfaction_within;
 use crate::store::{Landed, Role, StoreError};
 
 /// Months that savings are shown of.
@@ -51,7 +52,8 @@ async fn service_of(state: &WebState, caller: &Caller, query: &PortalQuery) -> R
     let now = state.clock.now();
     let schedule = schedule_of(store, account).await?;
     let period = period_of(state, query, &schedule)?;
-    let is_current = schedule.bounds(period).map_err(BillError::Period)?.contain(now);
+    let bounds = schedule.bounds(period).map_err(BillError::Period)?;
+    let is_current = bounds.contain(now);
     let zone = schedule.zone_of(period).map_err(BillError::Period)?;
     let document = match bill_by(store, account, &schedule, period, now).await {
         Ok(document) => Some(document),
@@ -73,6 +75,7 @@ async fn service_of(state: &WebState, caller: &Caller, query: &PortalQuery) -> R
         month,
         day,
         today,
+        satisfaction: satisfaction_within(store, account.ledger, &bounds).await?,
     })
 }
 

@@ -6,6 +6,7 @@ pub mod api;
 mod auth;
 pub mod bills;
 mod chart;
+pub mod complaints;
 pub mod erase;
 pub mod events;
 pub mod insight;
@@ -173,6 +174,14 @@ fn rest() -> Routes {
         ("/api/v1/tenants/{tenant}/preview", get(api::preview)),
         ("/api/v1/tenants/{tenant}/forecast", get(api::forecast)),
         ("/api/v1/tenants/{tenant}/interactions", get(api::interactions)),
+        (
+            "/api/v1/tenants/{tenant}/satisfaction",
+            get(complaints::satisfaction_in_json),
+        ),
+        (
+            "/api/v1/tenants/{tenant}/complaints",
+            get(complaints::complaints_in_json),
+        ),
         ("/api/v1/tenants/{tenant}/exports/{name}", get(api::export)),
     ]
 }
@@ -195,6 +204,7 @@ fn pages() -> Routes {
         ("/portal/exports/{name}", get(bills::export)),
         ("/portal/disputes", get(bills::disputes)),
         ("/portal/service", get(insight::service)),
+        ("/portal/complaints", get(complaints::complaints)),
         ("/portal/savings", get(insight::savings)),
         ("/portal/savings/price", post(insight::set_person_price)),
         ("/portal/budget", get(insight::budget).post(insight::set_budget)),

@@ -5,6 +5,7 @@ mod office;
 mod openid_connect;
 mod pages;
 mod postgres;
+mod satisfaction;
 
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};

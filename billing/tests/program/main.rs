@@ -242,7 +242,7 @@ async fn minutes_come_out_as_csv_after_a_kill_and_an_excluded_span_is_listed() {
     let shown = program.json(&["alerts", "show", "--tenant", "acme"]);
     assert_eq!(
         shown,
-        serde_json::json!({"url": "https://acme.example/", "raised": []})
+        serde_json::json!({"url": "https://acme.example/", "raised": [], "complaints": []})
     );
 }
 

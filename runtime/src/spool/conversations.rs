@@ -123,7 +123,7 @@ async fn delete(transaction: &mut Transaction<'_, Sqlite>, id: &str) -> Result<(
 }
 
 /// Times beyond what 63 bits hold are as late as that.
-fn nanosecond_of(at: Timestamp) -> i64 {
+pub(super) fn nanosecond_of(at: Timestamp) -> i64 {
     i64::try_from(at.as_nanosecond()).unwrap_or(if at < Timestamp::UNIX_EPOCH {
         i64::MIN
     } else {
@@ -168,6 +168,20 @@ impl Spool {
     /// The conversations are over of which nothing was heard since; with [`Timestamp::MAX`] all of them.
     pub async fn end_silent(&self, since: Timestamp) -> Result<(), SpoolError> {
         self.tell(Told::Silent(nanosecond_of(since))).await
+    }
+
+    /// What would be said of a conversation that goes on, if it ended now; `None` of one that is not known.
+    pub async fn conversation(
+        &self,
+        conversation: &ConversationId,
+    ) -> Result<Option<ConversationEnd>, SpoolError> {
+        let found: Option<(Vec<u8>,)> = sqlx::query_as("SELECT event FROM conversation WHERE id = $1")
+            .bind(conversation.as_str())
+            .fetch_optional(&self.relaxed)
+            .await
+            .map_err(|error| SpoolError::Read(error.to_string()))?;
+        let end = found.map(|(event,)| ConversationEnd::decode(&event)).transpose();
+        end.map_err(|error| SpoolError::Read(error.message))
     }
 
     async fn tell(&self, told: Told) -> Result<(), SpoolError> {
@@ -230,6 +244,14 @@ mod tests {
         turn(&killed, &resolved("one", 20)).await;
         turn(&killed, &resolved("two", 30)).await;
         let next = Spool::open(folder.path()).await.unwrap();
+        let known = async |id: &str| {
+            let id = ConversationId::parse(id).unwrap();
+            next.conversation(&id).await.unwrap()
+        };
+        assert_eq!(
+            (known("one").await, known("none").await),
+            (Some(resolved("one", 20)), None)
+        );
         next.end_silent(at(20)).await.unwrap();
         assert_eq!(ends(&next).await, [], "the last message counts, not the first");
         next.end_silent(at(21)).await.unwrap();

@@ -13,6 +13,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use springtide_proto::ids::ConversationId;
 use springtide_proto::metering::{Delivery, Witness};
+use springtide_proto::rated::Rating;
 use springtide_runtime::clock::{Clock as _, SystemClock};
 use springtide_runtime::probe::{PROBE_HEADER, ProbeKey};
 use springtide_tests::load::{Client, Sent, worker_of};
@@ -465,6 +466,118 @@ async fn a_reply_whose_customer_has_gone_is_reported_as_undelivered() {
         spooled.len() == 1 && spooled[0].delivery == Delivery::Undelivered
     })
     .await;
+}
+
+/// The ratings in a gateway's spool: conversation, score, comment, answer.
+async fn rated(gateway: &Gateway) -> Vec<(String, u8, String, String)> {
+    let records = gateway.relay.spool.oldest(99).await.unwrap();
+    let ratings = records
+        .iter()
+        .filter_map(|record| Rating::decode(&record.event).ok());
+    let of = |rating: Rating| {
+        let comment = rating.comment.map(|comment| comment.as_str().to_owned());
+        (
+            rating.conversation.to_string(),
+            rating.score.number(),
+            comment.unwrap_or_default(),
+            rating.answer_id.unwrap_or_default(),
+        )
+    };
+    ratings.map(of).collect()
+}
+
+async fn rate(client: &Client, conversation: &str, body: Value) -> StatusCode {
+    let path = format!("/v1/conversations/{conversation}/rating");
+    let (status, _) = client
+        .request(Method::POST, &path, body.to_string())
+        .await
+        .unwrap();
+    status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_was_answered_here_is_rated_once_as_it_is_liked_last_and_no_other_is() {
+    let tenant = Tenant::new().unwrap();
+    let worker = tenant.worker("one", 9).await.unwrap();
+    let gateway = tenant.gateway(&[&worker]).await.unwrap();
+    let client = client(&gateway);
+    assert_eq!(
+        rate(&client, "c1", json!({"score": 5})).await,
+        StatusCode::NOT_FOUND,
+        "nothing was answered yet"
+    );
+    let reply = ask(&client, "c1", "t1", REFUND, "").await;
+    ask(&client, "c1", "t2", "zzz", &reply.resume_token).await;
+    ask(&client, "c2", "t1", "zzz", "").await;
+    let complaint = json!({"score": 1, "comment": "打 138 0013 8000 没人接", "channel": "web"});
+    assert_eq!(rate(&client, "c1", complaint).await, StatusCode::NO_CONTENT);
+    let of = |conversation: &str, score, comment: &str, answer: &str| {
+        (
+            conversation.to_owned(),
+            score,
+            comment.to_owned(),
+            answer.to_owned(),
+        )
+    };
+    assert_eq!(rated(&gateway).await, [of("c1", 1, "打 *** 没人接", "refund")]);
+    for wrong in [
+        json!({}),
+        json!({"score": 6}),
+        json!({"score": 5, "channel": "fax"}),
+        json!({"score": 5, "x": 1}),
+    ] {
+        assert_eq!(rate(&client, "c1", wrong).await, StatusCode::BAD_REQUEST);
+    }
+    assert_eq!(
+        rate(&client, "c9", json!({"score": 1})).await,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        rate(&client, "c2", json!({"score": 2})).await,
+        StatusCode::NO_CONTENT
+    );
+    // Who is done may change their mind.
+    client.close("c1", &reply.resume_token).await.unwrap();
+    assert_eq!(
+        rate(&client, "c1", json!({"score": 4})).await,
+        StatusCode::NO_CONTENT
+    );
+    let mut rated = rated(&gateway).await;
+    rated.sort();
+    assert_eq!(rated, [of("c1", 4, "", "refund"), of("c2", 2, "", "")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_goes_on_can_be_rated_by_socket_also_when_the_gateway_was_started_anew() {
+    let tenant = Tenant::new().unwrap();
+    let worker = tenant.worker("one", 9).await.unwrap();
+    let spool = tenant.spool_of("same");
+    let before = tenant.gateway_with_spool(&[&worker], &spool).await.unwrap();
+    ask(&client(&before), "c1", "t1", REFUND, "").await;
+    drop(before);
+    let gateway = tenant.gateway_with_spool(&[&worker], &spool).await.unwrap();
+    let url = |id: &str| format!("{}/v1/conversations/{id}/ws", gateway.url.replace("http", "ws"));
+    for (conversation, answers) in [
+        ("c1", ["rated", "rating_refused"]),
+        ("c9", ["rating_refused", "rating_refused"]),
+    ] {
+        let (mut socket, _) = tokio_tungstenite::connect_async(url(conversation)).await.unwrap();
+        let sent = [
+            json!({"type": "rating", "score": 3}),
+            json!({"type": "rating", "score": 0}),
+        ];
+        for (rating, answer) in sent.into_iter().zip(answers) {
+            socket.send(Message::text(rating.to_string())).await.unwrap();
+            let said = socket.next().await.unwrap().unwrap();
+            let said: Value = serde_json::from_str(said.to_text().unwrap()).unwrap();
+            assert_eq!(said["type"], answer, "{said}");
+            assert_eq!(said["error"].is_object(), answer == "rating_refused", "{said}");
+        }
+    }
+    assert_eq!(
+        rated(&gateway).await,
+        [("c1".to_owned(), 3, String::new(), String::new())]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,130 +5,55 @@
     reason = "a test ends where it cannot go on"
 )]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use parking_lot::Mutex;
 use serde_json::json;
 use springtide_billing::bill::document::Document;
 use springtide_billing::bill::draft;
 use springtide_billing::bill::schedule::schedule_of;
 use springtide_billing::bill::summary::{MeterSum, by_meter, summed_by_time};
-use springtide_billing::digest::Digest;
-use springtide_billing::locale::Locale;
-use springtide_billing::metering::examine::{Reporter, examine};
-use springtide_billing::metering::report::{Party, Verdict};
-use springtide_billing::store::{AccountDetails, Landed, PlanVersion, Store};
-use springtide_proto::ids::{ConversationId, TenantId, TenantUid};
-use springtide_proto::metering::{Record, Witness};
+use springtide_billing::store::Landed;
+use springtide_proto::ids::ConversationId;
 use springtide_runtime::clock::{Clock as _, SystemClock};
-use springtide_runtime::identity::TenantRole;
 use springtide_runtime::probe::{PROBE_HEADER, ProbeKey};
 use springtide_tests::ends::end_of;
 use springtide_tests::load::{Client, Reply, Sent};
+use springtide_tests::parts::books::Books;
 use springtide_tests::parts::{Gateway, INVOICE, PROBE_KEY, REFUND, SHIPPING, Tenant, Worker};
 
 const PLAN: &str = r#"{"charges":[{"meter":"conversations","model":"PerUnit","name":"resolved","unitPrice":"0.50","where":{"outcome":"resolved"}}],"currency":"CNY","timeZone":"Asia/Shanghai"}"#;
 const FLUSH: Duration = Duration::from_secs(20);
 
-fn party() -> Party {
-    Party {
-        tenant_uid: TenantUid::parse("uid-acme").unwrap(),
-        tenant: TenantId::parse("acme").unwrap(),
-    }
-}
-
-/// What witnesses reported, and the store that takes it.
-struct Billing {
-    store: Store,
-    reported: Arc<Mutex<Vec<Record>>>,
-    _folder: tempfile::TempDir,
-}
+/// The bill so far of what was reported, and which conversations ended.
+struct Billing(Books);
 
 impl Billing {
     async fn of(tenant: &mut Tenant) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}/billing.db", folder.path().display());
-        let store = Store::connect(&url, true).await.unwrap();
-        store.migrate().await.unwrap();
-        let plan = PlanVersion {
-            name: "outcome".into(),
-            uid: "plan".into(),
-            generation: 1,
-            digest: Digest::of(PLAN.as_bytes()),
-            spec: PLAN.into(),
-        };
-        let before = SystemClock.now() - jiff::SignedDuration::from_hours(24 * 40);
-        store.put_plan(&plan, before).await.unwrap();
-        let details = AccountDetails {
-            party: party(),
-            display_name: "安可商城".into(),
-            time_zone: "Asia/Shanghai".into(),
-            rate_plan: "outcome".into(),
-            legal_name: String::new(),
-            tax_id: String::new(),
-            billing_email: String::new(),
-            payment_days: 30,
-            portal_token: Digest::of(b"token"),
-            locale: Locale::ZhCn,
-        };
-        store.register(&details, before).await.unwrap();
-        let reported = Arc::new(Mutex::new(Vec::new()));
-        let taken = reported.clone();
-        tenant
-            .report_to(Arc::new(move |records: Vec<Record>| taken.lock().extend(records)))
-            .await
-            .unwrap();
-        Self {
-            store,
-            reported,
-            _folder: folder,
-        }
+        Self(Books::of(tenant, PLAN).await.unwrap())
     }
 
     /// Takes what came since, each record twice; the bill so far, and what was counted.
     async fn bill(&self) -> (Document, MeterSum) {
-        let now = SystemClock.now();
-        let records = std::mem::take(&mut *self.reported.lock());
-        let examined: Vec<_> = records
-            .iter()
-            .chain(&records)
-            .map(|record| {
-                let role = if record.witness() == Witness::Worker {
-                    TenantRole::Worker
-                } else {
-                    TenantRole::Gateway
-                };
-                let peer = Reporter {
-                    tenant: party().tenant,
-                    role: Some(role),
-                };
-                examine(record.clone(), &peer, now)
-            })
-            .collect();
-        for examined in examined.chunks(3) {
-            let verdicts = self.store.ingest(examined, now).await.unwrap();
-            let is_taken = |verdict: &Verdict| !matches!(verdict, Verdict::Conflict | Verdict::Rejected(..));
-            assert!(verdicts.iter().all(is_taken), "{verdicts:?}");
-        }
-        let account = self.store.account_of_uid("uid-acme").await.unwrap().unwrap();
-        let schedule = schedule_of(&self.store, &account).await.unwrap();
+        let (now, store) = (SystemClock.now(), &self.0.store);
+        self.0.take(now).await.unwrap();
+        let account = self.0.account().await.unwrap();
+        let schedule = schedule_of(store, &account).await.unwrap();
         let period = schedule.containing(now).unwrap();
         let bounds = schedule.bounds(period).unwrap();
         let starts = (&[bounds.start][..], bounds.end);
-        let usage = summed_by_time(&self.store, account.ledger, starts, Landed::EVER)
+        let usage = summed_by_time(store, account.ledger, starts, Landed::EVER)
             .await
             .unwrap();
         let sums = by_meter(&usage, &[]).unwrap();
         let counted = sums.into_iter().find(|sum| sum.meter == "conversations");
-        let bill = draft(&self.store, &account, period, now).await.unwrap();
+        let bill = draft(store, &account, period, now).await.unwrap();
         (bill, counted.unwrap())
     }
 
     /// Of which conversations an end was reported since the last bill.
     fn ended(&self) -> Vec<String> {
-        let reported = self.reported.lock();
+        let reported = self.0.reported();
         let ends = reported.iter().filter_map(end_of);
         let mut ended: Vec<_> = ends.map(|end| end.conversation.to_string()).collect();
         ended.sort();

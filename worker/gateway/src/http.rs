@@ -2,6 +2,8 @@
 //!
 //! - `POST /v1/conversations/{conversation}/turns` takes a turn: 200 with the reply, or 202 with a place in the waiting room
 //!   (send the same turn again to ask again; the place is kept).
+//! - `POST /v1/conversations/{conversation}/rating` says how the customer liked it, with `score` (1 to 5) and `comment`: 204; 404
+//!   where nothing of it was answered here. The later rating of a conversation takes the place of the earlier one.
 //! - `POST /v1/conversations/{conversation}/close` ends the conversation: 204.
 //! - `GET /v1/conversations/{conversation}/ws`: [`crate::websocket`].
 //! - `GET /`: the chat page.
@@ -105,6 +107,10 @@ pub struct WaitingBody {
 pub fn router(door: Door) -> Router {
     Router::new()
         .route("/v1/conversations/{conversation}/turns", post(take_turn))
+        .route(
+            "/v1/conversations/{conversation}/rating",
+            post(crate::rating::rate),
+        )
         .route("/v1/conversations/{conversation}/close", post(close))
         .route(
             "/v1/conversations/{conversation}/ws",

@@ -6,6 +6,7 @@
 //! - [`resume`]: the resume token as clients hold it.
 //! - [`relay`]: a customer's turn, from the door to a reply that is witnessed.
 //! - `ending`: what is said of conversations that end.
+//! - [`rating`], [`rateable`]: how customers liked conversations, and which can be rated here.
 //! - [`service`]: the service that customers got, minute by minute.
 //! - `probe`: the operator's probes of this door.
 //! - [`workers`]: connections to workers.
@@ -23,6 +24,8 @@ pub mod metrics;
 pub mod page;
 pub mod pool;
 mod probe;
+pub mod rateable;
+pub mod rating;
 pub mod relay;
 pub mod resume;
 pub mod service;

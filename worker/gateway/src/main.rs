@@ -11,6 +11,7 @@ use springtide_gateway::attach::Attachment;
 use springtide_gateway::config::Config;
 use springtide_gateway::http::{Door, LONGEST_WAIT, router};
 use springtide_gateway::metrics::Metrics;
+use springtide_gateway::rateable::Rateable;
 use springtide_gateway::relay::{Relay, SharedPool};
 use springtide_gateway::service::ServiceMinutes;
 use springtide_gateway::service::book::Book;
@@ -180,6 +181,7 @@ async fn relay(
         channels: config.channels.clone(),
         pools: pools.collect(),
         sessions: Sessions::default(),
+        rateable: Rateable::default(),
         workers: Workers::new(tls.clone(), &config.tenant),
         spool,
         metrics,

@@ -8,12 +8,20 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use springtide_proto::rated::Score;
 
 /// How a turn ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct TurnLabels {
     /// unique, list, sorry, waiting, or the reason of an error.
     outcome: &'static str,
+}
+
+/// How a customer liked a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RatingLabels {
+    /// 1 to 5.
+    score: u8,
 }
 
 /// See the module.
@@ -24,6 +32,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     turns: Family<TurnLabels, Counter>,
     turn_seconds: Histogram,
+    ratings: Family<RatingLabels, Counter>,
     moves: Counter,
     undelivered: Counter,
     taken_over: Counter,
@@ -37,6 +46,7 @@ impl Default for Metrics {
         Self(Arc::new(Inner {
             turns: Family::default(),
             turn_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            ratings: Family::default(),
             moves: Counter::default(),
             undelivered: Counter::default(),
             taken_over: Counter::default(),
@@ -53,6 +63,7 @@ impl Metrics {
         let Inner {
             turns,
             turn_seconds,
+            ratings,
             moves,
             undelivered,
             taken_over,
@@ -68,6 +79,7 @@ impl Metrics {
             Unit::Seconds,
             turn_seconds.clone(),
         );
+        registry.register("ratings", "Ratings taken, by their score", ratings.clone());
         registry.register(
             "conversations_moved",
             "Conversations that went on at another worker",
@@ -104,6 +116,12 @@ impl Metrics {
     pub fn turn(&self, outcome: &'static str, seconds: f64) {
         self.0.turns.get_or_create(&TurnLabels { outcome }).inc();
         self.0.turn_seconds.observe(seconds);
+    }
+
+    /// A customer rated a conversation.
+    pub fn rated(&self, score: Score) {
+        let score = score.number();
+        self.0.ratings.get_or_create(&RatingLabels { score }).inc();
     }
 
     /// A conversation went on elsewhere.

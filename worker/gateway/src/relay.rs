@@ -28,6 +28,7 @@ use crate::config::Channels;
 use crate::ending::outcome_after;
 use crate::metrics::Metrics;
 use crate::pool::{Assignment, Pool, Worker};
+use crate::rateable::Rateable;
 use crate::resume::ResumeToken;
 use crate::service::ServiceMinutes;
 use crate::sessions::{Session, Sessions};
@@ -166,6 +167,8 @@ pub struct Relay {
     pub pools: HashMap<PoolId, SharedPool>,
     /// Conversations.
     pub sessions: Sessions,
+    /// Conversations that can be rated here.
+    pub rateable: Rateable,
     /// Connections.
     pub workers: Workers,
     /// Second witness.
@@ -467,6 +470,8 @@ impl Relay {
                 format!("{error}: send the same turn again"),
             )
         })?;
+        let answer_id = Some(reply.answer_id.as_str()).filter(|id| !id.is_empty());
+        self.rateable.note(&turn.conversation, &turn.channel, answer_id);
         Ok(Witnessed {
             reply,
             token,

@@ -1,7 +1,9 @@
 //! The WebSocket channel: one conversation a socket, JSON texts both ways.
 //!
-//! In: `{"type":"turn", …}` with the fields of an HTTP turn, `{"type":"close"}`. Out: `{"type":"reply", …}`,
-//! `{"type":"waiting", …}` while a turn waits, and `{"type":"error", "turn_id", "error": {…}}`; after an error the socket lives on.
+//! In: `{"type":"turn", …}` with the fields of an HTTP turn, `{"type":"rating", …}` with those of an HTTP rating,
+//! `{"type":"close"}`. Out: `{"type":"reply", …}`, `{"type":"waiting", …}` while a turn waits, and
+//! `{"type":"error", "turn_id", "error": {…}}`; of a rating `{"type":"rated"}` or `{"type":"rating_refused", "error": {…}}`. After
+//! an error the socket lives on.
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
@@ -11,6 +13,7 @@ use springtide_proto::error::ApiError;
 use springtide_proto::ids::ConversationId;
 
 use crate::http::{Door, Refusal, ReplyBody, TurnBody, WaitingBody, gone, parse};
+use crate::rating::{CustomerRating, RatingBody};
 use crate::relay::{CustomerTurn, Relayed};
 use crate::resume::ResumeToken;
 
@@ -21,6 +24,7 @@ const MAX_MESSAGE: usize = 16 * 1024;
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Incoming {
     Turn(TurnBody),
+    Rating(RatingBody),
     Close,
 }
 
@@ -31,6 +35,11 @@ enum Outgoing<'a> {
     Waiting(WaitingBody),
     Error {
         turn_id: &'a str,
+        error: serde_json::Value,
+    },
+    Rated,
+    #[serde(rename = "rating_refused")]
+    RatingRefused {
         error: serde_json::Value,
     },
 }
@@ -56,6 +65,13 @@ async fn converse(door: Door, conversation: ConversationId, mut socket: WebSocke
                 door.relay.close(&conversation, token.take()).await;
                 break;
             }
+            Ok(Incoming::Rating(body)) => {
+                let rating = body.check(conversation.clone(), arrived_at);
+                if rate(&door, rating, &mut socket).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             Ok(Incoming::Turn(body)) => body.check(conversation.clone(), arrived_at),
             Err(error) => Err(error),
         };
@@ -76,6 +92,25 @@ async fn converse(door: Door, conversation: ConversationId, mut socket: WebSocke
             return;
         }
     }
+}
+
+/// One rating. `Err` when the socket has gone.
+async fn rate(
+    door: &Door,
+    rating: Result<CustomerRating, ApiError>,
+    socket: &mut WebSocket,
+) -> Result<(), axum::Error> {
+    let rated = match rating {
+        Ok(rating) => door.relay.rate(rating).await,
+        Err(error) => Err(error),
+    };
+    let outgoing = match rated {
+        Ok(()) => Outgoing::Rated,
+        Err(error) => Outgoing::RatingRefused {
+            error: error_of(&error),
+        },
+    };
+    send(socket, &outgoing).await
 }
 
 /// One turn, with notices of its place while it waits. `Err` when the socket has gone.

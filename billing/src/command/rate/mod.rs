@@ -70,7 +70,7 @@ const HELP: &str = "Files:
   usage.csv     time,meter,quantity[,dimension...]   time in RFC 3339; quantity a decimal; equal rows are separate events
   minutes.csv   minute,good,bad[,fast,slow]          a row for each minute that was reported, in RFC 3339
   exclusions.csv  from,to[,reason,approver]          spans in RFC 3339, the second instant no longer in it
-A meter that the plan does not name and that is not built in (interactions, unanswered, conversations, handoffs, modules) is
+A meter that the plan does not name and that is not built in (interactions, unanswered, conversations, handoffs, ratings, modules) is
 refused. A file of minutes that has some, but none of the period, says that the service was down for all of it.
 A module is taken or dropped by an event of the meter \"modules\" with the dimension \"module\" and quantity 1 or 0.
 

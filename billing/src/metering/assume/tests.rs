@@ -56,6 +56,17 @@ fn a_batch_of_one_kind_of_witness_is_supposed_to_be_the_first_or_the_second_repo
 }
 
 #[test]
+fn of_ratings_no_worker_is_supposed_to_have_said_anything() {
+    let mut rating = report("acme", "rated", Witness::Gateway);
+    rating.event.source = RATING_SOURCE.into();
+    let mut records = batch("acme", &[Witness::Gateway; 2]);
+    records.push(Ok(Box::new(rating)));
+    let assumption = Assumption::of(&records).unwrap();
+    assert_eq!(assumption, Assumption::ReportedByWorkers);
+    assert_eq!(assumption.known(&records).len(), 2);
+}
+
+#[test]
 fn doubt_doubles_with_each_failure_is_bounded_ends_with_success_and_is_of_one_tenant_and_witness() {
     let doubt = Doubt::default();
     let (acme, other) = (

@@ -71,7 +71,7 @@ pub struct Changed {
     pub after: Marks,
 }
 
-/// A known event whose place a later one takes: a conversation that ended again.
+/// A known event whose place a later one takes: a conversation that ended, or was rated, again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replaced<'a> {
     /// Whose.

@@ -1,6 +1,7 @@
 use springtide_proto::ended::ConversationEnd;
 use springtide_proto::event::{Interaction, InteractionKind};
 use springtide_proto::ids::{ConversationId, PoolId, TurnId};
+use springtide_proto::rated::{Comment, Rating, Score};
 use springtide_proto::time::timestamp_to_wire;
 
 use super::*;
@@ -144,6 +145,7 @@ fn a_client_firm_reports_nothing_that_the_provider_charges_for_what_it_does() {
         "unanswered",
         "conversations",
         "handoffs",
+        "ratings",
     ] {
         let rejection = examine(posted("shop", meter), &client, now()).unwrap_err();
         assert_eq!(rejection.reason, Reason::EventRejected);
@@ -290,6 +292,43 @@ fn the_end_of_a_conversation_is_a_report_and_one_that_contradicts_itself_is_refu
     assert!(change(&|event| event.quantity = "2".into()).starts_with("quantity"));
     assert!(change(&|event| event.dimensions[2].value = "handed_off".into()).contains("outcome"));
     assert!(change(&|event| event.dimensions.clear()).contains("outcome"));
+}
+
+#[test]
+fn a_rating_is_a_gateways_report_summed_by_its_score_and_one_that_contradicts_itself_is_refused() {
+    let of = interaction();
+    let rating = Rating {
+        rated_at: of.arrived_at,
+        score: Score::new(2).unwrap(),
+        comment: Comment::of("太慢了"),
+        answer_id: Some("refund".into()),
+        channel: of.channel.clone(),
+        pool: of.pool.clone(),
+        conversation: of.conversation.clone(),
+        tenant: of.tenant.clone(),
+        tenant_uid: of.tenant_uid.clone(),
+    };
+    let report = examine(record(rating.encode()), &worker(), now()).unwrap();
+    assert_eq!(
+        (report.event.id.as_str(), report.event.meter.as_str()),
+        ("c1", "ratings")
+    );
+    assert_eq!(
+        report.event.bucket().dimensions,
+        r#"{"channel":"web","pool":"web","score":"2"}"#
+    );
+    let change = |change: &dyn Fn(&mut UsageEvent)| {
+        let mut event = UsageEvent::decode(rating.encode().as_slice()).unwrap();
+        change(&mut event);
+        examine(record(event.encode_to_vec()), &worker(), now())
+            .unwrap_err()
+            .message
+    };
+    assert!(change(&|event| event.id = "c2".into()).starts_with("id"));
+    assert!(change(&|event| event.meter = "conversations".into()).starts_with("meter"));
+    assert!(change(&|event| event.quantity = "5".into()).starts_with("quantity"));
+    assert!(change(&|event| event.dimensions[5].value = "6".into()).contains("score"));
+    assert!(change(&|event| event.dimensions.clear()).contains("score"));
 }
 
 #[test]

@@ -82,6 +82,7 @@ pub fn meter_name(meter: &str, locale: Locale) -> String {
         "unanswered" => ("unanswered interactions", "未能解答"),
         "conversations" => ("conversations", "会话"),
         "handoffs" => ("hand-offs to a person", "转人工"),
+        "ratings" => ("ratings by customers", "客户评价"),
         other => return other.to_owned(),
     };
     match locale {

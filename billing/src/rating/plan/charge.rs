@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use springtide_proto::rated::{COMMENT, METER_RATINGS};
 
 use super::super::fields::Fields;
 use super::super::number::{Exact, Overflow};
@@ -13,8 +14,14 @@ const MAX_TIERS: usize = 32;
 const MAX_FILTER_VALUES: usize = 64;
 const MAX_FILTER_KEYS: usize = 16;
 
-/// Dimensions that tell one event from another. Usage is not summed by them, so no plan can price by them.
-pub const IDENTIFYING_DIMENSIONS: [&str; 3] = ["answer_id", "conversation", "turn"];
+/// Dimensions that tell one event from another.
+const IDENTIFYING_DIMENSIONS: [&str; 3] = ["answer_id", "conversation", "turn"];
+
+/// The dimension tells one event of that meter from another: it says which customer it was, or what one wrote. Usage is not summed
+/// by it, so no plan can price by it.
+pub fn is_identifying(meter: &str, dimension: &str) -> bool {
+    IDENTIFYING_DIMENSIONS.contains(&dimension) || (meter == METER_RATINGS && dimension == COMMENT)
+}
 
 /// One thing that costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +107,7 @@ pub(super) fn charge_of(charge: &Value, position: usize) -> Result<Charge, PlanE
     }
     let filter = fields
         .optional("where")
-        .map(|filter| filter_of(filter, &fields.place("where")))
+        .map(|filter| filter_of(filter, &meter, &fields.place("where")))
         .transpose()?;
     let included = fields.decimal("included")?.unwrap_or(Exact::ZERO);
     let model = model_of(&mut fields)?;
@@ -140,7 +147,7 @@ fn model_of(fields: &mut Fields<'_>) -> Result<Model, PlanError> {
     }
 }
 
-fn filter_of(filter: &Value, place: &str) -> Result<Filter, PlanError> {
+fn filter_of(filter: &Value, meter: &str, place: &str) -> Result<Filter, PlanError> {
     let Value::Object(keys) = filter else {
         return Err(PlanError::wrong(place, "must be an object"));
     };
@@ -153,7 +160,7 @@ fn filter_of(filter: &Value, place: &str) -> Result<Filter, PlanError> {
     let mut wanted = BTreeMap::new();
     for (key, values) in keys {
         let place = format!("{place}.{key}");
-        if IDENTIFYING_DIMENSIONS.contains(&key.as_str()) {
+        if is_identifying(meter, key) {
             return Err(PlanError::IdentifyingDimension { field: place });
         }
         if !is_lower_name(key) {

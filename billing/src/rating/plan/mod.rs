@@ -17,7 +17,7 @@ use super::fields::Fields;
 use super::number::Exact;
 use super::period::zone_named;
 
-pub use charge::{Charge, Filter, IDENTIFYING_DIMENSIONS, Model, Tier, Tiers};
+pub use charge::{Charge, Filter, Model, Tier, Tiers, is_identifying};
 pub use error::PlanError;
 pub use service_level::{Availability, CreditRow, Credits, NoData, ResponseTime, ServiceLevel};
 pub use surcharge::{Calendars, Day, MinuteOfDay, Surcharge, Window};

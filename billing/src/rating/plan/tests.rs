@@ -153,6 +153,15 @@ fn currency_zone_names_and_filters_are_checked() {
         field: "charges[0].where.turn".into(),
     };
     assert_eq!(with(json!({"where": {"turn": "1"}})), Err(turn));
+    let comment = PlanError::IdentifyingDimension {
+        field: "charges[0].where.comment".into(),
+    };
+    let said = json!({"comment": "x"});
+    assert_eq!(with(json!({"meter": "ratings", "where": said})), Err(comment));
+    assert!(
+        with(json!({"where": said})).is_ok(),
+        "of another meter it is any dimension"
+    );
     let charge = json!({"name": "a", "meter": "m", "model": "PerUnit", "unitPrice": "1"});
     let twice = json!({"currency": "CNY", "timeZone": "UTC", "charges": [charge, charge]});
     assert_eq!(

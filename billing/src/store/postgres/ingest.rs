@@ -1,5 +1,5 @@
 //! Batches go in by COPY and come out by arrays of keys. Locks are taken in the order of their keys, kind after kind (new
-//! keys, known keys, replaced events, further reports, rejections, buckets), so that two servers do not wait for each other in a
+//! keys, known keys, replaced events, ratings, further reports, rejections, buckets), so that two servers do not wait for each other in a
 //! circle; where one does all the same, its transaction is done again, alone in its ledgers.
 
 use sqlx::encode::IsNull;
@@ -20,6 +20,7 @@ use crate::store::ingest::{
     BucketDelta, Hold, IngestTransaction, KeyRow, LedgerRow, Place, bucket_deltas, nanosecond_of,
 };
 use crate::store::kept::insert_rivals_and_rejections;
+use crate::store::ratings::note_on_postgres;
 use crate::store::replaced::{self, replace_events};
 
 /// Up to so many rows an INSERT is faster: the end of a COPY waits some 40 ms for the acknowledgement of its data, which is
@@ -152,6 +153,7 @@ impl IngestTransaction for Writing<'_> {
         insert_events(self, changes, &with_events, now).await?;
         update_known(self, changes).await?;
         replace_events!(self, changes, replaced::POSTGRES);
+        note_on_postgres(self, changes, now).await?;
         write_further(self, changes, now).await?;
         insert_rivals_and_rejections!(self, changes, now);
         write_buckets(self, &after).await

@@ -54,10 +54,14 @@ impl Receiver {
     }
 }
 
-fn watch(bench: &Bench, clock: &ManualClock) -> Watch {
+pub(super) fn watch(bench: &Bench, clock: &ManualClock) -> Watch {
+    watch_on(bench.store.clone(), clock)
+}
+
+pub(super) fn watch_on(store: Store, clock: &ManualClock) -> Watch {
     springtide_runtime::install_crypto_provider();
     Watch {
-        store: bench.store.clone(),
+        store,
         clock: Arc::new(clock.clone()),
         metrics: ServiceMetrics::default(),
         webhooks: Webhooks::new().unwrap(),
@@ -65,7 +69,7 @@ fn watch(bench: &Bench, clock: &ManualClock) -> Watch {
 }
 
 /// An account whose plan promises 99.9 %.
-async fn account(bench: &Bench, tenant: &str) -> Account {
+pub(super) async fn account(bench: &Bench, tenant: &str) -> Account {
     let spec = r#"{"charges":[],"currency":"CNY","sla":{"availability":{"credits":[{"below":"99.9","percent":"10"}],"minimumRequests":10,"objective":"99.9"}},"timeZone":"Asia/Shanghai"}"#;
     let plan = PlanVersion {
         name: "standard".into(),

@@ -152,11 +152,11 @@ pub(super) async fn an_erased_customer_is_named_nowhere_and_the_books_agree_as_b
         [
             (
                 "erase customer",
-                "1 conversations: 0 records, 0 disputes, 0 exclusions; 0 texts that never change were kept"
+                "1 conversations: 0 records, 0 disputes, 0 exclusions, 0 messages; 0 texts that never change were kept"
             ),
             (
                 "erase customer",
-                "1 conversations: 4 records, 1 disputes, 0 exclusions; 0 texts that never change were kept"
+                "1 conversations: 4 records, 1 disputes, 0 exclusions, 0 messages; 0 texts that never change were kept"
             ),
         ]
     );

@@ -62,6 +62,7 @@ fn figures(texts: &Texts, found: &Erased) -> Markup {
         rejections,
         disputes,
         exclusions,
+        messages,
         kept,
     } = found;
     html! {
@@ -70,6 +71,7 @@ fn figures(texts: &Texts, found: &Erased) -> Markup {
             li { (texts.erase_others) ": " (rivals + rejections) }
             li { (texts.tab_disputes) ": " (disputes) }
             li { (texts.erase_exclusions) ": " (exclusions) }
+            li { (texts.erase_messages) ": " (messages) }
         }
         @if !kept.is_empty() {
             p { (texts.erase_kept) }

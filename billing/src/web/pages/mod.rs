@@ -2,11 +2,13 @@
 
 pub(super) mod access;
 pub(super) mod budget;
+pub(super) mod complaints;
 pub(super) mod disputes;
 pub(super) mod erase;
 pub(super) mod interactions;
 pub(super) mod invoice;
 pub(super) mod overview;
+mod satisfaction;
 pub(super) mod savings;
 pub(super) mod service;
 pub(super) mod sign_in;

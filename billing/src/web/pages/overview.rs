@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use springtide_proto::ended::METER_CONVERSATIONS;
+use springtide_proto::rated::METER_RATINGS;
 
 use super::super::chart::{Bar, PART_CLASSES, chart};
 use super::super::texts::texts;
@@ -183,23 +184,26 @@ fn usage(view: &View, page: &OverviewPage) -> Markup {
     }
 }
 
-/// Meters in the order of their bars: the first ones have a colour of their own. Conversations are no bar of their own, as they
-/// consist of what the others count.
+/// Meters that are no bar of their own: they are of what the others count.
+const NO_BARS: [&str; 2] = [METER_CONVERSATIONS, METER_RATINGS];
+
+/// Meters in the order of their bars: the first ones have a colour of their own. Conversations consist of what the others count,
+/// and ratings are of conversations.
 fn shown_meters(page: &OverviewPage) -> Vec<String> {
     let first = ["interactions", "unanswered"].map(str::to_owned);
-    let last = METER_CONVERSATIONS.to_owned();
+    let last = NO_BARS.map(str::to_owned);
     let there: BTreeSet<_> = page.meters.iter().map(|sum| sum.meter.clone()).collect();
     let others = there
         .iter()
-        .filter(|meter| !first.contains(*meter) && **meter != last);
-    let order = first.iter().chain(others).chain([&last]);
+        .filter(|meter| !first.contains(*meter) && !last.contains(*meter));
+    let order = first.iter().chain(others).chain(&last);
     order.filter(|meter| there.contains(*meter)).cloned().collect()
 }
 
 /// The class of a meter's part of the bars.
 fn class_of(position: usize, meter: &str) -> Option<&'static str> {
     let class = PART_CLASSES.get(position).copied();
-    class.filter(|_| meter != METER_CONVERSATIONS)
+    class.filter(|_| !NO_BARS.contains(&meter))
 }
 
 fn meters(view: &View, page: &OverviewPage) -> Markup {

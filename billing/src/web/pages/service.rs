@@ -1,4 +1,4 @@
-//! The service level of a month: its availability, and a calendar whose days lead to what was bad.
+//! The service level of a month: its availability, a calendar whose days lead to what was bad, and what customers thought of it.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
 use super::super::texts::texts;
+use super::satisfaction::satisfaction_card;
 use super::{View, layout, months};
 use crate::bill::calendar::{ServiceDay, ServiceMonth};
 use crate::bill::words::{cause_in_words, percentage};
@@ -13,6 +14,7 @@ use crate::locale::Locale;
 use crate::rating::number::Exact;
 use crate::rating::period::Period;
 use crate::rating::rate::{BadTime, Exclusion, ServiceOutcome};
+use crate::satisfaction::sums::Satisfaction;
 
 /// What the page shows.
 pub(in crate::web) struct ServicePage {
@@ -24,6 +26,8 @@ pub(in crate::web) struct ServicePage {
     /// The day whose bad times are shown; all if none.
     pub(in crate::web) day: Option<Date>,
     pub(in crate::web) today: Date,
+    /// How customers rated it.
+    pub(in crate::web) satisfaction: Satisfaction,
 }
 
 pub(in crate::web) fn service_page(view: &View, page: &ServicePage) -> Markup {
@@ -41,6 +45,7 @@ pub(in crate::web) fn service_page(view: &View, page: &ServicePage) -> Markup {
             }
             _ => { section.card { p.notice { (texts.no_service) } } }
         }
+        (satisfaction_card(view, page.period, &page.satisfaction))
     };
     layout(view, texts.tab_service, &content)
 }

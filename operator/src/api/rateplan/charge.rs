@@ -23,7 +23,7 @@ pub struct Charge {
     /// What the line of the bill is called.
     #[schemars(length(min = 1, max = 64))]
     pub name: String,
-    /// What is counted: interactions, unanswered, conversations, handoffs and so on.
+    /// What is counted: interactions, unanswered, conversations, handoffs, ratings and so on.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9_]+$"))]
     pub meter: String,
     /// Narrows what is counted: of each named dimension one value, or a list of values, as {outcome: resolved}.

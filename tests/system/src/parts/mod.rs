@@ -1,8 +1,9 @@
 //! A tenant's workers and gateways in this process, wired as in the cluster: mutual TLS between them, spools on disk, usage
 //! reported. Two others are played: the *operator*, by whoever says which workers there are ([`Gateway::know`]), and
-//! *billing*, which hands on what it is told ([`billing`]).
+//! *billing*, which hands on what it is told ([`billing`]), as to its own store ([`books`]).
 
 pub mod billing;
+pub mod books;
 mod worker;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use springtide_gateway::http::{Door, router};
 use springtide_gateway::metrics::Metrics as GatewayMetrics;
 use springtide_gateway::pool::Worker as KnownWorker;
+use springtide_gateway::rateable::Rateable;
 use springtide_gateway::relay::{Relay, SharedPool};
 use springtide_gateway::service::ServiceMinutes;
 use springtide_gateway::service::book::Book;
@@ -153,6 +155,7 @@ impl Tenant {
             channels: "web=web".parse().map_err(anyhow::Error::msg)?,
             pools: HashMap::from(pools),
             sessions: Sessions::default(),
+            rateable: Rateable::default(),
             workers: Workers::new(tls.clone(), &self.id),
             spool: Spool::open(spool).await?,
             metrics: GatewayMetrics::default(),
