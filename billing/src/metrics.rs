@@ -197,3 +197,48 @@ impl ReplicaMetrics {
         self.lag_bytes.set(bytes);
     }
 }
+
+/// Handles to the metrics of a SQLite database's archive.
+#[derive(Clone, Debug, Default)]
+pub struct ArchiveMetrics {
+    until: Gauge,
+    failures: Counter,
+    gaps: Counter,
+}
+
+impl ArchiveMetrics {
+    /// Registers them; for a server that archives.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("springtide_billing");
+        registry.register(
+            "archived_until_timestamp_seconds",
+            "Instant until which nothing is missing in the archive, in seconds since 1970",
+            self.until.clone(),
+        );
+        registry.register(
+            "archive_failures",
+            "Times that the archive could not be written",
+            self.failures.clone(),
+        );
+        registry.register(
+            "archive_gaps",
+            "Times that it was not known what had been written since",
+            self.gaps.clone(),
+        );
+    }
+
+    /// Notes until when nothing is missing.
+    pub fn whole_until(&self, until: Timestamp) {
+        self.until.set(until.as_second());
+    }
+
+    /// Notes that it could not be written.
+    pub fn failed(&self) {
+        self.failures.inc();
+    }
+
+    /// Notes a gap.
+    pub fn gap(&self) {
+        self.gaps.inc();
+    }
+}

@@ -10,6 +10,7 @@ mod entities;
 mod erase;
 mod export;
 mod modules;
+mod point_in_time;
 mod rate;
 mod replay;
 mod select;
@@ -107,6 +108,9 @@ enum Command {
     /// Record when a tenant takes or drops a module of its plan
     #[command(subcommand)]
     Modules(modules::ModulesCommand),
+    /// Go back to an instant: see that it is possible, and do it, of SQLite and of PostgreSQL
+    #[command(subcommand)]
+    PointInTime(point_in_time::PointInTimeCommand),
     /// Price usage from a file by a plan from a file, as a bill would
     Rate(rate::RateArgs),
     /// Write the minutes that a tenant's gateways reported within a period as CSV: minute, good, bad, fast, slow; of a period
@@ -164,6 +168,7 @@ impl Cli {
             Command::Export(args) => args.run(&open(&database_url).await?).await,
             Command::Invoice(args) => args.run(&open(&database_url).await?).await,
             Command::Invoices(args) => args.run(&open(&database_url).await?).await,
+            Command::PointInTime(command) => command.run(&database_url).await,
             Command::Rate(args) => args.run(),
             Command::Kept(args) => args.run(&open(&database_url).await?).await,
             Command::Replay(args) => args.run(&open(&database_url).await?).await,
