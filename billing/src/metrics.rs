@@ -32,6 +32,7 @@ pub struct Metrics {
     invoices: Gauge,
     drift: Family<TenantLabel, Gauge>,
     budgets: Family<TenantLabel, Gauge>,
+    events_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -44,6 +45,7 @@ impl Default for Metrics {
             invoices: Gauge::default(),
             drift: Family::default(),
             budgets: Family::default(),
+            events_dropped: Counter::default(),
         }
     }
 }
@@ -87,6 +89,11 @@ impl Metrics {
             "Whole percent of a tenant's budget of the month that its bill so far is",
             self.budgets.clone(),
         );
+        registry.register(
+            "events_dropped_of_tenants",
+            "Times that a tenant's oldest events were dropped, as its contract says",
+            self.events_dropped.clone(),
+        );
     }
 
     /// Notes a durable transaction.
@@ -128,6 +135,11 @@ impl Metrics {
                 .get_or_create(&TenantLabel { tenant })
                 .set(percent.into());
         }
+    }
+
+    /// Notes that events of so many tenants were dropped.
+    pub fn events_dropped(&self, tenants: usize) {
+        self.events_dropped.inc_by(tenants as u64);
     }
 
     /// Notes how many invoices there are.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
 use crate::bill::audit;
+use crate::drop_old_events::drop_old_events;
 use crate::grpc::metering::MeteringService;
 use crate::grpc::tenancy::TenancyService;
 use crate::metering::MAX_MESSAGE;
@@ -267,6 +268,8 @@ fn background(
     loops.spawn(make_months(store.clone(), clock.clone(), shutdown.clone()));
     let (store, clock, metrics, shutdown) = parts();
     loops.spawn(watch_budgets(store, clock, metrics, shutdown));
+    let (store, clock, metrics, shutdown) = parts();
+    loops.spawn(drop_old_events(store, clock, metrics, shutdown));
     let (store, clock, metrics, shutdown) = parts();
     loops.spawn(audit::run(store, clock, metrics, shutdown));
     Ok(loops)

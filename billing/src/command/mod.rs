@@ -6,6 +6,7 @@ mod alerts;
 mod backup;
 mod bills;
 mod close;
+mod drop_events;
 mod entities;
 mod erase;
 mod export;
@@ -122,7 +123,7 @@ enum Command {
     /// had not arrived. A JSON line for each
     Replay(replay::ReplayArgs),
     /// Drop events of months that need not be kept any longer. Their keys and sums stay: none is counted again
-    DropEvents(replay::DropEventsArgs),
+    DropEvents(drop_events::DropEventsArgs),
     /// Read a backup into a new database, of either kind; its tables are made
     Restore(backup::RestoreArgs),
     /// List the bills of a period that wait for approval, with what is striking about them, as JSON lines

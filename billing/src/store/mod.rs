@@ -63,7 +63,7 @@ pub use kept::{Kept, KeptQuery, Rejected};
 pub use plans::{PlanVersion, PutPlan};
 pub use portal::{AuditEntry, Dispute};
 pub use postgres::Confinement;
-pub use retention::DropOutcome;
+pub use retention::{DropOutcome, DroppedByRule};
 pub use reviews::{IssuerLock, Queue, QueueQuery, Review};
 pub use runs::{BillRun, RunKind};
 pub use snapshot::{Manifest, SnapshotError};

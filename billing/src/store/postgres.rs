@@ -113,6 +113,11 @@ impl Postgres {
                 "minutes by statement",
                 include_str!("../../migrations/postgres/0008_minutes_by_statement.sql"),
             ),
+            (
+                10,
+                "retention",
+                include_str!("../../migrations/postgres/0010_retention.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }

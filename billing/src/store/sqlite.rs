@@ -184,6 +184,11 @@ impl Sqlite {
                 "minutes by statement",
                 include_str!("../../migrations/sqlite/0008_minutes_by_statement.sql"),
             ),
+            (
+                10,
+                "retention",
+                include_str!("../../migrations/sqlite/0010_retention.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.writer).await?)
     }

@@ -1,6 +1,7 @@
 //! REST and portal over a store of its own, one request after the other.
 
 mod access;
+mod dropped;
 mod office;
 mod openid_connect;
 mod pages;
@@ -24,6 +25,7 @@ use crate::digest::Digest;
 use crate::locale::Locale;
 use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::Party;
+use crate::metering::retention::KeptDays;
 use crate::metrics::Metrics;
 use crate::store::{AccountDetails, PlanVersion, Store};
 
@@ -122,6 +124,7 @@ fn details(tenant: &str) -> AccountDetails {
         payment_days: 30,
         portal_token: Digest::of(format!("token-{tenant}").as_bytes()),
         locale: Locale::ZhCn,
+        usage_kept: KeptDays::default(),
     }
 }
 

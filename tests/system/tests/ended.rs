@@ -19,6 +19,7 @@ use springtide_billing::digest::Digest;
 use springtide_billing::locale::Locale;
 use springtide_billing::metering::examine::{Reporter, examine};
 use springtide_billing::metering::report::{Party, Verdict};
+use springtide_billing::metering::retention::KeptDays;
 use springtide_billing::store::{AccountDetails, Landed, PlanVersion, Store};
 use springtide_proto::ids::{ConversationId, TenantId, TenantUid};
 use springtide_proto::metering::{Record, Witness};
@@ -72,6 +73,7 @@ impl Billing {
             payment_days: 30,
             portal_token: Digest::of(b"token"),
             locale: Locale::ZhCn,
+            usage_kept: KeptDays::default(),
         };
         store.register(&details, before).await.unwrap();
         let reported = Arc::new(Mutex::new(Vec::new()));
