@@ -66,9 +66,15 @@ pub async fn drop_due(
     }
     let DroppedByRule { months, events } = dropped;
     let tenants = plan.due.len();
-    let object = format!("of {tenants} tenants by their contracts: {months} months whole, {events} events one by one");
+    let object =
+        format!("of {tenants} tenants by their contracts: {months} months whole, {events} events one by one");
     store.note_of_provider(actor, ACTION, &object, now).await?;
     metrics.events_dropped(tenants);
-    tracing::info!(tenants, months, events, "events that contracts keep no longer are dropped");
+    tracing::info!(
+        tenants,
+        months,
+        events,
+        "events that contracts keep no longer are dropped"
+    );
     Ok(dropped)
 }

@@ -29,9 +29,7 @@ use crate::openid_connect::{OpenIdConnect, Settings};
 use crate::service_level::ServiceMetrics;
 use crate::service_level::watch::Watch;
 use crate::service_level::webhook::Webhooks;
-use crate::store::{
-    ArchiveSettings, Archiver, Confinement, Store, StoreError, TenantStores, with_causes,
-};
+use crate::store::{ArchiveSettings, Archiver, Confinement, Store, StoreError, TenantStores, with_causes};
 use crate::watch_budgets::watch_budgets;
 use crate::web;
 

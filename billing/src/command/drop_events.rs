@@ -125,7 +125,9 @@ async fn foretell(store: &Store, now: Timestamp) -> anyhow::Result<()> {
     let plan = DropPlan::new(&rules, now);
     let mut out = Lines::new();
     for (ledger, rule) in &rules {
-        let Some(month) = plan.due.get(ledger) else { continue };
+        let Some(month) = plan.due.get(ledger) else {
+            continue;
+        };
         let before = month.to_zoned(TimeZone::UTC)?.timestamp();
         let events = store.events_recorded_before(before, Some(*ledger)).await?;
         let line = json!({

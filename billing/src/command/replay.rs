@@ -98,4 +98,3 @@ pub(crate) async fn replay<'a>(
     outcome.extend(offered.into_iter().zip(verdicts));
     Ok(outcome)
 }
-

@@ -81,7 +81,10 @@ pub struct DropPlan {
 impl DropPlan {
     /// By all ledgers' rules.
     pub fn new(rules: &[(LedgerId, RetentionRule)], now: Timestamp) -> Self {
-        let limits: BTreeMap<_, _> = rules.iter().map(|(ledger, rule)| (*ledger, rule.limit(now))).collect();
+        let limits: BTreeMap<_, _> = rules
+            .iter()
+            .map(|(ledger, rule)| (*ledger, rule.limit(now)))
+            .collect();
         let due = rules
             .iter()
             .map(|(ledger, rule)| (*ledger, rule.limit(now), rule.dropped_before))
@@ -124,7 +127,10 @@ mod tests {
         ] {
             assert_eq!(rule.limit(at(now)), day(limit), "{now}");
         }
-        assert_eq!(RetentionRule::default().limit(at("2026-11-11T00:00:00Z")), day("2024-11-01"));
+        assert_eq!(
+            RetentionRule::default().limit(at("2026-11-11T00:00:00Z")),
+            day("2024-11-01")
+        );
     }
 
     #[test]
@@ -154,8 +160,18 @@ mod tests {
             disputed_from: None,
         };
         let never = "1970-01-01T00:00:00Z";
-        let plan = DropPlan::new(&[(1, rule(35, never)), (2, rule(730, never)), (3, rule(100, "2026-08-01T00:00:00Z"))], now);
-        assert_eq!(plan.due, BTreeMap::from([(1, day("2026-10-01")), (2, day("2024-11-01"))]));
+        let plan = DropPlan::new(
+            &[
+                (1, rule(35, never)),
+                (2, rule(730, never)),
+                (3, rule(100, "2026-08-01T00:00:00Z")),
+            ],
+            now,
+        );
+        assert_eq!(
+            plan.due,
+            BTreeMap::from([(1, day("2026-10-01")), (2, day("2024-11-01"))])
+        );
         assert_eq!(plan.of_month(day("2026-09-01")), (vec![1], true));
         assert_eq!(plan.of_month(day("2026-07-01")), (vec![1, 3], true));
         assert_eq!(plan.of_month(day("2024-10-01")), (vec![1, 2, 3], true));

@@ -165,7 +165,8 @@ impl LogSettings {
         );
         needed(
             self.tablespaces > 0,
-            "pg_basebackup by hand: there are tablespaces beside PostgreSQL's own, which only you can place".to_owned(),
+            "pg_basebackup by hand: there are tablespaces beside PostgreSQL's own, which only you can place"
+                .to_owned(),
         );
         if let Some(file) = &self.failing {
             let text = format!("look at PostgreSQL's log: {file} could not be archived at the last try");
@@ -222,7 +223,10 @@ mod tests {
         let library = [("archive_command", ""), ("archive_library", "basic_archive")];
         assert_eq!(settings(&library).findings(), []);
         let slow = settings(&[("archive_timeout", "0")]).findings();
-        assert!(!slow.iter().any(Finding::is_needed) && slow.len() == 1, "{slow:?}");
+        assert!(
+            !slow.iter().any(Finding::is_needed) && slow.len() == 1,
+            "{slow:?}"
+        );
         let stranger = LogSettings {
             may_replicate: false,
             failing: Some("0001".into()),

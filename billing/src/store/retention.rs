@@ -173,7 +173,11 @@ impl Store {
                     let limit = nanosecond_of(first_instant(*month)?)?;
                     let mut transaction = database.begin().await?;
                     for (text, is_counted) in DELETE_OF_LEDGER {
-                        let done = sqlx::query(text).bind(ledger).bind(limit).execute(&mut *transaction).await?;
+                        let done = sqlx::query(text)
+                            .bind(ledger)
+                            .bind(limit)
+                            .execute(&mut *transaction)
+                            .await?;
                         dropped.events += if is_counted { done.rows_affected() } else { 0 };
                     }
                     transaction.commit().await?;
@@ -223,7 +227,10 @@ const DELETE_OF_LEDGER: [(&str, bool); 2] = [
         "INSERT INTO module_event SELECT * FROM event WHERE ledger_id = $1 AND recorded_at < $2 AND meter = 'modules'",
         false,
     ),
-    ("DELETE FROM event WHERE ledger_id = $1 AND recorded_at < $2", true),
+    (
+        "DELETE FROM event WHERE ledger_id = $1 AND recorded_at < $2",
+        true,
+    ),
 ];
 
 /// As it is kept with an account.

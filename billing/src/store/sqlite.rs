@@ -118,7 +118,9 @@ impl Sqlite {
         let segment = i32::try_from(segment).unwrap_or(i32::MAX);
         let mut transaction = self.begin().await?;
         let text = format!("PRAGMA user_version = {segment}");
-        sqlx::query(AssertSqlSafe(text)).execute(&mut *transaction).await?;
+        sqlx::query(AssertSqlSafe(text))
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await
     }
 

@@ -256,7 +256,10 @@ pub(super) async fn lines(caller: Caller, bounds: Bounds) -> Result<Response, Fa
     let are_missed = bounds.start < kept_since;
     if are_missed {
         let tenant = account.details.party.tenant.as_str();
-        let first = store.export_at_most(account.ledger, tenant, &bounds, 1).next().await;
+        let first = store
+            .export_at_most(account.ledger, tenant, &bounds, 1)
+            .next()
+            .await;
         if first.transpose()?.is_none() {
             let message = format!(
                 "interactions that were recorded before {} are no longer kept, as the contract says; bills and sums are",

@@ -26,7 +26,11 @@ async fn report(program: &Program, turn: &str) {
 fn point_in_time(arguments: &[&str]) -> (bool, String, String) {
     let output = binary().arg("point-in-time").args(arguments).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.success(), text(&output.stdout), text(&output.stderr))
+    (
+        output.status.success(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 fn path(path: &Path) -> &str {
@@ -135,15 +139,23 @@ async fn postgres_goes_back_to_an_instant_between_two_writes_and_takes_what_came
     let program = Program::start_on(tempfile::tempdir().unwrap(), server.url()).await;
     register_tenant(&program, "acme", TENTH).await;
     report(&program, "t1").await;
-    let (base, log) = (server.folder.path().join("base"), server.folder.path().join("log"));
+    let (base, log) = (
+        server.folder.path().join("base"),
+        server.folder.path().join("log"),
+    );
     let billing = env!("CARGO_BIN_EXE_springtide-billing");
     let (url, to) = (server.url(), path(&base).to_owned());
-    server.run(billing, &["point-in-time", "base", "--database-url", &url, "--to", &to]);
+    server.run(
+        billing,
+        &["point-in-time", "base", "--database-url", &url, "--to", &to],
+    );
     report(&program, "t2").await;
     program.json(&[
         "invoice", "--tenant", "acme", "--period", "2026-10", "--issue", "--format", "json",
     ]);
-    let instant = server.ask("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')").await;
+    let instant = server
+        .ask("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+        .await;
     report(&program, "t3").await;
     let last = server.ask("SELECT pg_walfile_name(pg_switch_wal())").await;
     let archived = "SELECT coalesce(last_archived_wal, '') FROM pg_stat_archiver";
@@ -155,13 +167,25 @@ async fn postgres_goes_back_to_an_instant_between_two_writes_and_takes_what_came
 
     let restored = server.folder.path().join("restored");
     let arguments = [
-        "point-in-time", "restore", "--base", &to, "--archive", path(&log), "--at", &instant, "--to", path(&restored),
+        "point-in-time",
+        "restore",
+        "--base",
+        &to,
+        "--archive",
+        path(&log),
+        "--at",
+        &instant,
+        "--to",
+        path(&restored),
     ];
     let said: Value = serde_json::from_slice(&server.output(billing, &arguments).stdout).unwrap();
     assert_eq!(said["restored"]["verified"]["drift"], 0, "{said}");
     assert_eq!(said["restored"]["verified"]["bills"], 1, "{said}");
     assert!(said["restored"]["lastTransaction"].is_string(), "{said}");
-    for (changed, with, why) in [(7, "2000-01-01T00:00:00Z", "take an older one"), (7, "2100-01-01T00:00:00Z", "leave --at out")] {
+    for (changed, with, why) in [
+        (7, "2000-01-01T00:00:00Z", "take an older one"),
+        (7, "2100-01-01T00:00:00Z", "leave --at out"),
+    ] {
         let again = server.folder.path().join(&with[..4]);
         let mut arguments = arguments;
         arguments[changed] = with;

@@ -21,9 +21,13 @@ impl FromStr for Days {
     type Err = DaysError;
 
     fn from_str(text: &str) -> Result<Self, DaysError> {
-        let number = text.strip_suffix('d').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+        let number = text
+            .strip_suffix('d')
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
         let days = number.and_then(|digits| digits.parse().ok()).map(Self);
-        days.ok_or_else(|| DaysError { text: text.to_owned() })
+        days.ok_or_else(|| DaysError {
+            text: text.to_owned(),
+        })
     }
 }
 

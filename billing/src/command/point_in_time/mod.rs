@@ -122,7 +122,10 @@ fn say_findings(findings: &[Finding]) -> anyhow::Result<()> {
 /// Whether the books of what was restored agree, and what else is said of it.
 async fn verified(store: &Store, mut said: Value) -> anyhow::Result<()> {
     eprintln!("verifying");
-    let damage = store.damage().await.context("the restored database cannot be read")?;
+    let damage = store
+        .damage()
+        .await
+        .context("the restored database cannot be read")?;
     for line in &damage {
         eprintln!("{line}");
     }

@@ -55,11 +55,7 @@ pub(super) fn create_private(path: &Path) -> Result<File, ArchiveError> {
 }
 
 /// Copies a file, durable when it returns; `progress` is told how many bytes there are so far.
-pub(super) fn copy(
-    from: &File,
-    to: &Path,
-    mut progress: impl FnMut(u64),
-) -> Result<Copied, ArchiveError> {
+pub(super) fn copy(from: &File, to: &Path, mut progress: impl FnMut(u64)) -> Result<Copied, ArchiveError> {
     let mut file = create_private(to)?;
     let mut context = Context::new(&SHA256);
     let mut buffer = vec![0; AT_A_TIME];

@@ -91,10 +91,10 @@ impl ArchiveFolder {
             let manifest = name
                 .strip_prefix(BASE)
                 .and_then(|text| text.strip_suffix(MANIFEST)?.parse().ok());
-            if let Some(number) = manifest {
-                if let Some(base) = read_json(&self.manifest(number))? {
-                    contents.bases.insert(number, base);
-                }
+            if let Some(number) = manifest
+                && let Some(base) = read_json(&self.manifest(number))?
+            {
+                contents.bases.insert(number, base);
             }
         }
         Ok(contents)
@@ -165,7 +165,11 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, ArchiveError
 impl Contents {
     /// The bases and segments that no instant from `oldest` on needs.
     pub(super) fn not_needed_since(&self, oldest: Timestamp) -> (Vec<u64>, Vec<u64>) {
-        let first = self.bases.iter().rev().find(|(_, base)| base.usable_from <= oldest);
+        let first = self
+            .bases
+            .iter()
+            .rev()
+            .find(|(_, base)| base.usable_from <= oldest);
         let Some((first, _)) = first else {
             return (Vec::new(), Vec::new());
         };

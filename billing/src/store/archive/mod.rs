@@ -53,10 +53,12 @@ pub enum ArchiveError {
     #[error("{0} is written by another process; an archive is of one database and one server")]
     Taken(String),
     /// Of PostgreSQL the server itself keeps the log.
-    #[error("--archive is for SQLite; PostgreSQL archives its own write-ahead log (`springtide-billing point-in-time check`)")]
+    #[error(
+        "--archive is for SQLite; PostgreSQL archives its own write-ahead log (`springtide-billing point-in-time check`)"
+    )]
     NotSqlite,
     /// A file is not what was written.
-    #[error("{path} is damaged at byte {offset}; nothing was restored{}", before(*.until))]
+    #[error("{path} is damaged at byte {offset}; nothing was restored{}", before(.until.as_ref()))]
     Damaged {
         /// Which.
         path: String,
@@ -66,7 +68,7 @@ pub enum ArchiveError {
         until: Option<Timestamp>,
     },
     /// A file is not there.
-    #[error("{path} is missing; nothing was restored{}", before(*.until))]
+    #[error("{path} is missing; nothing was restored{}", before(.until.as_ref()))]
     Missing {
         /// Which.
         path: String,
@@ -101,8 +103,10 @@ pub enum ArchiveError {
     Task(#[from] tokio::task::JoinError),
 }
 
-fn before(until: Option<Timestamp>) -> String {
-    until.map_or_else(String::new, |until| format!("; what came before is whole: --at {until}"))
+fn before(until: Option<&Timestamp>) -> String {
+    until.map_or_else(String::new, |until| {
+        format!("; what came before is whole: --at {until}")
+    })
 }
 
 impl From<sqlx::Error> for ArchiveError {

@@ -140,7 +140,9 @@ fn check_end(
     reader: &SegmentReader,
     at: Option<Timestamp>,
 ) -> Result<(), ArchiveError> {
-    let reached = folder.reached()?.filter(|reached| reached.segment == reader.header.number);
+    let reached = folder
+        .reached()?
+        .filter(|reached| reached.segment == reader.header.number);
     if reached.is_some_and(|reached| is_shorter(reader, reached.bytes)) {
         let path = reader.path.display().to_string();
         let (offset, until) = (reader.written.length, plan.last_change);

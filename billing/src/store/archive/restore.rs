@@ -54,7 +54,9 @@ pub fn restore(
         }
     }
     let folder = ArchiveFolder::new(archive);
-    let plan = plan(&folder, instant, &mut |number| progress(Progress::Checking(number)))?;
+    let plan = plan(&folder, instant, &mut |number| {
+        progress(Progress::Checking(number))
+    })?;
     let unfinished = beside(to, ".part");
     let frames = write(&folder, &plan, &unfinished, progress)?;
     fs::rename(&unfinished, to).map_err(at(to))?;

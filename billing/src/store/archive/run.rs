@@ -199,7 +199,8 @@ impl Archiver {
             self.not_before = now + TRY_AGAIN;
             return Ok(held.rollback().await?);
         }
-        self.blocking(move |shipper| shipper.append_restartable(now)).await?;
+        self.blocking(move |shipper| shipper.append_restartable(now))
+            .await?;
         held.rollback().await?;
         self.database.mark_archived(number + 1).await?;
         self.restarted_at = now;

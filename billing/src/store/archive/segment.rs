@@ -47,7 +47,12 @@ pub(super) struct SegmentHeader {
 }
 
 impl SegmentHeader {
-    pub(super) fn new(number: u64, wal: &Wal, follows: Option<Digest>, whole_until: Option<Timestamp>) -> Self {
+    pub(super) fn new(
+        number: u64,
+        wal: &Wal,
+        follows: Option<Digest>,
+        whole_until: Option<Timestamp>,
+    ) -> Self {
         Self {
             version: VERSION,
             number,
@@ -131,7 +136,11 @@ impl SegmentWriter {
     }
 
     /// Goes on with one that a process before wrote; what follows its last whole record is cut off.
-    pub(super) fn reopen(path: PathBuf, header: SegmentHeader, written: Written) -> Result<Self, ArchiveError> {
+    pub(super) fn reopen(
+        path: PathBuf,
+        header: SegmentHeader,
+        written: Written,
+    ) -> Result<Self, ArchiveError> {
         let file = OpenOptions::new().write(true).open(&path).map_err(at(&path))?;
         file.set_len(written.length)
             .and_then(|()| file.sync_all())
@@ -247,7 +256,9 @@ pub(super) enum Next {
     /// The file ends within a record, or has nothing but zeros from here on.
     Cut,
     /// It is not what was written; whether it may be because the machine died while it was.
-    Damaged { is_last: bool },
+    Damaged {
+        is_last: bool,
+    },
 }
 
 pub(super) struct SegmentReader {

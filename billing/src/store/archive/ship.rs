@@ -47,10 +47,10 @@ impl Shipper {
         let lock = folder.take()?;
         folder.clean()?;
         let mut contents = folder.contents()?;
-        if let Some(last) = contents.segments.last().copied() {
-            if was_never_begun(folder.segment(last))? {
-                contents.segments.remove(&last);
-            }
+        if let Some(last) = contents.segments.last().copied()
+            && was_never_begun(&folder.segment(last))?
+        {
+            contents.segments.remove(&last);
         }
         let last_number = contents.segments.last().copied().unwrap_or_default();
         let segment = match last_number {
@@ -61,6 +61,10 @@ impl Shipper {
         let whole_until = folder.reached()?.map(|reached| reached.until).max(seen);
         let newest_base = contents.bases.last_key_value();
         let newest_base = newest_base.map(|(number, base)| (*number, base.usable_from));
+        let newest_base = match newest_base {
+            Some((number, _)) if !is_of_the_last_line(&folder, &contents, number)? => None,
+            found => found,
+        };
         let mut shipper = Self {
             bytes_since_base: bytes_since(&folder, &contents, newest_base.map(|(number, _)| number))?,
             folder,
@@ -100,7 +104,9 @@ impl Shipper {
         if wal.header.salts != segment.header.salts {
             let is_next = wal.header.salts.are_next_to(segment.header.salts);
             if !(is_next && segment.written.is_restartable) {
-                return Ok(Shipped::Lost("the write-ahead log was restarted by another program"));
+                return Ok(Shipped::Lost(
+                    "the write-ahead log was restarted by another program",
+                ));
             }
             let follows = Some(segment.written.digest);
             let header = SegmentHeader::new(self.last_number + 1, &wal, follows, None);
@@ -116,7 +122,10 @@ impl Shipper {
         shipped?;
         let until = self.whole_until.map_or(before, |until| until.max(before));
         self.whole_until = Some(until);
-        if self.said.is_none_or(|said| until.duration_since(said) >= SAY_EVERY) {
+        if self
+            .said
+            .is_none_or(|said| until.duration_since(said) >= SAY_EVERY)
+        {
             self.folder.write_reached(Reached {
                 until,
                 segment: self.last_number,
@@ -239,11 +248,11 @@ impl Shipper {
 }
 
 /// A machine died before a segment's first line was durable: nothing relied on it.
-fn was_never_begun(path: PathBuf) -> Result<bool, ArchiveError> {
-    let bytes = std::fs::metadata(&path).map_err(at(&path))?.len();
-    let is_begun = bytes > MOST_HEADER || std::fs::read(&path).map_err(at(&path))?.contains(&b'\n');
+fn was_never_begun(path: &Path) -> Result<bool, ArchiveError> {
+    let bytes = std::fs::metadata(path).map_err(at(path))?.len();
+    let is_begun = bytes > MOST_HEADER || std::fs::read(path).map_err(at(path))?.contains(&b'\n');
     if !is_begun {
-        remove(&path)?;
+        remove(path)?;
     }
     Ok(!is_begun)
 }
@@ -273,6 +282,17 @@ fn reopened(path: PathBuf, number: u64) -> Result<Option<SegmentWriter>, Archive
         ..
     } = reader;
     SegmentWriter::reopen(path, header, written).map(Some)
+}
+
+/// Whether no line began since a base.
+fn is_of_the_last_line(folder: &ArchiveFolder, contents: &Contents, base: u64) -> Result<bool, ArchiveError> {
+    for number in contents.segments.range(base + 1..).rev() {
+        let reader = SegmentReader::open(folder.segment(*number), *number)?;
+        if reader.is_none_or(|reader| reader.header.follows.is_none()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn bytes_since(folder: &ArchiveFolder, contents: &Contents, base: Option<u64>) -> Result<u64, ArchiveError> {

@@ -37,7 +37,9 @@ impl Bench {
             archiver: None,
             restores: 0,
         };
-        bench.execute("CREATE TABLE written (number INTEGER PRIMARY KEY, text TEXT)").await;
+        bench
+            .execute("CREATE TABLE written (number INTEGER PRIMARY KEY, text TEXT)")
+            .await;
         bench.open().await;
         bench.until_it_has_a_base().await;
         bench
@@ -119,7 +121,9 @@ impl Bench {
         self.restores += 1;
         let to = self.folder.path().join(format!("restored-{}.db", self.restores));
         restore(&self.archive(), at.map(second), &to, &mut |_| ())?;
-        let store = Store::connect(&format!("sqlite://{}", to.display()), false).await.unwrap();
+        let store = Store::connect(&format!("sqlite://{}", to.display()), false)
+            .await
+            .unwrap();
         assert_eq!(store.damage().await.unwrap(), Vec::<String>::new());
         let Store::Sqlite(database) = &store else {
             panic!("it is SQLite")
@@ -159,7 +163,11 @@ async fn each_instant_is_restored_as_it_was_whatever_restarts_of_the_log_lie_bet
     for number in 1..=30 {
         then += if number % 3 == 0 { 10 } else { 61 };
         if number != 15 {
-            assert_eq!(bench.restored(Some(then)).await.unwrap(), expected(number), "{number}");
+            assert_eq!(
+                bench.restored(Some(then)).await.unwrap(),
+                expected(number),
+                "{number}"
+            );
         }
         if number != 15 && number < 30 {
             let later = bench.restored(Some(then + 9)).await.unwrap();
@@ -171,7 +179,10 @@ async fn each_instant_is_restored_as_it_was_whatever_restarts_of_the_log_lie_bet
         bench.restored(Some(now + 1)).await,
         Err(ArchiveError::TooLate(until)) if until == second(now)
     ));
-    assert!(matches!(bench.restored(Some(-1)).await, Err(ArchiveError::TooEarly(_))));
+    assert!(matches!(
+        bench.restored(Some(-1)).await,
+        Err(ArchiveError::TooEarly(_))
+    ));
 }
 
 #[tokio::test]
@@ -180,7 +191,10 @@ async fn who_reads_for_long_keeps_the_log_and_loses_nothing_of_it() {
     let mut reader = bench.other().await;
     bench.write(1).await;
     let mut reading = reader.begin().await.unwrap();
-    sqlx::query("SELECT count(*) FROM written").execute(&mut *reading).await.unwrap();
+    sqlx::query("SELECT count(*) FROM written")
+        .execute(&mut *reading)
+        .await
+        .unwrap();
     for number in 2..6 {
         bench.write(number).await;
         bench.look(number * 100).await;
@@ -223,7 +237,10 @@ async fn what_another_program_took_out_of_the_log_is_a_gap_and_no_instant_in_it_
     bench.look(10).await;
     bench.write(2).await;
     let mut other = SqliteConnection::connect(&bench.url()).await.unwrap();
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut other).await.unwrap();
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+        .execute(&mut other)
+        .await
+        .unwrap();
     bench.write(3).await;
     bench.look(20).await;
     bench.clock.set(second(30));
@@ -253,12 +270,17 @@ async fn a_log_that_is_gone_is_a_gap() {
     // As a program of another kind leaves it that was the last to close the file.
     restore(&bench.archive(), None, &copy, &mut |_| ()).unwrap();
     bench.store.close().await;
-    bench.store = Store::connect_to_serve(&format!("sqlite://{}", copy.display()), true).await.unwrap();
+    bench.store = Store::connect_to_serve(&format!("sqlite://{}", copy.display()), true)
+        .await
+        .unwrap();
     bench.clock.set(second(20));
     bench.open().await;
     bench.until_it_has_a_base().await;
     assert_eq!(reach(&bench.archive()).unwrap().len(), 2);
-    assert!(matches!(bench.restored(Some(15)).await, Err(ArchiveError::Gap { .. })));
+    assert!(matches!(
+        bench.restored(Some(15)).await,
+        Err(ArchiveError::Gap { .. })
+    ));
     assert_eq!(bench.restored(Some(20)).await.unwrap(), [1]);
 }
 
@@ -282,20 +304,31 @@ async fn what_was_changed_in_an_archive_is_named_and_nothing_is_restored_beyond_
         };
         assert_eq!(*path, changed.display().to_string(), "{offset}");
         let until = until.unwrap().as_second() - second(0).as_second();
-        assert!(bench.restored(Some(until)).await.is_ok(), "what was before is whole");
+        assert!(
+            bench.restored(Some(until)).await.is_ok(),
+            "what was before is whole"
+        );
     }
     std::fs::write(&changed, &whole[..whole.len() - 1]).unwrap();
-    assert!(matches!(bench.restored(None).await, Err(ArchiveError::Damaged { .. })));
+    assert!(matches!(
+        bench.restored(None).await,
+        Err(ArchiveError::Damaged { .. })
+    ));
     std::fs::remove_file(&changed).unwrap();
     let refused = bench.restored(None).await.unwrap_err().to_string();
-    assert!(refused.contains("is missing") && refused.contains("--at 20"), "{refused}");
+    assert!(
+        refused.contains("is missing") && refused.contains("--at 20"),
+        "{refused}"
+    );
     std::fs::write(&changed, &whole).unwrap();
     assert_eq!(bench.restored(None).await.unwrap().len(), 6);
     let base = ArchiveFolder::new(&bench.archive()).base(1);
     let mut bytes = std::fs::read(&base).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&base, bytes).unwrap();
-    assert!(matches!(bench.restored(None).await, Err(ArchiveError::Damaged { path, .. }) if path.contains("base-")));
+    assert!(
+        matches!(bench.restored(None).await, Err(ArchiveError::Damaged { path, .. }) if path.contains("base-"))
+    );
 }
 
 #[tokio::test]
@@ -370,6 +403,12 @@ async fn what_is_older_than_it_is_kept_goes_and_each_younger_instant_stays() {
     let contents = folder.contents().unwrap();
     assert!(contents.bases.len() <= 2, "one a week, and those are gone");
     assert!(!contents.segments.contains(&1));
-    assert_eq!(bench.restored(Some(19 * 24 * hour)).await.unwrap(), (1..=19).collect::<Vec<_>>());
-    assert!(matches!(bench.restored(Some(24 * hour)).await, Err(ArchiveError::TooEarly(_))));
+    assert_eq!(
+        bench.restored(Some(19 * 24 * hour)).await.unwrap(),
+        (1..=19).collect::<Vec<_>>()
+    );
+    assert!(matches!(
+        bench.restored(Some(24 * hour)).await,
+        Err(ArchiveError::TooEarly(_))
+    ));
 }

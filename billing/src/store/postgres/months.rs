@@ -111,7 +111,12 @@ impl Postgres {
     }
 
     /// Deletes events of some ledgers that were recorded before an instant; how many there were.
-    async fn delete_from(&self, partition: &str, ledgers: &[LedgerId], before: i64) -> Result<u64, StoreError> {
+    async fn delete_from(
+        &self,
+        partition: &str,
+        ledgers: &[LedgerId],
+        before: i64,
+    ) -> Result<u64, StoreError> {
         let its = "ledger_id = ANY($1) AND recorded_at < $2";
         let mut transaction = self.pool.begin().await?;
         let mut done = 0;

@@ -19,7 +19,11 @@ async fn account_kept_for(bench: &Bench, tenant: &str, days: u32) {
         usage_kept: KeptDays::new(days).unwrap(),
         ..details(tenant)
     };
-    let registered = bench.store.register(&details, at("2026-10-01T00:00:00Z")).await.unwrap();
+    let registered = bench
+        .store
+        .register(&details, at("2026-10-01T00:00:00Z"))
+        .await
+        .unwrap();
     assert_eq!(registered, Registration::Done);
     let account = bench.store.account_of_uid(&uid(tenant)).await.unwrap().unwrap();
     assert_eq!(account.details.usage_kept.get(), days);
@@ -33,7 +37,9 @@ async fn record(bench: &Bench, tenant: &str, turn: &str, recorded: &str) {
 
 async fn drop_at(bench: &Bench, now: &str) -> DroppedByRule {
     let clock = ManualClock::new(at(now));
-    drop_due(&bench.store, &clock, &Metrics::default(), "billing").await.unwrap()
+    drop_due(&bench.store, &clock, &Metrics::default(), "billing")
+        .await
+        .unwrap()
 }
 
 /// Events that are there, by tenant.
@@ -41,14 +47,20 @@ async fn left(bench: &Bench) -> BTreeMap<String, i64> {
     let mut left = BTreeMap::new();
     for (ledger, tenant) in bench.store.names_of_ledgers().await.unwrap() {
         let ever = Timestamp::MAX.min(at("2200-01-01T00:00:00Z"));
-        let events = bench.store.events_recorded_before(ever, Some(ledger)).await.unwrap();
+        let events = bench
+            .store
+            .events_recorded_before(ever, Some(ledger))
+            .await
+            .unwrap();
         left.insert(tenant, events);
     }
     left
 }
 
 fn counts(expected: &[(&str, i64)]) -> BTreeMap<String, i64> {
-    let owned = expected.iter().map(|(tenant, events)| ((*tenant).to_owned(), *events));
+    let owned = expected
+        .iter()
+        .map(|(tenant, events)| ((*tenant).to_owned(), *events));
     owned.collect()
 }
 
@@ -71,9 +83,16 @@ pub(super) async fn events_go_by_each_tenants_contract_and_their_keys_sums_and_m
     bench.store.ingest(&[by_anyone(&taken)], taken_at).await.unwrap();
     let is_sqlite = matches!(bench.store, crate::store::Store::Sqlite(_));
 
-    assert_eq!(drop_at(&bench, "2027-01-04T23:59:59Z").await, DroppedByRule::default());
+    assert_eq!(
+        drop_at(&bench, "2027-01-04T23:59:59Z").await,
+        DroppedByRule::default()
+    );
     let dropped = drop_at(&bench, "2027-01-05T00:00:00Z").await;
-    assert_eq!(dropped, DroppedByRule { months: 0, events: 2 }, "acme's, one by one");
+    assert_eq!(
+        dropped,
+        DroppedByRule { months: 0, events: 2 },
+        "acme's, one by one"
+    );
     assert_eq!(left(&bench).await, counts(&[("acme", 1), ("beta", 2)]));
     let dropped = drop_at(&bench, "2027-02-10T00:00:00Z").await;
     let whole = if is_sqlite {
@@ -82,11 +101,21 @@ pub(super) async fn events_go_by_each_tenants_contract_and_their_keys_sums_and_m
         // November whole, and acme's of December.
         DroppedByRule { months: 1, events: 1 }
     };
-    assert_eq!(DroppedByRule { months: dropped.months.min(1), ..dropped }, whole);
+    assert_eq!(
+        DroppedByRule {
+            months: dropped.months.min(1),
+            ..dropped
+        },
+        whole
+    );
     assert_eq!(left(&bench).await, counts(&[("acme", 0), ("beta", 1)]));
 
     let ledger = bench.store.ledgers_named("acme").await.unwrap()[0].0;
-    let facts = bench.store.facts(ledger, november(), true, Landed::EVER).await.unwrap();
+    let facts = bench
+        .store
+        .facts(ledger, november(), true, Landed::EVER)
+        .await
+        .unwrap();
     assert_eq!(facts.module_changes.len(), 1, "what says of modules stays");
     assert_eq!(bench.interactions("acme").await, count(2));
     let again = by_worker(&interaction("acme", "november"));
@@ -107,8 +136,15 @@ pub(super) async fn what_was_dropped_is_due_no_more_and_a_second_server_stands_b
     assert_eq!(plan().await.due.len(), 1);
     let held = bench.store.try_retention().await.unwrap().unwrap();
     if !matches!(bench.store, crate::store::Store::Sqlite(_)) {
-        assert_eq!(drop_at(&bench, "2027-01-20T00:00:00Z").await, DroppedByRule::default());
-        assert_eq!(left(&bench).await, counts(&[("acme", 1)]), "another server does it");
+        assert_eq!(
+            drop_at(&bench, "2027-01-20T00:00:00Z").await,
+            DroppedByRule::default()
+        );
+        assert_eq!(
+            left(&bench).await,
+            counts(&[("acme", 1)]),
+            "another server does it"
+        );
     }
     drop(held);
     // The server frees the lock when it notices that the connection went.
@@ -129,12 +165,23 @@ pub(super) async fn events_of_a_disputed_bill_stay_and_those_of_other_tenants_go
         record(&bench, tenant, "old", "2026-11-15T00:00:00Z").await;
     }
     let account = bench.store.account_of_uid(&uid("acme")).await.unwrap().unwrap();
-    let (bill, _) = issue(&bench.store, &account, november_period(), now()).await.unwrap();
-    let stored = bench.store.any_invoice(&bill.number.unwrap()).await.unwrap().unwrap();
-    act(&bench.store, &stored, Act::Dispute, "jo", "", now()).await.unwrap();
+    let (bill, _) = issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    let stored = bench
+        .store
+        .any_invoice(&bill.number.unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    act(&bench.store, &stored, Act::Dispute, "jo", "", now())
+        .await
+        .unwrap();
     drop_at(&bench, "2027-06-01T00:00:00Z").await;
     assert_eq!(left(&bench).await, counts(&[("acme", 1), ("beta", 0)]));
-    act(&bench.store, &stored, Act::Resolve, "jo", "", now()).await.unwrap();
+    act(&bench.store, &stored, Act::Resolve, "jo", "", now())
+        .await
+        .unwrap();
     drop_at(&bench, "2027-06-01T00:00:00Z").await;
     assert_eq!(left(&bench).await, counts(&[("acme", 0), ("beta", 0)]));
 }

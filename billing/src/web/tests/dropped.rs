@@ -18,23 +18,42 @@ async fn a_month_whose_interactions_were_dropped_says_so_and_shows_no_empty_list
     let (_, headers, body) = bench.get(PATH, &BEARER).await;
     assert_eq!(body.lines().count(), 10);
     assert!(headers.get("springtide-kept-since").is_none());
-    bench.store.note_events_dropped("2026-11-05T00:00:00Z".parse().unwrap()).await.unwrap();
+    bench
+        .store
+        .note_events_dropped("2026-11-05T00:00:00Z".parse().unwrap())
+        .await
+        .unwrap();
     let (status, headers, body) = bench.get(PATH, &BEARER).await;
-    assert_eq!((status, body.lines().count()), (StatusCode::OK, 10), "what is left");
+    assert_eq!(
+        (status, body.lines().count()),
+        (StatusCode::OK, 10),
+        "what is left"
+    );
     assert_eq!(headers["springtide-kept-since"], "2026-11-05T00:00:00Z");
 
     drop_before(&bench, "2027-02-01T00:00:00Z").await;
     let (status, body) = bench.api(PATH, "token-acme").await;
-    assert_eq!((status, &body["error"]["reason"]), (StatusCode::GONE, &"NO_LONGER_KEPT".into()));
+    assert_eq!(
+        (status, &body["error"]["reason"]),
+        (StatusCode::GONE, &"NO_LONGER_KEPT".into())
+    );
     let cookie = bench.session().await;
     for (page, word) in [
         ("/portal/interactions?period=2026-11&lang=en", "2027-02-01 (UTC)"),
-        ("/portal/exports/interactions.jsonl?period=2026-11&lang=en", "no longer kept"),
+        (
+            "/portal/exports/interactions.jsonl?period=2026-11&lang=en",
+            "no longer kept",
+        ),
     ] {
         let (_, _, body) = bench.get(page, &[("cookie", &cookie)]).await;
-        assert!(body.contains(word) && !body.contains("There are no interactions"), "{page}: {body}");
+        assert!(
+            body.contains(word) && !body.contains("There are no interactions"),
+            "{page}: {body}"
+        );
     }
-    let (status, usage) = bench.api("/api/v1/tenants/acme/usage?period=2026-11", "token-acme").await;
+    let (status, usage) = bench
+        .api("/api/v1/tenants/acme/usage?period=2026-11", "token-acme")
+        .await;
     assert_eq!(status, StatusCode::OK);
     assert!(usage.to_string().contains("\"10\""), "sums stay: {usage}");
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
 
+use super::super::BaseArgs;
 use super::super::programs::{run, sync_all};
 use super::super::urls::without_password;
-use super::super::BaseArgs;
 use super::{BASE, DATA};
 use crate::command::export::Lines;
 use crate::store::Store;

@@ -46,7 +46,8 @@ impl Replayed {
     /// Why it ended.
     pub(super) fn failure(&self) -> String {
         if self.has_ended_early {
-            return "the archived log ends before that instant; leave --at out to restore all that it has".to_owned();
+            return "the archived log ends before that instant; leave --at out to restore all that it has"
+                .to_owned();
         }
         format!("PostgreSQL ended:\n{}", self.last_lines.join("\n"))
     }
@@ -94,7 +95,9 @@ pub(super) fn settings(restore_command: &str, at: Option<Timestamp>) -> String {
     );
     if let Some(at) = at {
         let at = at.strftime("%Y-%m-%d %H:%M:%S%.f+00");
-        text.push_str(&format!("recovery_target_time = '{at}'\nrecovery_target_inclusive = on\n"));
+        text.push_str(&format!(
+            "recovery_target_time = '{at}'\nrecovery_target_inclusive = on\n"
+        ));
     }
     text
 }
@@ -108,8 +111,14 @@ mod tests {
         let command = copy_from(Path::new("/wal of 'acme' 5%"));
         assert_eq!(command, r"cp '/wal of '\''acme'\'' 5%%'/%f %p");
         let text = settings(&command, "2026-11-11T08:00:00.25+08:00".parse().ok());
-        assert!(text.contains(r"restore_command = 'cp ''/wal of ''\''''acme''\'''' 5%%''/%f %p'"), "{text}");
-        assert!(text.contains("recovery_target_time = '2026-11-11 00:00:00.25+00'"), "{text}");
+        assert!(
+            text.contains(r"restore_command = 'cp ''/wal of ''\''''acme''\'''' 5%%''/%f %p'"),
+            "{text}"
+        );
+        assert!(
+            text.contains("recovery_target_time = '2026-11-11 00:00:00.25+00'"),
+            "{text}"
+        );
         assert!(!settings("true", None).contains("recovery_target_time"));
     }
 
@@ -123,7 +132,10 @@ mod tests {
             replayed.hear(line);
         }
         assert_eq!((replayed.files, replayed.is_ready), (1, false));
-        assert_eq!(replayed.last_transaction.as_deref(), Some("2026-11-11 00:00:00.2+00"));
+        assert_eq!(
+            replayed.last_transaction.as_deref(),
+            Some("2026-11-11 00:00:00.2+00")
+        );
         assert!(replayed.failure().contains("PostgreSQL ended"));
         replayed.hear("FATAL:  recovery ended before configured recovery target was reached");
         assert!(replayed.failure().contains("leave --at out"));
