@@ -54,8 +54,12 @@ pub(super) fn create_private(path: &Path) -> Result<File, ArchiveError> {
         .map_err(at(path))
 }
 
-/// Copies a file, durable when it returns; `progress` is told how many bytes there are so far.
-pub(super) fn copy(from: &File, to: &Path, mut progress: impl FnMut(u64)) -> Result<Copied, ArchiveError> {
+/// Copies a file, durable when it returns, unless `goes_on`, which is told how many bytes there are so far, says no.
+pub(super) fn copy(
+    from: &File,
+    to: &Path,
+    mut goes_on: impl FnMut(u64) -> bool,
+) -> Result<Copied, ArchiveError> {
     let mut file = create_private(to)?;
     let mut context = Context::new(&SHA256);
     let mut buffer = vec![0; AT_A_TIME];
@@ -69,7 +73,9 @@ pub(super) fn copy(from: &File, to: &Path, mut progress: impl FnMut(u64)) -> Res
         context.update(some);
         file.write_all(some).map_err(at(to))?;
         bytes += read as u64;
-        progress(bytes);
+        if !goes_on(bytes) {
+            return Err(at(to)(std::io::Error::other("the copy was given up")));
+        }
     }
     file.sync_all().map_err(at(to))?;
     let digest = Digest::try_from(context.finish().as_ref());

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::ArchiveError;
 use super::base::BaseManifest;
-use super::folder::{ArchiveFolder, Contents};
+use super::folder::{ArchiveFolder, Contents, Reached};
 use super::segment::{Next, SegmentHeader, SegmentReader, is_shorter};
 use crate::digest::Digest;
 
@@ -40,6 +40,8 @@ pub(super) fn plan(
     at: Option<Timestamp>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Plan, ArchiveError> {
+    // First: what it speaks of is there by then, also while the archive is written.
+    let reached = folder.reached()?;
     let contents = folder.contents()?;
     let (number, base) = base_for(folder, &contents, at)?;
     let mut plan = Plan {
@@ -77,7 +79,7 @@ pub(super) fn plan(
         }
         before = Some(reader.written.digest);
         if number == last {
-            check_end(folder, &plan, &reader, at)?;
+            check_end(reached, &plan, &reader, at)?;
         } else if plan.is_cut {
             let path = reader.path.display().to_string();
             let (offset, until) = (reader.written.length, plan.last_change);
@@ -135,15 +137,13 @@ fn ended(
 
 /// At the end of the archive: it may not be shorter than it was, and must reach the instant.
 fn check_end(
-    folder: &ArchiveFolder,
+    reached: Option<Reached>,
     plan: &Plan,
     reader: &SegmentReader,
     at: Option<Timestamp>,
 ) -> Result<(), ArchiveError> {
-    let reached = folder
-        .reached()?
-        .filter(|reached| reached.segment == reader.header.number);
-    if reached.is_some_and(|reached| is_shorter(reader, reached.bytes)) {
+    let is_this = |reached: &Reached| reached.segment == reader.header.number;
+    if reached.is_some_and(|reached| is_this(&reached) && is_shorter(reader, reached.bytes)) {
         let path = reader.path.display().to_string();
         let (offset, until) = (reader.written.length, plan.last_change);
         return Err(ArchiveError::Damaged { path, offset, until });

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::base::copy;
 use super::folder::ArchiveFolder;
 use super::plan::{Plan, plan};
-use super::segment::{Next, SegmentReader};
+use super::segment::{Next, SegmentReader, remove};
 use super::{ArchiveError, at};
 
 /// Where SQLite's file says that it is archived; see [`crate::store::sqlite`].
@@ -58,7 +58,11 @@ pub fn restore(
         progress(Progress::Checking(number))
     })?;
     let unfinished = beside(to, ".part");
-    let frames = write(&folder, &plan, &unfinished, progress)?;
+    let written = write(&folder, &plan, &unfinished, progress);
+    if written.is_err() {
+        remove(&unfinished)?;
+    }
+    let frames = written?;
     fs::rename(&unfinished, to).map_err(at(to))?;
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))
@@ -86,7 +90,10 @@ fn write(
 ) -> Result<u64, ArchiveError> {
     let path = folder.base(plan.number);
     let base = File::open(&path).map_err(at(&path))?;
-    let copied = copy(&base, to, |bytes| progress(Progress::Copying(bytes)))?;
+    let copied = copy(&base, to, |bytes| {
+        progress(Progress::Copying(bytes));
+        true
+    })?;
     if (copied.bytes, &copied.sha256) != (plan.base.bytes, &plan.base.sha256) {
         return Err(ArchiveError::Damaged {
             path: path.display().to_string(),

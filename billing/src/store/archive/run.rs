@@ -48,6 +48,8 @@ pub struct Archiver {
     keep: SignedDuration,
     clock: Arc<dyn Clock>,
     metrics: ArchiveMetrics,
+    /// All writers have ended.
+    stopped: CancellationToken,
 }
 
 impl Archiver {
@@ -77,11 +79,13 @@ impl Archiver {
             keep: settings.keep,
             clock,
             metrics,
+            stopped: CancellationToken::new(),
         })
     }
 
     /// Archives until `stopped`, and then once more: all writers have ended by then.
     pub async fn run(mut self, stopped: CancellationToken) {
+        self.stopped = stopped.clone();
         loop {
             let pause = match self.step().await {
                 Ok(()) => LOOK_EVERY,
@@ -227,8 +231,9 @@ impl Archiver {
             return;
         }
         let (file, path) = (self.file.clone(), shipper.unfinished_base(number));
+        let stopped = self.stopped.clone();
         tracing::info!(bytes = size, "a base of the archive is being copied");
-        let copy = tokio::task::spawn_blocking(move || base::copy(&file, &path, |_| ()));
+        let copy = tokio::task::spawn_blocking(move || base::copy(&file, &path, |_| !stopped.is_cancelled()));
         self.copying = Some((number, copy));
     }
 
