@@ -15,6 +15,7 @@ mod at_length;
 pub mod bill;
 pub mod command;
 pub mod digest;
+pub mod drop_old_events;
 pub mod export;
 pub mod grpc;
 pub mod https;

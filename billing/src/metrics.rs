@@ -32,6 +32,7 @@ pub struct Metrics {
     invoices: Gauge,
     drift: Family<TenantLabel, Gauge>,
     budgets: Family<TenantLabel, Gauge>,
+    events_dropped: Counter,
 }
 
 impl Default for Metrics {
@@ -44,6 +45,7 @@ impl Default for Metrics {
             invoices: Gauge::default(),
             drift: Family::default(),
             budgets: Family::default(),
+            events_dropped: Counter::default(),
         }
     }
 }
@@ -87,6 +89,11 @@ impl Metrics {
             "Whole percent of a tenant's budget of the month that its bill so far is",
             self.budgets.clone(),
         );
+        registry.register(
+            "events_dropped_of_tenants",
+            "Times that a tenant's oldest events were dropped, as its contract says",
+            self.events_dropped.clone(),
+        );
     }
 
     /// Notes a durable transaction.
@@ -128,6 +135,11 @@ impl Metrics {
                 .get_or_create(&TenantLabel { tenant })
                 .set(percent.into());
         }
+    }
+
+    /// Notes that events of so many tenants were dropped.
+    pub fn events_dropped(&self, tenants: usize) {
+        self.events_dropped.inc_by(tenants as u64);
     }
 
     /// Notes how many invoices there are.
@@ -195,5 +207,50 @@ impl ReplicaMetrics {
     /// Notes how far behind it is.
     pub fn lag(&self, bytes: i64) {
         self.lag_bytes.set(bytes);
+    }
+}
+
+/// Handles to the metrics of a SQLite database's archive.
+#[derive(Clone, Debug, Default)]
+pub struct ArchiveMetrics {
+    until: Gauge,
+    failures: Counter,
+    gaps: Counter,
+}
+
+impl ArchiveMetrics {
+    /// Registers them; for a server that archives.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("springtide_billing");
+        registry.register(
+            "archived_until_timestamp_seconds",
+            "Instant until which nothing is missing in the archive, in seconds since 1970",
+            self.until.clone(),
+        );
+        registry.register(
+            "archive_failures",
+            "Times that the archive could not be written",
+            self.failures.clone(),
+        );
+        registry.register(
+            "archive_gaps",
+            "Times that it was not known what had been written since",
+            self.gaps.clone(),
+        );
+    }
+
+    /// Notes until when nothing is missing.
+    pub fn whole_until(&self, until: Timestamp) {
+        self.until.set(until.as_second());
+    }
+
+    /// Notes that it could not be written.
+    pub fn failed(&self) {
+        self.failures.inc();
+    }
+
+    /// Notes a gap.
+    pub fn gap(&self) {
+        self.gaps.inc();
     }
 }

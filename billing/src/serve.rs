@@ -19,16 +19,17 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::server::HealthReporter;
 
 use crate::bill::audit;
+use crate::drop_old_events::drop_old_events;
 use crate::grpc::metering::MeteringService;
 use crate::grpc::tenancy::TenancyService;
 use crate::metering::MAX_MESSAGE;
 use crate::metering::writer::UsageWriter;
-use crate::metrics::{Metrics, ReplicaMetrics};
+use crate::metrics::{ArchiveMetrics, Metrics, ReplicaMetrics};
 use crate::openid_connect::{OpenIdConnect, Settings};
 use crate::service_level::ServiceMetrics;
 use crate::service_level::watch::Watch;
 use crate::service_level::webhook::Webhooks;
-use crate::store::{Confinement, Store, StoreError, TenantStores, with_causes};
+use crate::store::{ArchiveSettings, Archiver, Confinement, Store, StoreError, TenantStores, with_causes};
 use crate::watch_budgets::watch_budgets;
 use crate::web;
 
@@ -65,6 +66,19 @@ pub struct ServeArgs {
     /// while it has what they wrote last, and else from the database itself
     #[arg(long, env = "READ_DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub read_database_url: Option<String>,
+    /// Folder in which a SQLite database is archived, to go back to any second of it (`point-in-time`); on another disk than
+    /// the database
+    #[arg(long, env = "SPRINGTIDE_ARCHIVE", value_name = "FOLDER")]
+    pub archive: Option<PathBuf>,
+    /// How long the archive goes back, in days
+    #[arg(
+        long,
+        env = "SPRINGTIDE_ARCHIVE_DAYS",
+        value_name = "DAYS",
+        default_value_t = 14,
+        value_parser = clap::value_parser!(u16).range(1..=3650)
+    )]
+    pub archive_days: u16,
     /// A file that says at which OpenID providers client firms sign in; by tokens alone without it
     #[arg(long, env = "SPRINGTIDE_OPENID_CONNECT", value_name = "FILE")]
     pub openid_connect: Option<PathBuf>,
@@ -106,9 +120,11 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         ),
         None => None,
     };
-    let Some(store) = open_store(database_url, &health, &shutdown).await? else {
+    let is_archived = args.archive.is_some();
+    let Some(store) = open_store(database_url, is_archived, &health, &shutdown).await? else {
         return Ok(());
     };
+    let archiving = archiving(&store, &args, &clock, &registry).await?;
 
     let (writer, writing) = UsageWriter::start(store.clone(), clock.clone(), metrics.clone())
         .context("no thread can be started that writes usage")?;
@@ -175,7 +191,35 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     }
     stores.close().await;
     store.close().await;
+    if let Some((archiving, writers_ended)) = archiving {
+        writers_ended.cancel();
+        archiving.await.context("the archive failed")?;
+    }
     served.context("the gRPC server failed")
+}
+
+/// The archive of the database, if there is one, and what tells it that nobody writes any longer.
+async fn archiving(
+    store: &Store,
+    args: &ServeArgs,
+    clock: &Arc<dyn Clock>,
+    registry: &SharedRegistry,
+) -> anyhow::Result<Option<(JoinHandle<()>, CancellationToken)>> {
+    let Some(folder) = args.archive.clone() else {
+        return Ok(None);
+    };
+    let metrics = ArchiveMetrics::default();
+    let settings = ArchiveSettings {
+        folder,
+        keep: jiff::SignedDuration::from_hours(i64::from(args.archive_days) * 24),
+    };
+    let archiver = Archiver::open(store, settings, clock.clone(), metrics.clone())
+        .await
+        .context("the database cannot be archived")?;
+    metrics.register(&mut registry.lock());
+    let writers_ended = CancellationToken::new();
+    let archiving = tokio::spawn(archiver.run(writers_ended.clone()));
+    Ok(Some((archiving, writers_ended)))
 }
 
 fn serve_http(
@@ -222,6 +266,8 @@ fn background(
     loops.spawn(make_months(store.clone(), clock.clone(), shutdown.clone()));
     let (store, clock, metrics, shutdown) = parts();
     loops.spawn(watch_budgets(store, clock, metrics, shutdown));
+    let (store, clock, metrics, shutdown) = parts();
+    loops.spawn(drop_old_events(store, clock, metrics, shutdown));
     let (store, clock, metrics, shutdown) = parts();
     loops.spawn(audit::run(store, clock, metrics, shutdown));
     Ok(loops)
@@ -277,12 +323,13 @@ fn reflection() -> anyhow::Result<
 /// Connects and migrates; tries again while the database is away. `None` at shutdown.
 async fn open_store(
     url: &str,
+    is_archived: bool,
     health: &Health,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Option<Store>> {
     loop {
         let opened = async {
-            let store = Store::connect(url, true).await?;
+            let store = Store::connect_to_serve(url, is_archived).await?;
             store.migrate().await?;
             Ok::<_, StoreError>(store)
         };

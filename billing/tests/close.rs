@@ -11,6 +11,7 @@ use springtide_billing::bill::verify::verify_chain;
 use springtide_billing::digest::Digest;
 use springtide_billing::locale::Locale;
 use springtide_billing::metering::report::Party;
+use springtide_billing::metering::retention::KeptDays;
 use springtide_billing::store::{AccountDetails, DEFAULT_ENTITY, PlanVersion, Store};
 
 const TENANTS: usize = 200;
@@ -59,6 +60,7 @@ async fn filled(url: &str) -> Store {
             payment_days: 30,
             portal_token: Digest::of(format!("{tenant}").as_bytes()),
             locale: Locale::En,
+            usage_kept: KeptDays::default(),
         };
         store.register(&details, at).await.unwrap();
     }

@@ -13,6 +13,7 @@ use springtide_billing::digest::{Digest, canonical_json};
 use springtide_billing::locale::Locale;
 use springtide_billing::metering::examine::{Reporter, examine};
 use springtide_billing::metering::report::{Party, Verdict};
+use springtide_billing::metering::retention::KeptDays;
 use springtide_billing::service_level::hour::Counts;
 use springtide_billing::service_level::report::{MinutesReport, ReportedMinute};
 use springtide_billing::store::{AccountDetails, NewExclusion, PlanVersion, Store};
@@ -81,6 +82,7 @@ async fn filled_with(folder: &Path, spec: &str) -> (Store, String) {
         payment_days: 30,
         portal_token: Digest::of(b"token"),
         locale: Locale::ZhCn,
+        usage_kept: KeptDays::default(),
     };
     store.register(&details, before).await.unwrap();
     take(&store, 0, 4000).await;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use springtide_billing::digest::Digest;
 use springtide_billing::locale::Locale;
 use springtide_billing::metering::report::Party;
+use springtide_billing::metering::retention::KeptDays;
 use springtide_billing::store::{AccountDetails, PlanVersion, Store};
 
 const SPEC: &str = r#"{"charges":[],"currency":"CNY","modules":[{"monthlyFee":"30.00","name":"voice"}],"timeZone":"Asia/Shanghai"}"#;
@@ -40,6 +41,7 @@ async fn provided(folder: &Path) -> String {
         payment_days: 30,
         portal_token: Digest::of(b"token"),
         locale: Locale::En,
+        usage_kept: KeptDays::default(),
     };
     store.register(&details, before).await.unwrap();
     store.close().await;

@@ -120,6 +120,7 @@ fn templates_render_as_the_snapshots_show() {
             "persistent",
             &[
                 "billing.database.persistence.enabled=true",
+                "billing.database.archive.enabled=true",
                 "admission.refuseOtherAutoscalers=false",
                 "otlpEndpoint=http://collector:4317",
                 "dashboards.enabled=true",
@@ -142,6 +143,8 @@ fn values_that_cannot_work_are_refused_with_what_to_do() {
     let Some(helm) = helm() else { return };
     let error = rendered(&helm, &["billing.replicas=2"]).unwrap_err();
     assert!(error.contains("set billing.database.urlSecret.name"), "{error}");
+    let error = rendered(&helm, &["billing.database.archive.enabled=true"]).unwrap_err();
+    assert!(error.contains("set billing.database.persistence.enabled"), "{error}");
     assert!(
         rendered(&helm, &["operator.replica=3"]).is_err(),
         "a value that nobody reads"

@@ -42,6 +42,8 @@ reasons! {
     PermissionDenied = "PERMISSION_DENIED", PermissionDenied, 403;
     /// There is none, or none that the caller may see.
     NotFound = "NOT_FOUND", NotFound, 404;
+    /// It was there, and is kept no longer, as its contract says.
+    NoLongerKept = "NO_LONGER_KEPT", NotFound, 410;
     /// The turn id was used before with another text.
     TurnConflict = "TURN_CONFLICT", AlreadyExists, 409;
     /// The resume token is altered, expired, or of another conversation or tenant.

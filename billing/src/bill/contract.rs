@@ -29,6 +29,7 @@ mod tests {
     use crate::digest::Digest;
     use crate::locale::Locale;
     use crate::metering::report::Party;
+    use crate::metering::retention::KeptDays;
     use crate::rating::period::{Period, zone_named};
     use crate::store::AccountDetails;
 
@@ -49,6 +50,7 @@ mod tests {
                 payment_days: 30,
                 portal_token: Digest::of(b"t"),
                 locale: Locale::En,
+                usage_kept: KeptDays::default(),
             },
             registered_at: registered.parse().unwrap(),
             closed_at: closed.map(|at| at.parse().unwrap()),

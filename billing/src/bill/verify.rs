@@ -261,7 +261,7 @@ async fn check_events(
 ) -> Result<(), BillError> {
     // Of older periods events may be gone; their buckets and bills are kept. An event is recorded at most an hour before it
     // happens.
-    let kept_since = store.events_kept_since().await?;
+    let kept_since = store.events_kept_since(account.ledger).await?;
     let whole_since = kept_since.saturating_add(FUTURE_TOLERANCE).unwrap_or(kept_since);
     for (period, bounds) in periods
         .into_iter()

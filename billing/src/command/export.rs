@@ -152,6 +152,12 @@ impl ExportArgs {
 async fn interactions(tenant: &TenantArgs, period: Period, store: &Store) -> anyhow::Result<()> {
     let gathered = tenant.gathered(store).await?;
     let bounds = gathered.bounds(period)?;
+    let kept_since = store.events_kept_since(gathered.ledger).await?;
+    if bounds.start < kept_since {
+        eprintln!(
+            "interactions that were recorded before {kept_since} are no longer kept; bills and sums are"
+        );
+    }
     let mut lines = store.export(gathered.ledger, &gathered.tenant, &bounds);
     let mut out = Lines::new();
     while let Some(event) = lines.try_next().await? {

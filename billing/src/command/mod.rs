@@ -6,10 +6,12 @@ mod alerts;
 mod backup;
 mod bills;
 mod close;
+mod drop_events;
 mod entities;
 mod erase;
 mod export;
 mod modules;
+mod point_in_time;
 mod rate;
 mod replay;
 mod select;
@@ -107,6 +109,9 @@ enum Command {
     /// Record when a tenant takes or drops a module of its plan
     #[command(subcommand)]
     Modules(modules::ModulesCommand),
+    /// Go back to an instant: see that it is possible, and do it, of SQLite and of PostgreSQL
+    #[command(subcommand)]
+    PointInTime(point_in_time::PointInTimeCommand),
     /// Price usage from a file by a plan from a file, as a bill would
     Rate(rate::RateArgs),
     /// Write the minutes that a tenant's gateways reported within a period as CSV: minute, good, bad, fast, slow; of a period
@@ -118,7 +123,7 @@ enum Command {
     /// had not arrived. A JSON line for each
     Replay(replay::ReplayArgs),
     /// Drop events of months that need not be kept any longer. Their keys and sums stay: none is counted again
-    DropEvents(replay::DropEventsArgs),
+    DropEvents(drop_events::DropEventsArgs),
     /// Read a backup into a new database, of either kind; its tables are made
     Restore(backup::RestoreArgs),
     /// List the bills of a period that wait for approval, with what is striking about them, as JSON lines
@@ -164,6 +169,7 @@ impl Cli {
             Command::Export(args) => args.run(&open(&database_url).await?).await,
             Command::Invoice(args) => args.run(&open(&database_url).await?).await,
             Command::Invoices(args) => args.run(&open(&database_url).await?).await,
+            Command::PointInTime(command) => command.run(&database_url).await,
             Command::Rate(args) => args.run(),
             Command::Kept(args) => args.run(&open(&database_url).await?).await,
             Command::Replay(args) => args.run(&open(&database_url).await?).await,

@@ -1,8 +1,7 @@
-//! `replay` offers rejected records again; `drop-events` ends what retention no longer keeps.
+//! `replay` offers rejected records again.
 
-use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 use springtide_runtime::clock::{Clock as _, SystemClock};
 
@@ -10,12 +9,10 @@ use super::actor::ActorArgs;
 use super::export::Lines;
 use crate::metering::examine::examine_again;
 use crate::metering::report::{Verdict, answer_of};
-use crate::store::{DropOutcome, Store};
+use crate::store::Store;
 
 /// Records of a page.
 const PAGE: u32 = 500;
-/// Least time for which events are kept.
-const SHORTEST_DAYS: i64 = 35;
 
 #[derive(Args, Debug)]
 pub(super) struct ReplayArgs {
@@ -28,18 +25,6 @@ pub(super) struct ReplayArgs {
     /// Say what would become of each record, and change nothing
     #[arg(long)]
     dry_run: bool,
-    #[command(flatten)]
-    actor: ActorArgs,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct DropEventsArgs {
-    /// Drop what was recorded in months (of UTC) before the one of this day
-    #[arg(long, value_name = "YYYY-MM-DD")]
-    before: jiff::civil::Date,
-    /// Events younger than so many days are kept whatever --before says
-    #[arg(long, value_name = "DAYS", default_value_t = 730)]
-    keep_days: i64,
     #[command(flatten)]
     actor: ActorArgs,
 }
@@ -112,41 +97,4 @@ pub(crate) async fn replay<'a>(
     store.mark_taken(&taken, now).await?;
     outcome.extend(offered.into_iter().zip(verdicts));
     Ok(outcome)
-}
-
-impl DropEventsArgs {
-    pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
-        let Self {
-            before,
-            keep_days,
-            actor,
-        } = self;
-        ensure!(
-            keep_days >= SHORTEST_DAYS,
-            "--keep-days must be at least {SHORTEST_DAYS}"
-        );
-        let before = before.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp();
-        let kept = SystemClock
-            .now()
-            .checked_sub(SignedDuration::from_hours(keep_days * 24))
-            .context("--keep-days is too long")?;
-        ensure!(
-            before <= kept,
-            "events of the last {keep_days} days are kept: --before must be {} or earlier",
-            kept.to_zoned(jiff::tz::TimeZone::UTC).date()
-        );
-        let dropped = match store.drop_events(before).await? {
-            DropOutcome::Dropped(dropped) => dropped,
-            DropOutcome::Disputed { number, since } => bail!(
-                "{number} is disputed, and what it was made of is kept until the dispute is over: --before must be {} or earlier",
-                since.to_zoned(jiff::tz::TimeZone::UTC).date().last_of_month()
-            ),
-        };
-        actor
-            .note_for_all(store, "drop events", &format!("recorded before {before}"))
-            .await?;
-        let mut out = Lines::new();
-        out.write(&json!({"dropped": dropped, "before": before.to_string()}))?;
-        out.finish()
-    }
 }

@@ -30,40 +30,62 @@ named with both figures. What came later is no difference: it waits for `correct
 data, by a plan for which local times matter, and that comes out otherwise, is said not to be comparable, and stops nothing.
 A server verifies too, all the time, but prices only recent bills again.";
 
+/// What was looked at, and what was found.
+pub(super) struct Checked {
+    pub(super) all: Verified,
+    pub(super) tenants: usize,
+    /// In the chain, if that was looked at.
+    pub(super) bills: Option<i64>,
+}
+
+/// Checks a tenant's books; or all, and the chain of bills; or the chain alone. What is found also stops or allows the
+/// tenants' bills.
+pub(super) async fn check(
+    store: &Store,
+    tenant: Option<&str>,
+    is_chain_only: bool,
+) -> anyhow::Result<Checked> {
+    let accounts = accounts(store, tenant, is_chain_only).await?;
+    let mut all = Verified::default();
+    let mut bills = None;
+    if tenant.is_none() {
+        let (chained, found) = verify_chain(store).await.map_err(|error| plain(&error))?;
+        bills = Some(chained);
+        all.drift.extend(found);
+    }
+    for account in &accounts {
+        all.add(verified(store, account).await.map_err(|error| plain(&error))?);
+    }
+    Ok(Checked {
+        all,
+        tenants: accounts.len(),
+        bills,
+    })
+}
+
+async fn accounts(store: &Store, tenant: Option<&str>, is_chain_only: bool) -> anyhow::Result<Vec<Account>> {
+    match tenant {
+        Some(tenant) => {
+            let named = store.accounts_named(tenant).await?;
+            (!named.is_empty())
+                .then_some(named)
+                .with_context(|| format!("no tenant {tenant:?} is registered with billing"))
+        }
+        None if is_chain_only => Ok(Vec::new()),
+        None => Ok(store.accounts().await?),
+    }
+}
+
 impl VerifyArgs {
-    /// What is found also stops or allows the tenants' bills.
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
-        let accounts = self.accounts(store).await?;
-        let mut all = Verified::default();
-        let mut chain = None;
-        if self.tenant.is_none() {
-            let (bills, found) = verify_chain(store).await.map_err(|error| plain(&error))?;
-            chain = Some(bills);
-            all.drift.extend(found);
-        }
-        for account in &accounts {
-            all.add(verified(store, account).await.map_err(|error| plain(&error))?);
-        }
+        let Checked { all, tenants, bills } = check(store, self.tenant.as_deref(), self.chain_only).await?;
         match self.format {
-            ReportFormat::Json => print(&format!("{:#}\n", json_of(&all, accounts.len(), chain)))?,
-            ReportFormat::Text => print(&self.text_of(&all, accounts.len(), chain))?,
+            ReportFormat::Json => print(&format!("{:#}\n", json_of(&all, tenants, bills)))?,
+            ReportFormat::Text => print(&self.text_of(&all, tenants, bills))?,
         }
         match all.drift.len() {
             0 => Ok(()),
             figures => bail!("{figures} figures do not agree"),
-        }
-    }
-
-    async fn accounts(&self, store: &Store) -> anyhow::Result<Vec<Account>> {
-        match &self.tenant {
-            Some(tenant) => {
-                let named = store.accounts_named(tenant).await?;
-                (!named.is_empty())
-                    .then_some(named)
-                    .with_context(|| format!("no tenant {tenant:?} is registered with billing"))
-            }
-            None if self.chain_only => Ok(Vec::new()),
-            None => Ok(store.accounts().await?),
         }
     }
 

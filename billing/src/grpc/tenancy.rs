@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status};
 use crate::digest::{Digest, canonical_json};
 use crate::locale::Locale;
 use crate::metering::report::Party;
+use crate::metering::retention::KeptDays;
 use crate::rating::period::zone_named;
 use crate::rating::plan::RatePlan;
 use crate::store::{AccountDetails, PlanVersion, PutPlan, Registration, Store};
@@ -142,6 +143,7 @@ fn details_of(request: RegisterTenantRequest) -> Result<AccountDetails, ApiError
         payment_days,
         portal_token_sha256,
         locale,
+        usage_days,
     } = request;
     let party = Party {
         tenant_uid: TenantUid::parse(tenant_uid)?,
@@ -163,7 +165,15 @@ fn details_of(request: RegisterTenantRequest) -> Result<AccountDetails, ApiError
     if rate_plan.is_empty() {
         return Err(ApiError::invalid("rate_plan", "rate_plan must name a RatePlan"));
     }
+    let usage_kept = match usage_days {
+        0 => KeptDays::default(),
+        days => KeptDays::new(days).ok_or_else(|| {
+            let (least, most) = (KeptDays::LEAST, KeptDays::MOST);
+            ApiError::invalid("usage_days", format!("usage_days must be {least} to {most}"))
+        })?,
+    };
     Ok(AccountDetails {
+        usage_kept,
         party,
         display_name: text("display_name", display_name)?,
         time_zone,

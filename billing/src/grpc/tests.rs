@@ -311,6 +311,9 @@ async fn wrong_registrations_and_plans_name_the_field() {
         "display_name"
     );
     assert_eq!(field(&|request| request.rate_plan.clear()).await, "rate_plan");
+    for days in [34, 3_651] {
+        assert_eq!(field(&|request| request.usage_days = days).await, "usage_days");
+    }
     let unknown = r#"{"currency":"CNY","timeZone":"UTC","charges":[],"ceiling":"5"}"#;
     for (spec, word) in [
         ("{", "not JSON"),

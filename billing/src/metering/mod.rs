@@ -27,5 +27,6 @@ pub mod meters;
 pub mod modules;
 pub mod own;
 pub mod report;
+pub mod retention;
 pub mod standing;
 pub mod writer;

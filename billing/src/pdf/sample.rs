@@ -9,6 +9,7 @@ use crate::bill::plans::{KnownPlan, PlanPart, PlansInPeriod};
 use crate::digest::Digest;
 use crate::locale::Locale;
 use crate::metering::report::Party;
+use crate::metering::retention::KeptDays;
 use crate::rating::number::Exact;
 use crate::rating::period::Period;
 use crate::rating::plan::RatePlan;
@@ -115,5 +116,6 @@ pub(crate) fn details() -> AccountDetails {
         payment_days: 30,
         portal_token: Digest::of(b"t"),
         locale: Locale::ZhCn,
+        usage_kept: KeptDays::default(),
     }
 }

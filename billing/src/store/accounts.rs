@@ -11,12 +11,14 @@ use jiff::tz::TimeZone;
 use super::assignments::{INSERT as ASSIGN, OPERATOR};
 use super::entities::{LegalEntity, entity_column, entity_of};
 use super::ingest::{instant_of, nanosecond_of};
+use super::retention::kept_days_of;
 use super::{Store, StoreError, in_transaction, on_readers};
 use crate::bill::schedule::{first_date_of_change, others_of_month};
 use crate::digest::Digest;
 use crate::locale::Locale;
 use crate::metering::decide::LedgerId;
 use crate::metering::report::Party;
+use crate::metering::retention::KeptDays;
 use crate::rating::currency::Currency;
 use crate::rating::period::zone_named;
 use crate::rating::plan::RatePlan;
@@ -44,6 +46,8 @@ pub struct AccountDetails {
     pub portal_token: Digest,
     /// Language of its bills.
     pub locale: Locale,
+    /// How long its single events are kept.
+    pub usage_kept: KeptDays,
 }
 
 /// An account as it is kept.
@@ -95,6 +99,7 @@ type Row = (
     i64,
     Option<i64>,
     String,
+    i64,
 );
 
 macro_rules! select_account {
@@ -104,7 +109,7 @@ macro_rules! select_account {
              WHERE a.ledger_id = account.ledger_id ORDER BY a.ordinal DESC LIMIT 1), legal_name, tax_id, billing_email, \
              payment_days, portal_token_digest, locale, registered_at, closed_at, ",
             entity_column!(),
-            " FROM account ",
+            ", usage_days FROM account ",
             $rest
         )
     };
@@ -146,6 +151,7 @@ impl Store {
                 .bind(&details.portal_token.as_bytes()[..])
                 .bind(details.locale.tag())
                 .bind(now)
+                .bind(i64::from(details.usage_kept.get()))
                 .execute(&mut *transaction)
                 .await?;
             if let Some(from) = from {
@@ -269,11 +275,12 @@ impl Store {
 }
 
 const UPSERT: &str = "INSERT INTO account (ledger_id, tenant_uid, tenant, display_name, time_zone, legal_name, tax_id,
-        billing_email, payment_days, portal_token_digest, locale, registered_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        billing_email, payment_days, portal_token_digest, locale, registered_at, usage_days)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
     ON CONFLICT (ledger_id) DO UPDATE SET display_name = excluded.display_name, time_zone = excluded.time_zone,
         legal_name = excluded.legal_name, tax_id = excluded.tax_id, billing_email = excluded.billing_email,
-        payment_days = excluded.payment_days, portal_token_digest = excluded.portal_token_digest, locale = excluded.locale";
+        payment_days = excluded.payment_days, portal_token_digest = excluded.portal_token_digest, locale = excluded.locale,
+        usage_days = excluded.usage_days";
 
 fn account_of(row: Row) -> Result<Account, StoreError> {
     let (
@@ -292,6 +299,7 @@ fn account_of(row: Row) -> Result<Account, StoreError> {
         registered,
         closed,
         entity,
+        usage_days,
     ) = row;
     let unreadable = |_| StoreError::unreadable("account");
     let party = Party {
@@ -309,6 +317,7 @@ fn account_of(row: Row) -> Result<Account, StoreError> {
         payment_days: u32::try_from(days).map_err(|_| StoreError::unreadable("account"))?,
         portal_token: Digest::try_from(token.as_slice()).map_err(unreadable)?,
         locale: Locale::nearest(&locale),
+        usage_kept: kept_days_of(usage_days)?,
     };
     Ok(Account {
         ledger,

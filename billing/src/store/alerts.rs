@@ -100,13 +100,18 @@ pub(super) const FORGET: &str = "DELETE FROM alert_delivery WHERE ledger_id = $1
 impl Store {
     /// Takes the lock if nobody has it.
     pub async fn try_watch(&self) -> Result<Option<WatchLock>, StoreError> {
+        self.try_lock(WATCH_LOCK).await
+    }
+
+    /// Takes a lock that one of several servers may have, if nobody has it.
+    pub(super) async fn try_lock(&self, key: i64) -> Result<Option<WatchLock>, StoreError> {
         let Self::Postgres(database) = self else {
             return Ok(Some(WatchLock::Sqlite));
         };
         // Detached: what goes back to the pool would keep the lock.
         let mut connection = database.pool().acquire().await?.detach();
         let (held,): (bool,) = sqlx::query_as("SELECT pg_try_advisory_lock($1)")
-            .bind(WATCH_LOCK)
+            .bind(key)
             .fetch_one(&mut connection)
             .await?;
         Ok(held.then(|| WatchLock::Postgres(Box::new(connection))))

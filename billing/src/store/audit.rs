@@ -113,24 +113,6 @@ impl Store {
         Ok(postings)
     }
 
-    /// Notes that events recorded before an instant are dropped; to be said before they are.
-    pub async fn note_events_dropped(&self, before: Timestamp) -> Result<(), StoreError> {
-        let text = "UPDATE event_retention SET kept_since = $1 WHERE entity = 'SPT' AND kept_since < $1";
-        let before = nanosecond_of(before)?;
-        in_transaction!(self, transaction => {
-            sqlx::query(text).bind(before).execute(&mut *transaction).await?;
-            transaction.commit().await?;
-            Ok(())
-        })
-    }
-
-    /// Since when all events that were recorded are there.
-    pub async fn events_kept_since(&self) -> Result<Timestamp, StoreError> {
-        let text = "SELECT kept_since FROM event_retention WHERE entity = 'SPT'";
-        let (since,): (i64,) = on_readers!(self, pool => sqlx::query_as(text).fetch_one(pool).await)?;
-        instant_of(since)
-    }
-
     /// Notes that a tenant's books do not agree, or that they do again.
     pub async fn note_drift(
         &self,

@@ -7,6 +7,8 @@
 mod accounts;
 mod alerts;
 mod all_tenants;
+mod archive;
+pub mod archiving;
 mod assignments;
 mod audit;
 mod bursts;
@@ -45,6 +47,7 @@ mod usage;
 pub use accounts::{Account, AccountDetails, Registration};
 pub use alerts::{AlertTarget, Attempt, Delivery, DueDelivery, WatchLock};
 pub use all_tenants::{BilledInPeriod, OpenDispute, RecordedPlan, TenantDrift};
+pub use archive::{ArchiveError, ArchiveSettings, Archiver, Progress, Restored, Stretch, reach, restore};
 pub use assignments::PlanAssignment;
 pub use audit::{MeterFigures, Posting};
 pub use bursts::ToldBurst;
@@ -64,7 +67,7 @@ pub use plans::{PlanVersion, PutPlan};
 pub use portal::{AuditEntry, Dispute};
 pub use postgres::Confinement;
 pub use ratings::{NewComplaints, Topic};
-pub use retention::DropOutcome;
+pub use retention::{DropOutcome, DroppedByRule};
 pub use reviews::{IssuerLock, Queue, QueueQuery, Review};
 pub use runs::{BillRun, RunKind};
 pub use snapshot::{Manifest, SnapshotError};
@@ -121,8 +124,19 @@ pub(crate) use {in_transaction, on_readers};
 impl Store {
     /// Connects to `sqlite://PATH` or `postgres://…`. A file that is not there is made if `create` says so.
     pub async fn connect(url: &str, create: bool) -> Result<Self, StoreError> {
+        Self::connect_as(url, create, sqlite::Archived::AsBefore).await
+    }
+
+    /// The same for a server, which makes what is missing, and says whether it archives a SQLite database from now on.
+    pub async fn connect_to_serve(url: &str, is_archived: bool) -> Result<Self, StoreError> {
+        Self::connect_as(url, true, sqlite::Archived::Be(is_archived)).await
+    }
+
+    async fn connect_as(url: &str, create: bool, archived: sqlite::Archived) -> Result<Self, StoreError> {
         if url.starts_with("sqlite:") {
-            Ok(Self::Sqlite(sqlite::Sqlite::connect(url, create).await?))
+            Ok(Self::Sqlite(
+                sqlite::Sqlite::connect(url, create, archived).await?,
+            ))
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             Ok(Self::Postgres(postgres::Postgres::connect(url).await?))
         } else {
@@ -189,6 +203,14 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         on_readers!(self, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop))?;
         Ok(())
+    }
+
+    /// What is wrong with the database's files, as far as the database can tell.
+    pub async fn damage(&self) -> Result<Vec<String>, StoreError> {
+        match self {
+            Self::Sqlite(database) => Ok(database.damage().await?),
+            Self::Postgres(_) => Ok(Vec::new()),
+        }
     }
 
     /// Ends all connections.

@@ -127,6 +127,11 @@ impl Postgres {
                 "ratings",
                 include_str!("../../migrations/postgres/0009_ratings.sql"),
             ),
+            (
+                10,
+                "retention",
+                include_str!("../../migrations/postgres/0010_retention.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }

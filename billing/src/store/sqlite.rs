@@ -3,12 +3,13 @@
 //! Batches go in as one JSON text per statement, which SQLite takes apart itself: a row needs no round trip.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool, Transaction};
 
 use super::StoreError;
 use super::ingest::{
@@ -29,17 +30,29 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 const READERS: u32 = 4;
 
+/// Whether a database is archived, which its `user_version` says: 0 if not, and else the segment that it was last written to.
+/// Then nobody but the archive brings the write-ahead log into the file, see [`super::archive`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Archived {
+    /// As it is.
+    AsBefore,
+    /// From now on, or no longer.
+    Be(bool),
+}
+
 /// A database file.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
+    file: PathBuf,
+    is_archived: bool,
     pub(super) reporters: SeenReporters,
 }
 
 impl Sqlite {
-    pub(super) async fn connect(url: &str, create: bool) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::from_str(url)?
+    pub(super) async fn connect(url: &str, create: bool, archived: Archived) -> Result<Self, StoreError> {
+        let mut options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(create)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
@@ -50,6 +63,15 @@ impl Sqlite {
         if !create && !options.get_filename().exists() {
             return Err(StoreError::NoFile(options.get_filename().display().to_string()));
         }
+        let mut first = options.connect().await?;
+        let is_archived = archive(&mut first, archived).await?;
+        if is_archived {
+            options = options
+                .pragma("wal_autocheckpoint", "0")
+                // What a log had before it began anew is gone from the disk.
+                .pragma("journal_size_limit", "0");
+        }
+        let file = options.get_filename().to_owned();
         let pool = |connections| {
             SqlitePoolOptions::new()
                 .max_connections(connections)
@@ -59,11 +81,69 @@ impl Sqlite {
         let readers = pool(READERS)
             .connect_with(options.create_if_missing(false))
             .await?;
+        if is_archived {
+            // The last connection that is closed would bring the log into the file and remove it. This one ends with the
+            // process, as in a crash.
+            std::mem::forget(first);
+        } else {
+            first.close().await?;
+        }
         Ok(Self {
             writer,
             readers,
+            file,
+            is_archived,
             reporters: SeenReporters::default(),
         })
+    }
+
+    /// The database's file.
+    pub(super) fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Whether only its archive brings the write-ahead log into the file.
+    pub(super) fn is_archived(&self) -> bool {
+        self.is_archived
+    }
+
+    /// The file beside it that has what was written last.
+    pub(super) fn write_ahead_log(&self) -> PathBuf {
+        let mut name = self.file.as_os_str().to_owned();
+        name.push("-wal");
+        name.into()
+    }
+
+    /// Writes which segment of the archive this is written to. That is a write like any other: it begins the log anew where
+    /// that may be.
+    pub(super) async fn mark_archived(&self, segment: u64) -> Result<(), sqlx::Error> {
+        let segment = i32::try_from(segment).unwrap_or(i32::MAX);
+        let mut transaction = self.begin().await?;
+        let text = format!("PRAGMA user_version = {segment}");
+        sqlx::query(AssertSqlSafe(text))
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await
+    }
+
+    /// Brings what it can of the write-ahead log into the file, beside a writer: whether another did so at the same time, how
+    /// many frames the log has, and how many of them are in the file now.
+    pub(super) async fn checkpoint(&self) -> Result<(i64, i64, i64), sqlx::Error> {
+        sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)")
+            .fetch_one(&self.readers)
+            .await
+    }
+
+    /// What is wrong with the file, as SQLite finds.
+    pub(super) async fn damage(&self) -> Result<Vec<String>, sqlx::Error> {
+        let mut found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
+            .fetch_all(&self.readers)
+            .await?;
+        found.retain(|line| line != "ok");
+        let text = "SELECT 'a row of ' || \"table\" || ' refers to none of ' || parent FROM pragma_foreign_key_check LIMIT 100";
+        let unreferred: Vec<String> = sqlx::query_scalar(text).fetch_all(&self.readers).await?;
+        found.extend(unreferred);
+        Ok(found)
     }
 
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
@@ -113,6 +193,11 @@ impl Sqlite {
                 "ratings",
                 include_str!("../../migrations/sqlite/0009_ratings.sql"),
             ),
+            (
+                10,
+                "retention",
+                include_str!("../../migrations/sqlite/0010_retention.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.writer).await?)
     }
@@ -126,8 +211,12 @@ impl Sqlite {
         self.writer.begin_with("BEGIN IMMEDIATE").await
     }
 
-    /// Takes out of the write-ahead log what was there before; what somebody still reads, with the next one.
+    /// Takes out of the write-ahead log what was there before; what somebody still reads, with the next one. That of an
+    /// archived database begins anew within a minute or so, when its archive has it.
     pub(super) async fn forget_erased(&self) -> Result<(), sqlx::Error> {
+        if self.is_archived {
+            return Ok(());
+        }
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
             .execute(&self.writer)
             .await
@@ -138,6 +227,27 @@ impl Sqlite {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Whether it is archived, after what was asked for.
+async fn archive(connection: &mut SqliteConnection, archived: Archived) -> Result<bool, sqlx::Error> {
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *connection)
+        .await?;
+    let is_archived = version != 0;
+    let Archived::Be(should) = archived else {
+        return Ok(is_archived);
+    };
+    if should != is_archived {
+        let text = if should {
+            "PRAGMA user_version = 1"
+        } else {
+            tracing::warn!("the database is no longer archived: the server runs without --archive");
+            "PRAGMA user_version = 0"
+        };
+        sqlx::query(text).execute(connection).await?;
+    }
+    Ok(should)
 }
 
 impl IngestDatabase for Sqlite {

@@ -17,6 +17,7 @@ mod portal;
 mod pricing;
 mod random_bills;
 mod ratings;
+mod retention;
 mod scope;
 mod service;
 mod support;
@@ -103,6 +104,10 @@ on_both_databases! {
     kept::dropping_old_events_leaves_their_keys_and_what_is_billed,
     kept::no_event_is_dropped_that_a_disputed_bill_may_be_made_of,
     kept::an_event_of_a_month_that_has_no_place_is_taken,
+    retention::events_go_by_each_tenants_contract_and_their_keys_sums_and_modules_stay,
+    retention::what_was_dropped_is_due_no_more_and_a_second_server_stands_back,
+    retention::events_of_a_disputed_bill_stay_and_those_of_other_tenants_go,
+    retention::an_event_that_has_no_months_place_goes_as_well,
     bills::a_bill_is_issued_once_however_often_and_from_wherever_it_is_asked_for,
     bills::numbers_have_no_gap_and_each_bill_is_chained_to_the_one_before,
     bills::the_database_itself_refuses_to_change_an_issued_bill,

@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use springtide_proto::error::ApiError;
+use springtide_proto::error::{ApiError, Reason};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::auth::{Caller, caller_asked_for, not_found};
@@ -25,6 +25,8 @@ use crate::store::{Account, Landed, Role, StoreError};
 
 /// Lines that may wait for a slow reader.
 const STREAM_AHEAD: usize = 256;
+/// Since when all that was recorded is kept.
+const KEPT_SINCE: HeaderName = HeaderName::from_static("springtide-kept-since");
 
 /// `?period=YYYY-MM`; the month that runs now if left out.
 #[derive(Debug, Deserialize)]
@@ -248,11 +250,37 @@ pub async fn interactions(
         .bounds(period)
         .map_err(|error| ApiError::invalid("period", error.to_string()))?;
     note(&state, &caller, "export interactions", &period.to_string()).await?;
-    Ok(lines(caller, bounds))
+    lines(caller, bounds).await
 }
 
-/// The billed interactions of a period, streamed.
-pub(super) fn lines(caller: Caller, bounds: Bounds) -> Response {
+/// The billed interactions of a period, streamed. Where some may be no longer kept, a header says since when all are; where
+/// none is left, that is the answer.
+pub(super) async fn lines(caller: Caller, bounds: Bounds) -> Result<Response, Failure> {
+    let Caller { account, store, .. } = &caller;
+    let kept_since = store.events_kept_since(account.ledger).await?;
+    let are_missed = bounds.start < kept_since;
+    if are_missed {
+        let tenant = account.details.party.tenant.as_str();
+        let first = store
+            .export_at_most(account.ledger, tenant, &bounds, 1)
+            .next()
+            .await;
+        if first.transpose()?.is_none() {
+            let message = format!(
+                "interactions that were recorded before {} are no longer kept, as the contract says; bills and sums are",
+                kept_since.to_zoned(jiff::tz::TimeZone::UTC).date()
+            );
+            return Err(ApiError::new(Reason::NoLongerKept, message).into());
+        }
+    }
+    let mut response = stream(caller, bounds);
+    if let (true, Ok(since)) = (are_missed, HeaderValue::from_str(&kept_since.to_string())) {
+        response.headers_mut().insert(KEPT_SINCE, since);
+    }
+    Ok(response)
+}
+
+fn stream(caller: Caller, bounds: Bounds) -> Response {
     let (lines, received) = tokio::sync::mpsc::channel(STREAM_AHEAD);
     tokio::spawn(async move {
         let Caller { account, store, .. } = caller;

@@ -301,7 +301,9 @@ async fn interactions(state: &WebState, visit: &Visit, subject: &Subject) -> Pag
         .bounds(store, account)
         .await
         .map_err(|error| visit.failed(error))?;
-    let mut response = super::api::lines(visit.caller.clone(), bounds);
+    let mut response = super::api::lines(visit.caller.clone(), bounds)
+        .await
+        .map_err(|error| visit.failed(error))?;
     let tenant = &account.details.party.tenant;
     let name = format!(
         "attachment; filename=\"{tenant}-{}-interactions.jsonl\"",

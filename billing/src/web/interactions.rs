@@ -87,7 +87,9 @@ async fn interactions_of(
         behind.as_ref(),
     )
     .await?;
+    let kept_since = store.events_kept_since(account.ledger).await?;
     Ok(InteractionsPage {
+        dropped_before: (bounds.start < kept_since).then_some(kept_since),
         number,
         period,
         zone,

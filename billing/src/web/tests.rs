@@ -1,6 +1,7 @@
 //! REST and portal over a store of its own, one request after the other.
 
 mod access;
+mod dropped;
 mod office;
 mod openid_connect;
 mod pages;
@@ -25,6 +26,7 @@ use crate::digest::Digest;
 use crate::locale::Locale;
 use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::Party;
+use crate::metering::retention::KeptDays;
 use crate::metrics::Metrics;
 use crate::store::{AccountDetails, PlanVersion, Store};
 
@@ -123,6 +125,7 @@ fn details(tenant: &str) -> AccountDetails {
         payment_days: 30,
         portal_token: Digest::of(format!("token-{tenant}").as_bytes()),
         locale: Locale::ZhCn,
+        usage_kept: KeptDays::default(),
     }
 }
 

@@ -112,6 +112,8 @@ both_languages! {
     interactions_of: "Interactions behind" / "对应的逐条记录：",
     masked_note: "Conversations are shown shortened, and no text of them is kept here." / "会话编号已缩写，此处不保存任何对话内容。",
     no_interactions: "There are no interactions here." / "没有记录。",
+    no_longer_kept: "The interactions of that time are no longer kept, as your contract says. The bill and its sums stay." / "该时段的逐条记录已按合同约定不再保存。账单与汇总保持不变。",
+    events_dropped: "Single interactions are kept only as long as your contract says. The bill and its sums stay, but those are gone that were recorded before" / "逐条记录仅按合同约定的期限保存。账单与汇总保持不变，但早于以下日期的记录已不再保存：",
     conversation: "Conversation" / "会话",
     turn: "Turn" / "轮次",
     meter: "Counted as" / "计为",

@@ -192,6 +192,7 @@ pub(super) fn failed(view: &View, error: &ApiError) -> Response {
     let texts = texts(view.locale);
     let words = match error.reason {
         Reason::NotFound => texts.not_found,
+        Reason::NoLongerKept => texts.no_longer_kept,
         Reason::PermissionDenied if view.side == Side::Office => office_texts(view.locale).forbidden,
         Reason::PermissionDenied => texts.forbidden,
         Reason::TooManyRequests => texts.too_many,

@@ -29,7 +29,19 @@ const MONTHS: usize = 60;
 pub(crate) struct Traffic {
     in_flight: AtomicUsize,
     is_over: AtomicBool,
+    /// Turns are counted from it.
+    beginning: usize,
     pub(crate) acknowledged: Mutex<Acknowledged>,
+}
+
+impl Traffic {
+    /// Of turns that none before had, if that began far enough from it.
+    pub(crate) fn beginning_at(beginning: usize) -> Self {
+        Self {
+            beginning,
+            ..Self::default()
+        }
+    }
 }
 
 /// A batch as it is remembered: turn and month of each interaction.
@@ -78,7 +90,7 @@ async fn send(connector: &Connector, tenant: &str, witness: Witness, batch: &Bat
 async fn report(connectors: [Connector; 2], tenant: &'static str, traffic: Arc<Traffic>) {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(u64::from(tenant.as_bytes()[0]));
     let mut behind = VecDeque::new();
-    let mut turn = 0;
+    let mut turn = traffic.beginning;
     let [workers, gateways] = connectors;
     while !traffic.is_over.load(Ordering::SeqCst) {
         let batch: Batch = (0..random.random_range(1..20))

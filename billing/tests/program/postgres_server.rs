@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +71,20 @@ impl Server {
 
     /// Not as root, which PostgreSQL refuses.
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) {
+        let status = self
+            .command(program, arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(status.unwrap().success(), "{program} {arguments:?}");
+    }
+
+    /// The same, with what it says.
+    pub(crate) fn output(&self, program: &str, arguments: &[&str]) -> Output {
+        self.command(program, arguments).output().unwrap()
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let program = self.bin.join(program);
         let mut command = if is_root() {
             let mut command = Command::new("setpriv");
@@ -82,12 +96,8 @@ impl Server {
             Command::new(&program)
         };
         command.args(arguments).current_dir(self.folder.path());
-        let status = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        assert!(status.unwrap().success(), "{} {arguments:?}", program.display());
+        command.stdin(Stdio::null());
+        command
     }
 
     pub(crate) fn start(&mut self, data: &Path) {

@@ -1,7 +1,7 @@
 //! A server in a process of its own, with certificates and a database, and short words for what is sent to it.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,6 +33,7 @@ pub(crate) struct Program {
     pub(crate) database_url: String,
     listen: SocketAddr,
     admin: SocketAddr,
+    archive: Option<PathBuf>,
     child: Child,
 }
 
@@ -78,9 +79,18 @@ pub(crate) fn sqlite_url(folder: &Path) -> String {
     format!("sqlite://{}/billing.db", folder.display())
 }
 
-fn start(folder: &Path, database_url: &str, listen: SocketAddr, admin: SocketAddr) -> Child {
-    binary()
-        .arg("serve")
+fn start(
+    folder: &Path,
+    database_url: &str,
+    [listen, admin]: [SocketAddr; 2],
+    archive: Option<&Path>,
+) -> Child {
+    let mut command = binary();
+    command.arg("serve");
+    if let Some(archive) = archive {
+        command.arg("--archive").arg(archive);
+    }
+    command
         .args([
             "--listen",
             &listen.to_string(),
@@ -136,7 +146,18 @@ impl Program {
         Self::start_on(folder, database_url).await
     }
 
+    /// On SQLite, archived into a folder.
+    pub(crate) async fn start_archived(archive: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database_url = sqlite_url(folder.path());
+        Self::start_as(folder, database_url, Some(archive.to_owned())).await
+    }
+
     pub(crate) async fn start_on(folder: tempfile::TempDir, database_url: String) -> Self {
+        Self::start_as(folder, database_url, None).await
+    }
+
+    async fn start_as(folder: tempfile::TempDir, database_url: String, archive: Option<PathBuf>) -> Self {
         springtide_runtime::install_crypto_provider();
         let now = SystemClock.now();
         let ca = Authority::generate(now).unwrap();
@@ -148,7 +169,7 @@ impl Program {
         write("tls.crt", &own.certificate);
         write("tls.key", &own.key);
         write("ca.crt", authority.certificate());
-        Self::serve(Arc::new(folder), Arc::new(authority), database_url).await
+        Self::serve(Arc::new(folder), Arc::new(authority), database_url, archive).await
     }
 
     /// Another replica of it, on the same database.
@@ -157,19 +178,26 @@ impl Program {
             self.folder.clone(),
             self.authority.clone(),
             self.database_url.clone(),
+            None,
         )
         .await
     }
 
-    async fn serve(folder: Arc<tempfile::TempDir>, authority: Arc<Authority>, database_url: String) -> Self {
+    async fn serve(
+        folder: Arc<tempfile::TempDir>,
+        authority: Arc<Authority>,
+        database_url: String,
+        archive: Option<PathBuf>,
+    ) -> Self {
         let (listen, admin) = (free_address(), free_address());
-        let child = start(folder.path(), &database_url, listen, admin);
+        let child = start(folder.path(), &database_url, [listen, admin], archive.as_deref());
         let program = Self {
             folder,
             authority,
             database_url,
             listen,
             admin,
+            archive,
             child,
         };
         program.until_ready().await;
@@ -197,7 +225,16 @@ impl Program {
     /// Ends it without a word and starts it again.
     pub(crate) async fn kill_and_start(&mut self) {
         self.kill();
-        self.child = start(self.folder.path(), &self.database_url, self.listen, self.admin);
+        self.start_again().await;
+    }
+
+    pub(crate) async fn start_again(&mut self) {
+        self.child = start(
+            self.folder.path(),
+            &self.database_url,
+            [self.listen, self.admin],
+            self.archive.as_deref(),
+        );
         self.until_ready().await;
     }
 

@@ -11,6 +11,7 @@ use springtide_billing::digest::{Digest, canonical_json};
 use springtide_billing::locale::Locale;
 use springtide_billing::metering::examine::{Reporter, examine};
 use springtide_billing::metering::report::{Party, Verdict};
+use springtide_billing::metering::retention::KeptDays;
 use springtide_billing::metering::writer::UsageWriter;
 use springtide_billing::metrics::Metrics;
 use springtide_billing::openid_connect::OpenIdConnect;
@@ -161,6 +162,7 @@ fn details() -> AccountDetails {
         payment_days: 30,
         portal_token: Digest::of(TOKEN.as_bytes()),
         locale: Locale::ZhCn,
+        usage_kept: KeptDays::default(),
     }
 }
 

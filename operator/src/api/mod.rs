@@ -8,6 +8,7 @@
 #[expect(unreachable_pub, reason = "KubeSchema copies each type into a function")]
 mod botpool;
 mod crds;
+mod days;
 mod duration;
 mod policy;
 #[expect(unreachable_pub, reason = "KubeSchema copies each type into a function")]
@@ -23,13 +24,14 @@ pub use botpool::{
     ManualSpec, OverrideStatus, ScalingSpec, ServiceLevelSpec, WorkerResources, WorkerSpec,
 };
 pub use crds::{CrdError, all as all_crds, yaml as crds_yaml};
+pub use days::Days;
 pub use duration::GoDuration;
 pub use promotion::{
     BaselineFrom, Boost, BoostBase, CoolDown, PoolReference, PoolSelector, Promotion, PromotionPoolStatus,
     PromotionRecurrence, PromotionSpec, PromotionStatus, PromotionWindow,
 };
 pub use rateplan::{Charge, ChargeModel, RatePlan, RatePlanSpec, RatePlanStatus, Tier};
-pub use tenant::{BillingContact, Channel, Tenant, TenantCapacity, TenantSpec, TenantStatus};
+pub use tenant::{BillingContact, Channel, Retention, Tenant, TenantCapacity, TenantSpec, TenantStatus};
 
 /// The group of all four.
 pub const GROUP: &str = "springtide.dev";

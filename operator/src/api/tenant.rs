@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::GoDuration;
+use super::{Days, GoDuration};
 
 /// A client firm: what is provisioned for it, how much it may use, and who pays.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -70,6 +70,22 @@ pub struct TenantSpec {
     /// A conversation without a message for this long is parked: it goes on from its resume token, but is no load any more.
     #[serde(default = "default_idle_after")]
     pub idle_after: GoDuration,
+    /// How long is kept what is not needed for ever.
+    #[serde(default)]
+    pub retention: Retention,
+}
+
+/// How long is kept what is not needed for ever.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// Single usage events, since they were recorded, in days, as 730d: what bills are made of, one interaction at a time. They
+    /// go by whole months, and not while a bill is disputed that they may be part of. Bills, sums and the identities by which a
+    /// repetition is known are kept for ever.
+    #[serde(default = "default_usage")]
+    #[x_kube(validation = Rule::new("int(self.replace('d', '')) >= 35 && int(self.replace('d', '')) <= 3650")
+        .message("usage must be 35d to 3650d: a month's bill, its corrections and its disputes need its events"))]
+    pub usage: Days,
 }
 
 /// Who pays.
@@ -153,6 +169,14 @@ impl Default for BillingContact {
     }
 }
 
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            usage: default_usage(),
+        }
+    }
+}
+
 impl Default for TenantCapacity {
     fn default() -> Self {
         Self {
@@ -169,6 +193,10 @@ fn default_locales() -> Vec<String> {
 
 fn default_idle_after() -> GoDuration {
     GoDuration::from_secs(180)
+}
+
+fn default_usage() -> Days {
+    Days(730)
 }
 
 fn default_payment_days() -> u32 {

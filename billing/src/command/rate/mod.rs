@@ -23,6 +23,7 @@ use crate::bill::plans::{KnownPlan, PlanPart, PlansInPeriod};
 use crate::digest::{Digest, canonical_json};
 use crate::locale::Locale;
 use crate::metering::report::Party;
+use crate::metering::retention::KeptDays;
 use crate::rating::period::{Bounds, Period, first_instant_of};
 use crate::rating::plan::RatePlan;
 use crate::rating::rate::Service;
@@ -160,6 +161,7 @@ impl RateArgs {
             payment_days: 0,
             portal_token: Digest::of(NAME.as_bytes()),
             locale: Locale::nearest(&self.locale),
+            usage_kept: KeptDays::default(),
         };
         let registered = self
             .contract_from

@@ -6,12 +6,17 @@ use jiff::tz::TimeZone;
 use sqlx::AssertSqlSafe;
 
 use super::Postgres;
-use crate::store::StoreError;
+use crate::metering::decide::LedgerId;
+use crate::metering::retention::DropPlan;
 use crate::store::ingest::nanosecond_of;
+use crate::store::retention::first_instant;
+use crate::store::{DroppedByRule, StoreError};
 
 /// Months that are made ahead, the current one among them.
 const AHEAD: i32 = 4;
 const PREFIX: &str = "event_of_";
+/// Where events are whose month has no partition.
+const OTHER_MONTHS: &str = "event_of_other_months";
 /// Taken by whoever makes or drops partitions: one at a time.
 const LOCK: i64 = 0x7370_745f_6d6f_6e74;
 
@@ -62,16 +67,68 @@ impl Postgres {
         let mut dropped = 0;
         for first in self.months().await? {
             if first < limit {
-                let month = name(first);
-                self.change_months(&[
-                    format!("INSERT INTO module_event SELECT * FROM {month} WHERE meter = 'modules'"),
-                    format!("DROP TABLE {month}"),
-                ])
-                .await?;
+                self.drop_month(&name(first)).await?;
                 dropped += 1;
             }
         }
         Ok(dropped)
+    }
+
+    /// Drops what is due, month by month.
+    pub(in crate::store) async fn drop_by_rule(&self, plan: &DropPlan) -> Result<DroppedByRule, StoreError> {
+        let mut dropped = DroppedByRule::default();
+        for first in self.months().await? {
+            let (may_go, is_due) = plan.of_month(first);
+            if !is_due {
+                continue;
+            }
+            let month = name(first);
+            let text = format!("SELECT EXISTS (SELECT 1 FROM {month} WHERE ledger_id <> ALL($1))");
+            let (has_others,): (bool,) = sqlx::query_as(AssertSqlSafe(text))
+                .bind(&may_go)
+                .fetch_one(&self.pool)
+                .await?;
+            if has_others {
+                dropped.events += self.delete_from(&month, &may_go, i64::MAX).await?;
+            } else {
+                self.drop_month(&month).await?;
+                dropped.months += 1;
+            }
+        }
+        for (ledger, limit) in &plan.due {
+            let limit = nanosecond_of(first_instant(*limit)?)?;
+            dropped.events += self.delete_from(OTHER_MONTHS, &[*ledger], limit).await?;
+        }
+        Ok(dropped)
+    }
+
+    async fn drop_month(&self, month: &str) -> Result<(), StoreError> {
+        self.change_months(&[
+            format!("INSERT INTO module_event SELECT * FROM {month} WHERE meter = 'modules'"),
+            format!("DROP TABLE {month}"),
+        ])
+        .await
+    }
+
+    /// Deletes events of some ledgers that were recorded before an instant; how many there were.
+    async fn delete_from(
+        &self,
+        partition: &str,
+        ledgers: &[LedgerId],
+        before: i64,
+    ) -> Result<u64, StoreError> {
+        let its = "ledger_id = ANY($1) AND recorded_at < $2";
+        let mut transaction = self.pool.begin().await?;
+        let mut done = 0;
+        for text in [
+            format!("INSERT INTO module_event SELECT * FROM {partition} WHERE meter = 'modules' AND {its}"),
+            format!("DELETE FROM {partition} WHERE {its}"),
+        ] {
+            let statement = sqlx::query(AssertSqlSafe(text)).bind(ledgers).bind(before);
+            done = statement.execute(&mut *transaction).await?.rows_affected();
+        }
+        transaction.commit().await?;
+        Ok(done)
     }
 
     async fn months(&self) -> Result<Vec<Date>, StoreError> {

@@ -217,7 +217,7 @@ pub(super) async fn dropping_old_events_leaves_their_keys_and_what_is_billed(ben
         .unwrap();
     assert_eq!(facts.module_changes.len(), 1);
     assert_eq!(
-        bench.store.events_kept_since().await.unwrap(),
+        bench.store.events_kept_since(ledger).await.unwrap(),
         at("2026-12-01T00:00:00Z")
     );
     assert_eq!(bench.interactions("acme").await, count(2));
@@ -278,7 +278,7 @@ pub(super) async fn no_event_is_dropped_that_a_disputed_bill_may_be_made_of(benc
     }
     assert_eq!(events().await, 1);
     assert!(
-        bench.store.events_kept_since().await.unwrap() < at("2026-11-01T00:00:00Z"),
+        bench.store.events_kept_since(account.ledger).await.unwrap() < at("2026-11-01T00:00:00Z"),
         "nothing is missed"
     );
     let earlier = bench.store.drop_events(at("2026-10-31T00:00:00Z")).await.unwrap();

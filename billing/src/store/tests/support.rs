@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::locale::Locale;
 use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::{Examined, Party, Verdict};
+use crate::metering::retention::KeptDays;
 use crate::rating::number::Exact;
 use crate::rating::period::{Bounds, Period, zone_named};
 use crate::rating::plan::RatePlan;
@@ -280,6 +281,7 @@ pub(in crate::store) fn details(tenant: &str) -> AccountDetails {
         payment_days: 30,
         portal_token: Digest::of(format!("token of {tenant}").as_bytes()),
         locale: Locale::ZhCn,
+        usage_kept: KeptDays::default(),
     }
 }
 

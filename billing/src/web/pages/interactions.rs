@@ -1,5 +1,6 @@
 //! Interactions one by one: those behind a line of a bill, or all of a month. Masked.
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use maud::{Markup, html};
 
@@ -25,6 +26,8 @@ pub(in crate::web) struct InteractionsPage {
     /// Where the next page begins.
     pub(in crate::web) next: Option<String>,
     pub(in crate::web) is_first: bool,
+    /// Before when recorded ones are no longer kept, if any of them may have been among these.
+    pub(in crate::web) dropped_before: Option<Timestamp>,
 }
 
 pub(in crate::web) fn interactions_page(view: &View, page: &InteractionsPage) -> Markup {
@@ -48,8 +51,11 @@ pub(in crate::web) fn interactions_page(view: &View, page: &InteractionsPage) ->
                 h2 { (texts.interactions_of) " " (line_title(line, view.locale)) (tier_of(texts, line)) }
             }
             p.hint { (texts.masked_note) }
+            @if let Some(before) = page.dropped_before {
+                p.notice { (texts.events_dropped) " " (before.to_zoned(TimeZone::UTC).date()) " (UTC)" }
+            }
             @if page.events.is_empty() {
-                p.notice { (texts.no_interactions) }
+                @if page.dropped_before.is_none() { p.notice { (texts.no_interactions) } }
             } @else {
                 (table(view, page))
             }

@@ -157,7 +157,8 @@ impl Books {
             INSERT INTO plan_assignment (ledger_id, ordinal, plan, from_date, recorded_at, recorded_by)
                 SELECT id, 1, 'standard', '2020-01-01', {begun}000000000, 'operator' FROM ledger;
             -- Buckets alone are here: as if all events had been dropped for their age.
-            UPDATE event_retention SET kept_since = 1000000000 * extract(epoch FROM now())::bigint;
+            INSERT INTO ledger_retention (ledger_id, kept_since, dropped_before)
+                SELECT id, 1000000000 * extract(epoch FROM now())::bigint, 1000000000 * extract(epoch FROM now())::bigint FROM ledger;
             INSERT INTO ledger (tenant_uid, tenant) SELECT 'uid-' || n, 'tenant-' || n FROM generate_series(1, {others}) n"
         ))?;
         let running = months.pop().context("no month runs")?;
