@@ -144,7 +144,10 @@ fn values_that_cannot_work_are_refused_with_what_to_do() {
     let error = rendered(&helm, &["billing.replicas=2"]).unwrap_err();
     assert!(error.contains("set billing.database.urlSecret.name"), "{error}");
     let error = rendered(&helm, &["billing.database.archive.enabled=true"]).unwrap_err();
-    assert!(error.contains("set billing.database.persistence.enabled"), "{error}");
+    assert!(
+        error.contains("set billing.database.persistence.enabled"),
+        "{error}"
+    );
     assert!(
         rendered(&helm, &["operator.replica=3"]).is_err(),
         "a value that nobody reads"

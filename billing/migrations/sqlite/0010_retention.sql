@@ -1,5 +1,5 @@
 -- How long a tenant's single events are kept, in days since they were recorded. Bills, journal, sums and keys are kept for ever.
-ALTER TABLE account ADD COLUMN usage_days INTEGER NOT NULL DEFAULT 730;
+ALTER TABLE account ADD COLUMN usage_days INTEGER NOT NULL DEFAULT 0;
 
 -- Of a ledger: events that were recorded before kept_since may be gone; those before dropped_before are. Without a row all are
 -- there.

@@ -165,13 +165,13 @@ fn details_of(request: RegisterTenantRequest) -> Result<AccountDetails, ApiError
     if rate_plan.is_empty() {
         return Err(ApiError::invalid("rate_plan", "rate_plan must name a RatePlan"));
     }
-    let usage_kept = match usage_days {
-        0 => KeptDays::default(),
-        days => KeptDays::new(days).ok_or_else(|| {
-            let (least, most) = (KeptDays::LEAST, KeptDays::MOST);
-            ApiError::invalid("usage_days", format!("usage_days must be {least} to {most}"))
-        })?,
-    };
+    let usage_kept = KeptDays::new(usage_days).ok_or_else(|| {
+        let (least, most) = (KeptDays::LEAST, KeptDays::MOST);
+        ApiError::invalid(
+            "usage_days",
+            format!("usage_days must be 0, or {least} to {most}"),
+        )
+    })?;
     Ok(AccountDetails {
         usage_kept,
         party,

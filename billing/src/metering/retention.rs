@@ -12,9 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::metering::decide::LedgerId;
 use crate::metering::examine::FUTURE_TOLERANCE;
 
-/// For how many days a tenant's events are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KeptDays(u32);
+/// For how many days a tenant's events are kept; for ever, if its contract says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptDays(Option<u32>);
 
 impl KeptDays {
     /// A month's bill, its corrections and its disputes need its events.
@@ -22,21 +22,18 @@ impl KeptDays {
     /// Ten years.
     pub const MOST: u32 = 3_650;
 
-    /// `None` if that is too few or too many.
+    /// 0: for ever. `None` if that is too few or too many.
     pub fn new(days: u32) -> Option<Self> {
-        (Self::LEAST..=Self::MOST).contains(&days).then_some(Self(days))
+        match days {
+            0 => Some(Self::default()),
+            Self::LEAST..=Self::MOST => Some(Self(Some(days))),
+            _ => None,
+        }
     }
 
-    /// How many.
+    /// How many; 0: for ever.
     pub fn get(self) -> u32 {
-        self.0
-    }
-}
-
-/// Two years.
-impl Default for KeptDays {
-    fn default() -> Self {
-        Self(730)
+        self.0.unwrap_or_default()
     }
 }
 
@@ -59,8 +56,11 @@ pub fn month_of(instant: Timestamp) -> Date {
 impl RetentionRule {
     /// The month before which its events may go.
     pub fn limit(&self, now: Timestamp) -> Date {
-        let days = SignedDuration::from_hours(i64::from(self.kept.get()) * 24);
-        let by_age = month_of(now.saturating_sub(days).unwrap_or(Timestamp::MIN));
+        let KeptDays(Some(days)) = self.kept else {
+            return Date::MIN;
+        };
+        let age = SignedDuration::from_hours(i64::from(days) * 24);
+        let by_age = month_of(now.saturating_sub(age).unwrap_or(Timestamp::MIN));
         let disputed = self.disputed_from.map(|from| {
             // They are recorded at most so long before they happen.
             month_of(from.saturating_sub(FUTURE_TOLERANCE).unwrap_or(from))
@@ -127,10 +127,8 @@ mod tests {
         ] {
             assert_eq!(rule.limit(at(now)), day(limit), "{now}");
         }
-        assert_eq!(
-            RetentionRule::default().limit(at("2026-11-11T00:00:00Z")),
-            day("2024-11-01")
-        );
+        let for_ever = RetentionRule::default().limit(at("2026-11-11T00:00:00Z"));
+        assert_eq!(for_ever, Date::MIN, "what says nothing");
     }
 
     #[test]
@@ -148,7 +146,7 @@ mod tests {
     fn days_that_are_too_few_for_a_months_bill_are_none() {
         assert_eq!(KeptDays::new(34), None);
         assert_eq!(KeptDays::new(3_651), None);
-        assert_eq!(KeptDays::new(730), Some(KeptDays::default()));
+        assert_eq!(KeptDays::new(0), Some(KeptDays::default()), "for ever");
     }
 
     #[test]

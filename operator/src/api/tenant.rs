@@ -76,16 +76,16 @@ pub struct TenantSpec {
 }
 
 /// How long is kept what is not needed for ever.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Retention {
     /// Single usage events, since they were recorded, in days, as 730d: what bills are made of, one interaction at a time. They
     /// go by whole months, and not while a bill is disputed that they may be part of. Bills, sums and the identities by which a
-    /// repetition is known are kept for ever.
-    #[serde(default = "default_usage")]
+    /// repetition is known are kept for ever; so are the events, if this says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("int(self.replace('d', '')) >= 35 && int(self.replace('d', '')) <= 3650")
         .message("usage must be 35d to 3650d: a month's bill, its corrections and its disputes need its events"))]
-    pub usage: Days,
+    pub usage: Option<Days>,
 }
 
 /// Who pays.
@@ -169,14 +169,6 @@ impl Default for BillingContact {
     }
 }
 
-impl Default for Retention {
-    fn default() -> Self {
-        Self {
-            usage: default_usage(),
-        }
-    }
-}
-
 impl Default for TenantCapacity {
     fn default() -> Self {
         Self {
@@ -193,10 +185,6 @@ fn default_locales() -> Vec<String> {
 
 fn default_idle_after() -> GoDuration {
     GoDuration::from_secs(180)
-}
-
-fn default_usage() -> Days {
-    Days(730)
 }
 
 fn default_payment_days() -> u32 {

@@ -199,6 +199,6 @@ fn registration(tenant: &Tenant, prepared: &Prepared, token: &[u8]) -> RegisterT
             .as_ref()
             .to_vec(),
         locale: spec.locales.first().cloned().unwrap_or_default(),
-        usage_days: spec.retention.usage.0,
+        usage_days: spec.retention.usage.map_or(0, |days| days.0),
     }
 }

@@ -9,6 +9,7 @@ use springtide_billing::digest::Digest;
 use springtide_billing::locale::Locale;
 use springtide_billing::metering::examine::{Reporter, examine};
 use springtide_billing::metering::report::{Party, Verdict};
+use springtide_billing::metering::retention::KeptDays;
 use springtide_billing::store::{Account, AccountDetails, PlanVersion, Store};
 use springtide_proto::metering::{Record, Witness};
 use springtide_runtime::clock::{Clock as _, SystemClock};
@@ -60,6 +61,7 @@ impl Books {
             billing_email: String::new(),
             payment_days: 30,
             portal_token: Digest::of(b"token"),
+            usage_kept: KeptDays::default(),
             locale: Locale::ZhCn,
         };
         store.register(&details, since).await?;
