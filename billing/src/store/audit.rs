@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::ingest::{instant_of, nanosecond_of};
+use super::ingest::nanosecond_of;
 use super::postgres::nanos_of;
 use super::usage::bucket_range;
 use super::{Store, StoreError, in_transaction, on_readers};

@@ -5,7 +5,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::{Connection as _, PgConnection};
 
@@ -171,18 +170,6 @@ impl Server {
         let mut connection = PgConnection::connect(&self.url()).await.unwrap();
         let (answer,): (String,) = sqlx::query_as(question).fetch_one(&mut connection).await.unwrap();
         answer
-    }
-
-    /// Waits until a question is answered `true`.
-    pub(crate) async fn until(&self, question: &'static str) {
-        let holds = async {
-            while self.ask(question).await != "true" {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_mins(1), holds)
-            .await
-            .expect(question);
     }
 }
 

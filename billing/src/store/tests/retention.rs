@@ -10,6 +10,7 @@ use crate::bill::issue;
 use crate::bill::notes::act;
 use crate::bill::state::Act;
 use crate::drop_old_events::drop_due;
+use crate::metering::report::Verdict;
 use crate::metering::retention::{DropPlan, KeptDays};
 use crate::metrics::Metrics;
 use crate::store::{AccountDetails, DroppedByRule, Landed, Registration};
