@@ -72,12 +72,11 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
         let happened = (
             prop::collection::vec(event(month), 0..40),
             modules(month),
-            minutes(month),
-            exclusions(month),
+            service(month),
         );
         (plans(month), contract(month), happened).prop_map(move |(mut plans, contract, happened)| {
             let (registered, closed) = contract;
-            let (events, modules, minutes, exclusions) = happened;
+            let (events, modules, (minutes, exclusions)) = happened;
             // A change of plan needs an account, in any zone.
             let changes_from = TimeZone::UTC.to_datetime(registered).date() + 2.days();
             let mut is_first = true;
@@ -262,8 +261,14 @@ fn surcharge() -> impl Strategy<Value = (usize, Value)> {
 }
 
 fn credits() -> impl Strategy<Value = Vec<Value>> {
-    let rows = vec![("99.9", "10"), ("99", "25.5"), ("60", "30"), ("20", "100")];
-    prop::sample::subsequence(rows, 0..4).prop_map(|rows| {
+    let rows = vec![
+        ("99.9", "10"),
+        ("97", "25.5"),
+        ("90", "30"),
+        ("60", "40"),
+        ("20", "100"),
+    ];
+    prop::sample::subsequence(rows, 0..6).prop_map(|rows| {
         rows.iter()
             .map(|(below, percent)| json!({"below": below, "percent": percent}))
             .collect()
@@ -271,7 +276,7 @@ fn credits() -> impl Strategy<Value = Vec<Value>> {
 }
 
 fn availability() -> impl Strategy<Value = Value> {
-    let slice = prop::sample::select(&["60m", "360m", "7m", "1440m"][..]);
+    let slice = prop::sample::select(&["60m", "360m", "7m", "720m", "1440m"][..]);
     let no_data = prop::sample::select(&["Up", "Down", "Exclude"][..]);
     (
         credits(),
@@ -346,7 +351,44 @@ fn modules(month: Date) -> impl Strategy<Value = Vec<(Timestamp, &'static str, b
     })
 }
 
-fn minutes(month: Date) -> impl Strategy<Value = Vec<(Timestamp, Counts)>> {
+type Minutes = BTreeMap<i64, Counts>;
+type Spans = Vec<(Timestamp, Timestamp)>;
+
+/// Minutes with what was left out of them. Half of the cases report something every six hours, so that what is left out, what
+/// went wrong for days, and where the contract ends all tell on the credit.
+fn service(month: Date) -> impl Strategy<Value = (Vec<(Timestamp, Counts)>, Spans)> {
+    let at = move |minute: i64| after(month, 60 * minute);
+    let steady = prop::option::of((0_i64..360, 0_i64..44_640, 1_i64..4_320));
+    (sparse_minutes(), steady, exclusions(month)).prop_map(move |(sparse, steady, exclusions)| {
+        let mut minutes = Minutes::new();
+        if let Some((offset, wrong_from, wrong_for)) = steady {
+            let is_excluded = |minute| {
+                exclusions
+                    .iter()
+                    .any(|(from, to)| (*from..*to).contains(&at(minute)))
+            };
+            for minute in (-2_880 + offset..47_520).step_by(360) {
+                let is_wrong = (wrong_from..wrong_from + wrong_for).contains(&minute);
+                minutes.insert(minute, steady_counts(is_wrong || is_excluded(minute)));
+            }
+        }
+        minutes.extend(sparse);
+        let minutes = minutes.into_iter().map(|(minute, counts)| (at(minute), counts));
+        (minutes.collect(), exclusions)
+    })
+}
+
+fn steady_counts(is_wrong: bool) -> Counts {
+    let (good, bad, fast) = if is_wrong { (2, 38, 0) } else { (40, 0, 40) };
+    Counts {
+        good,
+        bad,
+        fast,
+        slow: good - fast,
+    }
+}
+
+fn sparse_minutes() -> impl Strategy<Value = Minutes> {
     let counts = (0_u64..40, 0_u64..8, 0_u64..40).prop_map(|(good, bad, fast)| {
         let fast = fast.min(good);
         Counts {
@@ -356,15 +398,11 @@ fn minutes(month: Date) -> impl Strategy<Value = Vec<(Timestamp, Counts)>> {
             slow: good - fast,
         }
     });
-    let some = prop::collection::btree_map(-2_880_i64..47_520, counts, 0..60);
-    some.prop_map(move |minutes| {
-        let minute = |(minute, counts)| (after(month, 60 * minute), counts);
-        minutes.into_iter().map(minute).collect()
-    })
+    prop::collection::btree_map(-2_880_i64..47_520, counts, 0..30)
 }
 
 /// Of some length, also in the middle of minutes.
-fn exclusions(month: Date) -> impl Strategy<Value = Vec<(Timestamp, Timestamp)>> {
+fn exclusions(month: Date) -> impl Strategy<Value = Spans> {
     let one = (-86_400_i64..32 * 86_400, 1_i64..2 * 86_400);
     let spans = prop::collection::vec(one, 0..3);
     prop_oneof![Just(Vec::new()), spans].prop_map(move |spans| {
