@@ -108,8 +108,9 @@ async fn look(watch: &Watch, minute: i64) {
 pub(super) async fn a_conversation_has_one_rating_the_later_one_and_nobody_pays_for_it(bench: Bench) {
     let account = bench.account("acme").await;
     let scores = async || {
-        let satisfaction = satisfaction_within(&bench.store, account.ledger, &november());
-        satisfaction.await.unwrap().all.to_json().unwrap()["scores"].clone()
+        let november = november();
+        let satisfaction = satisfaction_within(&bench.store, account.ledger, &november).await;
+        satisfaction.unwrap().all.to_json().unwrap()["scores"].clone()
     };
     let (first, later) = (rating("acme", "c1", 0, 1), rating("acme", "c1", 40, 5));
     for (said, verdict, score) in [
