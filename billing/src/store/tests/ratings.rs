@@ -178,7 +178,7 @@ pub(super) async fn a_burst_is_told_once_whoever_looks_and_another_one_when_it_w
     }
     let raised = (json!("refund"), "raised".to_owned());
     let resolved = (json!("refund"), "resolved".to_owned());
-    assert_eq!(told(&bench, &acme).await, [raised.clone()]);
+    assert_eq!(told(&bench, &acme).await, std::slice::from_ref(&raised));
     assert_eq!(told(&bench, &other).await, [], "four are none");
     let message = messages(&bench, &acme).await.remove(0);
     assert_eq!(message["tenant"], "acme");
