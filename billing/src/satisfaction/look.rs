@@ -25,12 +25,12 @@ pub const EXAMPLES: usize = 5;
 /// The name of the alert.
 const ALERT: &str = "complaints";
 
-/// When it was looked, and what was forgotten.
+/// When it was looked, tried to, and when old ratings were forgotten.
 #[derive(Debug, Default)]
 pub struct BurstLooks {
-    looked_at: Option<Timestamp>,
-    tried_at: Option<Timestamp>,
-    forgot_at: Option<Timestamp>,
+    looked: Option<Timestamp>,
+    tried: Option<Timestamp>,
+    forgot: Option<Timestamp>,
 }
 
 /// So long before; or the earliest there is.
@@ -46,23 +46,23 @@ fn is_due(last: Option<Timestamp>, pace: SignedDuration, now: Timestamp) -> bool
 impl BurstLooks {
     /// Looks, if it is time to; says whether it was.
     pub async fn look_if_due(&mut self, watch: &Watch, now: Timestamp) -> bool {
-        if !is_due(self.tried_at, PACE, now) {
+        if !is_due(self.tried, PACE, now) {
             return false;
         }
-        self.tried_at = Some(now);
-        let since = self.looked_at.map(|looked_at| before(looked_at, OVERLAP));
+        self.tried = Some(now);
+        let since = self.looked.map(|looked| before(looked, OVERLAP));
         match watch.look_for_bursts(since, now).await {
             // What failed is looked at again by the next look.
-            Ok(true) => self.looked_at = Some(now),
+            Ok(true) => self.looked = Some(now),
             Ok(false) => {}
             Err(error) => {
                 tracing::warn!(error = %with_causes(&error), "bursts of complaints cannot be looked for");
             }
         }
-        if is_due(self.forgot_at, FORGETTING, now) {
+        if is_due(self.forgot, FORGETTING, now) {
             let old = before(before(before(now, NEWS), WINDOW), BEFORE);
             match watch.store.forget_ratings(old).await {
-                Ok(()) => self.forgot_at = Some(now),
+                Ok(()) => self.forgot = Some(now),
                 Err(error) => tracing::warn!(error = %with_causes(&error), "old ratings are not forgotten"),
             }
         }

@@ -30,21 +30,23 @@ impl RatingRecord {
             rated_at,
             event,
         } = self;
-        let known: Option<(i64, i64)> =
-            sqlx::query_as("SELECT sequence, rated_at FROM rating WHERE conversation = $1")
+        // Written before anything is read: a transaction that reads first, and finds that others wrote since, cannot write.
+        let replaced = sqlx::query(
+            "DELETE FROM record WHERE sequence = (SELECT sequence FROM rating WHERE conversation = $1 AND rated_at <= $2)",
+        )
+        .bind(conversation)
+        .bind(rated_at)
+        .execute(&mut **transaction)
+        .await?
+        .rows_affected();
+        let later: Option<(i64,)> =
+            sqlx::query_as("SELECT sequence FROM rating WHERE conversation = $1 AND rated_at > $2")
                 .bind(conversation)
+                .bind(rated_at)
                 .fetch_optional(&mut **transaction)
                 .await?;
-        let mut replaced = 0;
-        if let Some((sequence, known_at)) = known {
-            if known_at > *rated_at {
-                return Ok((sequence, false));
-            }
-            let done = sqlx::query("DELETE FROM record WHERE sequence = $1")
-                .bind(sequence)
-                .execute(&mut **transaction)
-                .await?;
-            replaced = done.rows_affected();
+        if let Some((sequence,)) = later {
+            return Ok((sequence, false));
         }
         let sequence = super::append(transaction, event, Delivery::Unspecified).await?;
         sqlx::query("INSERT OR REPLACE INTO rating (conversation, sequence, rated_at) VALUES ($1, $2, $3)")
@@ -148,5 +150,23 @@ mod tests {
             (vec![rating("one", 30, 2)], 1),
             "what was reported is in nobody's way"
         );
+    }
+    #[tokio::test(flavor = "multi_thread")]
+    async fn ratings_are_taken_while_billing_acknowledges_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path()).await.unwrap();
+        for round in 0..300 {
+            let turn = spool
+                .append(b"turn".to_vec(), Delivery::Delivered, false)
+                .await
+                .unwrap();
+            let rating = rating(&format!("c{}", round % 7), round, 3);
+            let (rated, acknowledged) = tokio::join!(spool.rate(&rating), spool.acknowledge(vec![turn]));
+            assert!(
+                rated.is_ok() && acknowledged.is_ok(),
+                "{round}: {rated:?} {acknowledged:?}"
+            );
+        }
+        assert_eq!((spool.depth(), spooled(&spool).await.len()), (7, 7));
     }
 }

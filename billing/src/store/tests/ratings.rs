@@ -108,9 +108,9 @@ async fn look(watch: &Watch, minute: i64) {
 pub(super) async fn a_conversation_has_one_rating_the_later_one_and_nobody_pays_for_it(bench: Bench) {
     let account = bench.account("acme").await;
     let scores = async || {
-        let bounds = november();
-        let satisfaction = satisfaction_within(&bench.store, account.ledger, &bounds);
-        satisfaction.await.unwrap().all.to_json().unwrap()["scores"].clone()
+        let november = november();
+        let satisfaction = satisfaction_within(&bench.store, account.ledger, &november).await;
+        satisfaction.unwrap().all.to_json().unwrap()["scores"].clone()
     };
     let (first, later) = (rating("acme", "c1", 0, 1), rating("acme", "c1", 40, 5));
     for (said, verdict, score) in [
@@ -178,7 +178,7 @@ pub(super) async fn a_burst_is_told_once_whoever_looks_and_another_one_when_it_w
     }
     let raised = (json!("refund"), "raised".to_owned());
     let resolved = (json!("refund"), "resolved".to_owned());
-    assert_eq!(told(&bench, &acme).await, [raised.clone()]);
+    assert_eq!(told(&bench, &acme).await, std::slice::from_ref(&raised));
     assert_eq!(told(&bench, &other).await, [], "four are none");
     let message = messages(&bench, &acme).await.remove(0);
     assert_eq!(message["tenant"], "acme");

@@ -55,6 +55,7 @@ fn one_burst(view: &View, page: &ComplaintsPage, told: &ToldBurst, examples: &[R
     html! {
         section.card {
             h2 {
+                (texts.topic) ": "
                 @if topic.answer_id.is_empty() { (texts.no_topic) } @else { code { (topic.answer_id) } }
                 " " span.muted { (if ended_at.is_some() { texts.is_over } else { texts.goes_on }) }
             }
