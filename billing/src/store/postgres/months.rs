@@ -86,11 +86,10 @@ impl Postgres {
             }
             let month = name(first);
             let text = format!("SELECT DISTINCT ledger_id FROM {month}");
-            let there: BTreeSet<LedgerId> = sqlx::query_scalar(AssertSqlSafe(text))
+            let there: Vec<LedgerId> = sqlx::query_scalar(AssertSqlSafe(text))
                 .fetch_all(&self.pool)
-                .await?
-                .into_iter()
-                .collect();
+                .await?;
+            let there = BTreeSet::from_iter(there);
             if there.is_subset(&may_go) {
                 self.drop_month(&month).await?;
                 dropped.months += 1;
