@@ -60,21 +60,27 @@ pub async fn drop_due(
         name: actor.to_owned(),
         role: Role::Admin,
     };
-    for (ledger, month) in &plan.due {
+    for (ledger, month) in plan
+        .due
+        .iter()
+        .filter(|(ledger, _)| dropped.ledgers.contains(ledger))
+    {
         let object = format!("recorded before {month}, as the contract says");
         store.note(*ledger, &holder, ACTION, &object, now).await?;
     }
-    let DroppedByRule { months, events } = dropped;
-    let tenants = plan.due.len();
-    let object =
-        format!("of {tenants} tenants by their contracts: {months} months whole, {events} events one by one");
-    store.note_of_provider(actor, ACTION, &object, now).await?;
-    metrics.events_dropped(tenants);
-    tracing::info!(
-        tenants,
-        months,
-        events,
-        "events that contracts keep no longer are dropped"
-    );
+    let (tenants, months, events) = (dropped.ledgers.len(), dropped.months, dropped.events);
+    if tenants > 0 {
+        let object = format!(
+            "of {tenants} tenants by their contracts: {months} months whole, {events} events one by one"
+        );
+        store.note_of_provider(actor, ACTION, &object, now).await?;
+        metrics.events_dropped(tenants);
+        tracing::info!(
+            tenants,
+            months,
+            events,
+            "events that contracts keep no longer are dropped"
+        );
+    }
     Ok(dropped)
 }

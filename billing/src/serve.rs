@@ -1,5 +1,7 @@
 //! The server: gRPC with mutual TLS, REST and portal over plain HTTP (an ingress ends TLS), and the admin port.
 
+mod archive;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,12 +26,12 @@ use crate::grpc::metering::MeteringService;
 use crate::grpc::tenancy::TenancyService;
 use crate::metering::MAX_MESSAGE;
 use crate::metering::writer::UsageWriter;
-use crate::metrics::{ArchiveMetrics, Metrics, ReplicaMetrics};
+use crate::metrics::{Metrics, ReplicaMetrics};
 use crate::openid_connect::{OpenIdConnect, Settings};
 use crate::service_level::ServiceMetrics;
 use crate::service_level::watch::Watch;
 use crate::service_level::webhook::Webhooks;
-use crate::store::{ArchiveSettings, Archiver, Confinement, Store, StoreError, TenantStores, with_causes};
+use crate::store::{Confinement, Store, StoreError, TenantStores, with_causes};
 use crate::watch_budgets::watch_budgets;
 use crate::web;
 
@@ -106,25 +108,17 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
         .await
         .context("the admin port cannot listen")?;
     let tls = args.tls.load().context("mutual TLS cannot start")?;
-    let grpc = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
-    let http = TcpListener::bind(args.http_listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.http_listen))?;
+    let grpc = listen(args.listen).await?;
+    let http = listen(args.http_listen).await?;
     let office = match args.office_listen {
-        Some(address) => Some(
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("cannot listen on {address}"))?,
-        ),
+        Some(address) => Some(listen(address).await?),
         None => None,
     };
     let is_archived = args.archive.is_some();
     let Some(store) = open_store(database_url, is_archived, &health, &shutdown).await? else {
         return Ok(());
     };
-    let archiving = archiving(&store, &args, &clock, &registry).await?;
+    let archiving = archive::archiving(&store, &args, &clock, &registry).await?;
 
     let (writer, writing) = UsageWriter::start(store.clone(), clock.clone(), metrics.clone())
         .context("no thread can be started that writes usage")?;
@@ -198,28 +192,10 @@ pub async fn serve(args: ServeArgs, database_url: &str) -> anyhow::Result<()> {
     served.context("the gRPC server failed")
 }
 
-/// The archive of the database, if there is one, and what tells it that nobody writes any longer.
-async fn archiving(
-    store: &Store,
-    args: &ServeArgs,
-    clock: &Arc<dyn Clock>,
-    registry: &SharedRegistry,
-) -> anyhow::Result<Option<(JoinHandle<()>, CancellationToken)>> {
-    let Some(folder) = args.archive.clone() else {
-        return Ok(None);
-    };
-    let metrics = ArchiveMetrics::default();
-    let settings = ArchiveSettings {
-        folder,
-        keep: jiff::SignedDuration::from_hours(i64::from(args.archive_days) * 24),
-    };
-    let archiver = Archiver::open(store, settings, clock.clone(), metrics.clone())
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
         .await
-        .context("the database cannot be archived")?;
-    metrics.register(&mut registry.lock());
-    let writers_ended = CancellationToken::new();
-    let archiving = tokio::spawn(archiver.run(writers_ended.clone()));
-    Ok(Some((archiving, writers_ended)))
+        .with_context(|| format!("cannot listen on {address}"))
 }
 
 fn serve_http(

@@ -111,10 +111,13 @@ async fn foretell_of_all(store: &Store, before: Timestamp) -> anyhow::Result<()>
 }
 
 async fn by_contract(store: &Store, actor: &ActorArgs) -> anyhow::Result<()> {
-    let DroppedByRule { months, events } =
-        drop_due(store, &SystemClock, &Metrics::default(), &actor.name()).await?;
+    let DroppedByRule {
+        ledgers,
+        months,
+        events,
+    } = drop_due(store, &SystemClock, &Metrics::default(), &actor.name()).await?;
     let mut out = Lines::new();
-    out.write(&json!({"dropped": {"months": months, "events": events}}))?;
+    out.write(&json!({"dropped": {"tenants": ledgers.len(), "months": months, "events": events}}))?;
     out.finish()
 }
 

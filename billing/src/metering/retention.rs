@@ -3,7 +3,7 @@
 //! Events are kept by the month (of UTC) in which they were *recorded*. A tenant's *limit* is the month before which its events
 //! may go: all of the month is older than its contract keeps them, and no disputed bill may be made of any of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -95,7 +95,7 @@ impl DropPlan {
     }
 
     /// Whose events of a month may go, and whether any of them is not known to be gone.
-    pub fn of_month(&self, month: Date) -> (Vec<LedgerId>, bool) {
+    pub fn of_month(&self, month: Date) -> (BTreeSet<LedgerId>, bool) {
         let may_go = self.limits.iter().filter(|(_, limit)| **limit > month);
         let is_due = self.due.values().any(|limit| *limit > month);
         (may_go.map(|(ledger, _)| *ledger).collect(), is_due)
@@ -170,9 +170,12 @@ mod tests {
             plan.due,
             BTreeMap::from([(1, day("2026-10-01")), (2, day("2024-11-01"))])
         );
-        assert_eq!(plan.of_month(day("2026-09-01")), (vec![1], true));
-        assert_eq!(plan.of_month(day("2026-07-01")), (vec![1, 3], true));
-        assert_eq!(plan.of_month(day("2024-10-01")), (vec![1, 2, 3], true));
-        assert_eq!(plan.of_month(day("2026-10-01")), (vec![], false));
+        assert_eq!(plan.of_month(day("2026-09-01")), (BTreeSet::from([1]), true));
+        assert_eq!(plan.of_month(day("2026-07-01")), (BTreeSet::from([1, 3]), true));
+        assert_eq!(
+            plan.of_month(day("2024-10-01")),
+            (BTreeSet::from([1, 2, 3]), true)
+        );
+        assert_eq!(plan.of_month(day("2026-10-01")), (BTreeSet::new(), false));
     }
 }

@@ -1,6 +1,6 @@
 //! How long events are kept. Their keys, the sums that bills are made of, and bills are kept for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -31,12 +31,24 @@ pub enum DropOutcome {
 }
 
 /// What went by tenants' contracts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DroppedByRule {
+    /// Of whom something went.
+    pub ledgers: BTreeSet<LedgerId>,
     /// Months that went whole, with their partitions; on PostgreSQL.
     pub months: u64,
     /// Events that were deleted one by one, as others of their month stay.
     pub events: u64,
+}
+
+impl DroppedByRule {
+    /// Notes events of a ledger that were deleted one by one.
+    pub(super) fn note(&mut self, ledger: LedgerId, events: u64) {
+        if events > 0 {
+            self.events += events;
+            self.ledgers.insert(ledger);
+        }
+    }
 }
 
 /// The first bill whose last state is a dispute and whose period begins before $1.
@@ -172,15 +184,17 @@ impl Store {
                 for (ledger, month) in &plan.due {
                     let limit = nanosecond_of(first_instant(*month)?)?;
                     let mut transaction = database.begin().await?;
-                    for (text, is_counted) in DELETE_OF_LEDGER {
+                    let mut events = 0;
+                    for text in DELETE_OF_LEDGER {
                         let done = sqlx::query(text)
                             .bind(ledger)
                             .bind(limit)
                             .execute(&mut *transaction)
                             .await?;
-                        dropped.events += if is_counted { done.rows_affected() } else { 0 };
+                        events = done.rows_affected();
                     }
                     transaction.commit().await?;
+                    dropped.note(*ledger, events);
                 }
                 dropped
             }
@@ -221,16 +235,10 @@ impl Store {
     }
 }
 
-/// Of the ledger $1, recorded before $2; and whether those are what is counted.
-const DELETE_OF_LEDGER: [(&str, bool); 2] = [
-    (
-        "INSERT INTO module_event SELECT * FROM event WHERE ledger_id = $1 AND recorded_at < $2 AND meter = 'modules'",
-        false,
-    ),
-    (
-        "DELETE FROM event WHERE ledger_id = $1 AND recorded_at < $2",
-        true,
-    ),
+/// Of the ledger $1, recorded before $2; the last says how many there were.
+const DELETE_OF_LEDGER: [&str; 2] = [
+    "INSERT INTO module_event SELECT * FROM event WHERE ledger_id = $1 AND recorded_at < $2 AND meter = 'modules'",
+    "DELETE FROM event WHERE ledger_id = $1 AND recorded_at < $2",
 ];
 
 /// As it is kept with an account.

@@ -44,18 +44,24 @@ fn reached(archive: &Path) -> Option<Timestamp> {
     last["until"].as_str()?.parse().ok()
 }
 
-/// Waits until all that is acknowledged by now is in the archive; an instant at which it is.
-async fn archived(archive: &Path) -> Timestamp {
-    let all = SystemClock.now();
+/// Waits until an archive has all of some instant.
+async fn until_it_reaches(archive: &Path, instant: Timestamp) {
     let whole = async {
-        while reached(archive).is_none_or(|until| until <= all) {
+        while reached(archive).is_none_or(|until| until <= instant) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(Duration::from_mins(1), whole)
         .await
         .expect("the archive must go on");
-    SystemClock.now()
+}
+
+/// Waits until all that is acknowledged by now is in the archive; an instant at which it is, and to which the archive reaches.
+async fn archived(archive: &Path) -> Timestamp {
+    until_it_reaches(archive, SystemClock.now()).await;
+    let instant = SystemClock.now();
+    until_it_reaches(archive, instant).await;
+    instant
 }
 
 fn acknowledged(traffic: &Traffic) -> Acknowledged {

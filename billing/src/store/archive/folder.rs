@@ -115,7 +115,7 @@ impl ArchiveFolder {
     pub(super) fn finish_base(&self, number: u64, base: &BaseManifest) -> Result<(), ArchiveError> {
         let (from, to) = (self.unfinished_base(number), self.base(number));
         fs::rename(&from, &to).map_err(at(&to))?;
-        self.write_json(&self.manifest(number), base, true)?;
+        Self::write_json(&self.manifest(number), base, true)?;
         self.sync()
     }
 
@@ -133,14 +133,14 @@ impl ArchiveFolder {
 
     /// Not synced: an older word of it is true as well.
     pub(super) fn write_reached(&self, reached: Reached) -> Result<(), ArchiveError> {
-        self.write_json(&self.0.join(REACHED), &reached, false)
+        Self::write_json(&self.0.join(REACHED), &reached, false)
     }
 
     pub(super) fn reached(&self) -> Result<Option<Reached>, ArchiveError> {
         read_json(&self.0.join(REACHED))
     }
 
-    fn write_json(&self, path: &Path, value: &impl Serialize, is_synced: bool) -> Result<(), ArchiveError> {
+    fn write_json(path: &Path, value: &impl Serialize, is_synced: bool) -> Result<(), ArchiveError> {
         let text = serde_json::to_vec_pretty(value).map_err(|error| at(path)(error.into()))?;
         let unfinished = path.with_extension("json.part");
         let written = File::create(&unfinished).and_then(|mut file| {

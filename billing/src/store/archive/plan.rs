@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub(super) page_size: u32,
     /// When the last of what is restored was seen to be committed.
     pub(super) last_change: Option<Timestamp>,
+    /// When the last record was seen, and the one before that was seen earlier.
+    seen: [Option<Timestamp>; 2],
     /// The end of the archive was cut off while it was written.
     pub(super) is_cut: bool,
 }
@@ -50,14 +52,15 @@ pub(super) fn plan(
         segments: Vec::new(),
         page_size: 0,
         last_change: None,
+        seen: [None; 2],
         is_cut: false,
     };
     let last = contents.segments.last().copied().unwrap_or(number);
     let mut before: Option<Digest> = None;
     for number in number..=last {
-        let Some(mut reader) = opened(folder, number, plan.last_change)? else {
+        let Some(mut reader) = opened(folder, number, plan.provable())? else {
             let path = folder.segment(number).display().to_string();
-            let (offset, until) = (0, plan.last_change);
+            let (offset, until) = (0, plan.provable());
             return Err(ArchiveError::Damaged { path, offset, until });
         };
         if let Some(before) = before {
@@ -65,7 +68,7 @@ pub(super) fn plan(
                 Some(follows) if *follows == before.to_string() => {}
                 Some(_) => {
                     let path = folder.segment(number).display().to_string();
-                    let (offset, until) = (0, plan.last_change);
+                    let (offset, until) = (0, plan.provable());
                     return Err(ArchiveError::Damaged { path, offset, until });
                 }
                 None => return ended(plan, at, &reader.header, &contents),
@@ -82,7 +85,7 @@ pub(super) fn plan(
             check_end(reached, &plan, &reader, at)?;
         } else if plan.is_cut {
             let path = reader.path.display().to_string();
-            let (offset, until) = (reader.written.length, plan.last_change);
+            let (offset, until) = (reader.written.length, plan.provable());
             return Err(ArchiveError::Damaged { path, offset, until });
         }
     }
@@ -145,7 +148,7 @@ fn check_end(
     let is_this = |reached: &Reached| reached.segment == reader.header.number;
     if reached.is_some_and(|reached| is_this(&reached) && is_shorter(reader, reached.bytes)) {
         let path = reader.path.display().to_string();
-        let (offset, until) = (reader.written.length, plan.last_change);
+        let (offset, until) = (reader.written.length, plan.provable());
         return Err(ArchiveError::Damaged { path, offset, until });
     }
     let until = reached.map(|reached| reached.until).max(plan.last_change);
@@ -157,6 +160,13 @@ fn check_end(
 }
 
 impl Plan {
+    /// The last instant of which it is known that no later file has anything of it: one later was seen.
+    fn provable(&self) -> Option<Timestamp> {
+        let first = self.base.usable_from;
+        self.seen[0].filter(|last| *last > first)?;
+        Some(self.seen[1].map_or(first, |before| before.max(first)))
+    }
+
     /// Takes what was seen by the instant; whether what comes is beyond it.
     fn take(&mut self, reader: &mut SegmentReader, at: Option<Timestamp>) -> Result<bool, ArchiveError> {
         let (mut frames, mut whole) = (0, 0);
@@ -172,12 +182,15 @@ impl Plan {
                     return Err(ArchiveError::Damaged {
                         path: reader.path.display().to_string(),
                         offset: reader.written.length,
-                        until: self.last_change,
+                        until: self.provable(),
                     });
                 }
             };
             if at.is_some_and(|at| record.seen_at > at) {
                 break true;
+            }
+            if self.seen[0] != Some(record.seen_at) {
+                self.seen = [Some(record.seen_at), self.seen[0]];
             }
             for frame in record.frames() {
                 frames += 1;

@@ -55,7 +55,7 @@ pub fn restore(
     }
     let folder = ArchiveFolder::new(archive);
     let plan = plan(&folder, instant, &mut |number| {
-        progress(Progress::Checking(number))
+        progress(Progress::Checking(number));
     })?;
     let unfinished = beside(to, ".part");
     let written = write(&folder, &plan, &unfinished, progress);

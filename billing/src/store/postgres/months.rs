@@ -1,5 +1,7 @@
 //! `event` has a partition for each month (of UTC) in which its events were recorded. They are made ahead, and dropped whole.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -83,21 +85,26 @@ impl Postgres {
                 continue;
             }
             let month = name(first);
-            let text = format!("SELECT EXISTS (SELECT 1 FROM {month} WHERE ledger_id <> ALL($1))");
-            let (has_others,): (bool,) = sqlx::query_as(AssertSqlSafe(text))
-                .bind(&may_go)
-                .fetch_one(&self.pool)
+            let text = format!("SELECT DISTINCT ledger_id FROM {month}");
+            let there: Vec<LedgerId> = sqlx::query_scalar(AssertSqlSafe(text))
+                .fetch_all(&self.pool)
                 .await?;
-            if has_others {
-                dropped.events += self.delete_from(&month, &may_go, i64::MAX).await?;
-            } else {
+            let there = BTreeSet::from_iter(there);
+            if there.is_subset(&may_go) {
                 self.drop_month(&month).await?;
                 dropped.months += 1;
+                dropped.ledgers.extend(there);
+                continue;
+            }
+            for ledger in there.intersection(&may_go) {
+                let events = self.delete_from(&month, *ledger, i64::MAX).await?;
+                dropped.note(*ledger, events);
             }
         }
         for (ledger, limit) in &plan.due {
             let limit = nanosecond_of(first_instant(*limit)?)?;
-            dropped.events += self.delete_from(OTHER_MONTHS, &[*ledger], limit).await?;
+            let events = self.delete_from(OTHER_MONTHS, *ledger, limit).await?;
+            dropped.note(*ledger, events);
         }
         Ok(dropped)
     }
@@ -110,21 +117,16 @@ impl Postgres {
         .await
     }
 
-    /// Deletes events of some ledgers that were recorded before an instant; how many there were.
-    async fn delete_from(
-        &self,
-        partition: &str,
-        ledgers: &[LedgerId],
-        before: i64,
-    ) -> Result<u64, StoreError> {
-        let its = "ledger_id = ANY($1) AND recorded_at < $2";
+    /// Deletes events of a ledger that were recorded before an instant; how many there were.
+    async fn delete_from(&self, partition: &str, ledger: LedgerId, before: i64) -> Result<u64, StoreError> {
+        let its = "ledger_id = $1 AND recorded_at < $2";
         let mut transaction = self.pool.begin().await?;
         let mut done = 0;
         for text in [
             format!("INSERT INTO module_event SELECT * FROM {partition} WHERE meter = 'modules' AND {its}"),
             format!("DELETE FROM {partition} WHERE {its}"),
         ] {
-            let statement = sqlx::query(AssertSqlSafe(text)).bind(ledgers).bind(before);
+            let statement = sqlx::query(AssertSqlSafe(text)).bind(ledger).bind(before);
             done = statement.execute(&mut *transaction).await?.rows_affected();
         }
         transaction.commit().await?;

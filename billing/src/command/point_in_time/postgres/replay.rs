@@ -90,16 +90,14 @@ pub(super) fn copy_from(archive: &Path) -> String {
 /// What PostgreSQL is to do, in its configuration's words.
 pub(super) fn settings(restore_command: &str, at: Option<Timestamp>) -> String {
     let quoted = restore_command.replace('\'', "''");
-    let mut text = format!(
-        "restore_command = '{quoted}'\nrecovery_target_timeline = 'latest'\nrecovery_target_action = 'promote'\n"
-    );
-    if let Some(at) = at {
+    let target = at.map(|at| {
         let at = at.strftime("%Y-%m-%d %H:%M:%S%.f+00");
-        text.push_str(&format!(
-            "recovery_target_time = '{at}'\nrecovery_target_inclusive = on\n"
-        ));
-    }
-    text
+        format!("recovery_target_time = '{at}'\nrecovery_target_inclusive = on\n")
+    });
+    format!(
+        "restore_command = '{quoted}'\nrecovery_target_timeline = 'latest'\nrecovery_target_action = 'promote'\n{}",
+        target.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]
@@ -119,7 +117,7 @@ mod tests {
             text.contains("recovery_target_time = '2026-11-11 00:00:00.25+00'"),
             "{text}"
         );
-        assert!(!settings("true", None).contains("recovery_target_time"));
+        assert!(!settings("true", None).contains("recovery_target_time ="));
     }
 
     #[test]
