@@ -17,9 +17,12 @@ use crate::store::ingest::{LedgerRow, bucket_deltas};
 /// Ledgers that are kept in mind at most.
 const MOST_SEEN: usize = 100_000;
 
-/// The open statements of ledgers, as they were last seen. A ledger's row never goes, and its id never changes.
+/// Of a tenant's UID and name, the ledger and its open statement.
+type Seen = HashMap<(String, String), (LedgerId, i64)>;
+
+/// Ledgers as they were last seen. A ledger's row never goes, and its id never changes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SeenLedgers(Arc<RwLock<HashMap<(String, String), (LedgerId, i64)>>>);
+pub(super) struct SeenLedgers(Arc<RwLock<Seen>>);
 
 impl SeenLedgers {
     pub(super) fn of(&self, parties: &BTreeSet<&Party>) -> Option<Vec<LedgerRow>> {
