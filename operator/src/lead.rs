@@ -19,7 +19,7 @@ use crate::api::BotPool;
 use crate::autoscale::CreationPace;
 use crate::controllers::billing::Billing;
 use crate::controllers::checkpoint::{self, Checkpoints};
-use crate::controllers::context::{Context, Installation, Random};
+use crate::controllers::context::{Calls, Context, Installation, Random};
 use crate::controllers::events::EventSink;
 use crate::controllers::gone::forget_gone;
 use crate::controllers::live::LiveBoard;
@@ -155,6 +155,7 @@ fn begin(leader: &Leader) -> (Arc<Context>, impl Future<Output = ()> + Send + 's
         grants: Mutex::new(HashMap::new()),
         tenants_done: Mutex::default(),
         upkeep: Context::upkeep(leader.fleet.now()),
+        calls: Calls::default(),
         pace: Mutex::new(CreationPace::new(
             leader.installation.creations_per_second,
             leader.installation.creations_burst,

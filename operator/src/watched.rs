@@ -29,7 +29,12 @@ use crate::controllers::pool;
 use crate::controllers::pools::{PoolNames, Pools};
 use crate::names::{TENANT_LABEL, tenant_namespace};
 
-/// Reconciles of one kind at once.
+/// Pools at once: 0 is no limit. While it waits for the API server a reconcile costs nothing, and a pool that waited for a place
+/// would be decided late; who may get one is not the one that waited longest, either. Their calls are limited in [`Calls`].
+///
+/// [`Calls`]: crate::controllers::context::Calls
+const POOLS_AT_ONCE: u16 = 0;
+/// Promotions and plans at once.
 const CONCURRENCY: u16 = 32;
 /// Tenants at once: each is some twenty writes, and after a change of leader all of them are looked at.
 const TENANTS_AT_ONCE: u16 = 8;
@@ -116,7 +121,7 @@ impl Watched {
                 .reconcile_on(UnboundedReceiverStream::new(tenant_queue)),
             pools: self
                 .pools
-                .controller(stores.pools.store(), CONCURRENCY)
+                .controller(stores.pools.store(), POOLS_AT_ONCE)
                 .reconcile_on(UnboundedReceiverStream::new(pool_queue)),
             promotions: self.promotions.controller(&stores.promotions, CONCURRENCY),
             plans: self.plans.controller(&stores.plans, CONCURRENCY),
@@ -288,6 +293,7 @@ async fn watch_nodes(client: Client, stores: Stores, triggers: Triggers) {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::time::Duration;
 
     use kube::runtime::controller::Action;
     use kube::runtime::reflector::store::Writer;
@@ -324,6 +330,33 @@ mod tests {
             .run(reconcile, |_, _, _| Action::await_change(), Arc::new(said))
             .for_each(|_| async {});
         (AbortOnDropHandle::new(tokio::spawn(running)), reconciled)
+    }
+
+    #[tokio::test]
+    async fn a_pool_is_reconciled_however_many_others_wait_for_answers() {
+        const POOLS: usize = 200;
+        let (store, mut writer) = reflector::store();
+        writer.apply_watcher_event(&watcher::Event::Init);
+        for place in 0..POOLS {
+            let mut pool = crate::controllers::testing::web(json!({"min": 1, "max": 1}));
+            pool.metadata.name = Some(format!("web{place}"));
+            writer.apply_watcher_event(&watcher::Event::InitApply(pool));
+        }
+        writer.apply_watcher_event(&watcher::Event::InitDone);
+        let (begun, mut reconciling) = mpsc::unbounded_channel();
+        let reconcile = async |_: Arc<BotPool>, begun: Arc<mpsc::UnboundedSender<()>>| {
+            drop(begun.send(()));
+            std::future::pending::<Result<Action, Infallible>>().await
+        };
+        let running = Changes(Arc::new(Mutex::new(None)))
+            .controller(&store, POOLS_AT_ONCE)
+            .run(reconcile, |_, _, _| Action::await_change(), Arc::new(begun))
+            .for_each(|_| async {});
+        let _running = AbortOnDropHandle::new(tokio::spawn(running));
+        for _ in 0..POOLS {
+            let next = tokio::time::timeout(Duration::from_secs(30), reconciling.recv()).await;
+            next.unwrap().unwrap();
+        }
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@ use kube::{Client, Resource};
 use parking_lot::Mutex;
 use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::Clock;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::api::{Promotion, RatePlan, Tenant};
 use crate::autoscale::{CreationPace, Moment, TokenBucket};
@@ -103,6 +104,8 @@ pub struct Context {
     pub checkpoints: Checkpoints,
     /// One decision of a tenant's pools at a time: what one is granted, another sees.
     pub grants: Mutex<HashMap<springtide_proto::ids::TenantId, Arc<tokio::sync::Mutex<()>>>>,
+    /// How many calls pools have at the API server.
+    pub calls: Calls,
     /// How fast workers are created, over all pools.
     pub pace: Mutex<CreationPace>,
     /// How fast all that only keeps things fresh is done, over all pools: it must not crowd out what a decision needs.
@@ -113,6 +116,50 @@ pub struct Context {
     pub failures: Mutex<HashMap<(&'static str, String), u32>>,
 }
 
+/// Calls of pools to the API server at once, each kind by itself, first come, first served: however slowly it answers, a worker is
+/// created behind no status, and no pool waits to be decided because others wait for answers.
+pub struct Calls {
+    creating: Semaphore,
+    changing: Semaphore,
+    telling: Semaphore,
+}
+
+impl Calls {
+    /// None are under way.
+    pub fn new() -> Self {
+        Self {
+            creating: Semaphore::new(CREATING_AT_ONCE),
+            changing: Semaphore::new(CHANGING_AT_ONCE),
+            telling: Semaphore::new(TELLING_AT_ONCE),
+        }
+    }
+
+    /// For a call without which a worker is not created.
+    pub async fn to_create(&self) -> Option<SemaphorePermit<'_>> {
+        // An error says that it was closed, which nobody does.
+        self.creating.acquire().await.ok()
+    }
+
+    /// For any other change.
+    pub async fn to_change(&self) -> Option<SemaphorePermit<'_>> {
+        self.changing.acquire().await.ok()
+    }
+
+    /// For a status, which can wait: `None` if there are too many already. So the API server gets as many as it answers.
+    pub fn to_tell(&self) -> Option<SemaphorePermit<'_>> {
+        self.telling.try_acquire().ok()
+    }
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const CREATING_AT_ONCE: usize = 64;
+const CHANGING_AT_ONCE: usize = 32;
+const TELLING_AT_ONCE: usize = 16;
 /// Requests of upkeep in a second, and at once.
 const UPKEEP_PER_SECOND: f64 = 20.0;
 const UPKEEP_BURST: f64 = 20.0;

@@ -25,7 +25,7 @@ use crate::election::LeaderHint;
 use crate::fleet::{Fleet, FleetMetrics, FleetSettings, PoolKey};
 
 use super::checkpoint::Checkpoints;
-use super::context::{Context, Installation, Stores};
+use super::context::{Calls, Context, Installation, Stores};
 use super::events::EventSink;
 use super::live::LiveBoard;
 use super::metrics::Metrics;
@@ -339,6 +339,7 @@ impl Scenario {
             grants: Mutex::new(HashMap::new()),
             tenants_done: Mutex::default(),
             upkeep: Context::upkeep(std::time::Duration::ZERO),
+            calls: Calls::default(),
             pace: Mutex::new(CreationPace::new(50, 100, std::time::Duration::ZERO)),
             failures: Mutex::new(HashMap::new()),
         });

@@ -113,7 +113,11 @@ async fn create_pods(
     let mut is_current = std::mem::replace(&mut memory.is_current, false);
     while !rest.is_empty() {
         let (now, later) = rest.split_at(batch.min(rest.len()));
-        let results = join_all(now.iter().map(|pod| create(&pods, pod))).await;
+        let results = join_all(now.iter().map(async |pod| {
+            let _permit = context.calls.to_create().await;
+            create(&pods, pod).await
+        }))
+        .await;
         let mut failed = None;
         for (pod, result) in now.iter().zip(results) {
             match result {
@@ -191,6 +195,7 @@ async fn delete_pods(
 ) -> Result<(), WriteError> {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
     for deletion in &prepared.delete {
+        let _permit = context.calls.to_change().await;
         delete(&pods, &deletion.name, Some(&deletion.uid)).await?;
         context.metrics.deletions.inc();
         memory.deleted.insert(deletion.uid.clone());
@@ -211,6 +216,7 @@ async fn release_pods(
 ) -> Result<(), WriteError> {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
     for release in &prepared.release {
+        let _permit = context.calls.to_change().await;
         let remark = moving::release(&pods, release).await?;
         let now = context.fleet.now();
         memory.moving.released.insert(release.pod.uid.clone(), now);
@@ -245,6 +251,7 @@ async fn apply_budget(
         }
     }
     if let Some(workers) = budget::due(memory.budget.as_mut(), prepared.serving, seen.now) {
+        let _permit = context.calls.to_change().await;
         apply_namespaced(&context.client, &budget::budget(prepared.valid, workers)).await?;
         memory.budget = Some(budget::Written::new(workers, prepared.serving, seen.now));
     }
@@ -264,6 +271,7 @@ async fn apply_service(
     if memory.service.is_none() && pool.status.is_some() && !context.may_keep_up() {
         return Ok(());
     }
+    let _permit = context.calls.to_change().await;
     apply_namespaced(&context.client, &prepared.service).await?;
     memory.service = pool.metadata.generation;
     Ok(())
@@ -279,6 +287,7 @@ async fn release_override(
         return Ok(());
     }
     let pools: Api<BotPool> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
+    let _permit = context.calls.to_change().await;
     let released = patch_guarded(&pools, pool, serde_json::json!({"spec": {"replicas": 0}})).await?;
     if released {
         context.events.publish(

@@ -52,8 +52,10 @@ pub(super) async fn is_behind(
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &namespace);
     // What the watch would show, and without a resource version, so that the answer is no older than the question.
     let selector = format!("{TENANT_LABEL},{POOL_LABEL}={}", pool.name_any());
+    let permit = context.calls.to_create().await;
     let listed = pods.list_metadata(&ListParams::default().labels(&selector)).await;
     let listed = listed.map_err(|source| PoolError::Read(Box::new(source)))?;
+    drop(permit);
     let version = version_of(listed.metadata.resource_version.as_deref());
     let listed = listed.items.iter().map(|pod| Listed {
         name: pod.name_any(),

@@ -107,15 +107,16 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
         return Ok(Action::requeue(Duration::ZERO));
     }
     let applied = apply::apply(&context, &pool, &prepared, &seen, &mut memory).await;
-    let written =
-        update_status::update_status(&context, &pool, &prepared, &applied, &seen, &mut memory).await?;
+    let more = update_status::update_status(&context, &pool, &prepared, &applied, &seen, &mut memory).await?;
     applied.result?;
     context.succeeded(KIND, &key.to_string());
-    let again = match (written, is_settled(&prepared, &seen)) {
-        (false, _) => STATUS_PERIOD,
-        (true, false) => SAFETY,
-        (true, true) => SETTLED,
-    };
+    let again = more.unwrap_or_else(|| {
+        if is_settled(&prepared, &seen) {
+            SETTLED
+        } else {
+            SAFETY
+        }
+    });
     Ok(Action::requeue(applied.put_off.unwrap_or(again).min(again)))
 }
 

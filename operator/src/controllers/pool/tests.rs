@@ -1,8 +1,10 @@
 mod late;
+mod limits;
 mod manual;
 mod never_beyond;
 mod nodes;
 mod pods;
+mod replaced;
 mod upkeep;
 
 use http::Method;
@@ -101,75 +103,6 @@ async fn waiting_conversations_start_workers_in_the_same_reconcile() {
 }
 
 #[tokio::test]
-async fn in_a_cluster_that_is_short_a_pool_keeps_to_its_tenants_share_and_says_so() {
-    let scenario = scenario();
-    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 90);
-    scenario.context.live.grant([(key().tenant, 2)].into());
-    reconciled(&scenario, &web(at_once(1))).await;
-    assert_eq!(created(&scenario).len(), 2);
-    let live = scenario.context.live.pool(&key()).unwrap();
-    assert_eq!((live.binding, live.demand), ("FairShare", 5));
-    let conditions = &scenario.api.get(POOL).unwrap()["status"]["conditions"];
-    let granted = conditions.as_array().unwrap();
-    let granted = granted
-        .iter()
-        .find(|one| one["type"] == "CapacityGranted")
-        .unwrap();
-    assert_eq!(
-        (granted["status"].as_str(), granted["reason"].as_str()),
-        (Some("False"), Some("FairShare"))
-    );
-    assert!(
-        granted["message"]
-            .as_str()
-            .unwrap()
-            .contains("this pool is left 2"),
-        "{granted}"
-    );
-
-    scenario.context.live.grant([].into());
-    reconciled(&scenario, &web(at_once(1))).await;
-    assert_eq!(created(&scenario).len(), 5, "with room again, all of it");
-}
-
-#[tokio::test]
-async fn the_clusters_maximum_is_never_exceeded_whatever_pools_want() {
-    let mut scenario = scenario();
-    let context = Arc::get_mut(&mut scenario.context).unwrap();
-    context.installation.max_workers = Some(7);
-    let elsewhere = PoolKey {
-        tenant: springtide_proto::ids::TenantId::parse("bloom").unwrap(),
-        ..key()
-    };
-    reconciled(&scenario, &web(at_once(1))).await;
-    // Another tenant has four, of which it needs none any more.
-    let held = crate::controllers::live::LivePool {
-        held: 4,
-        ..scenario.context.live.pool(&key()).unwrap()
-    };
-    scenario.context.live.put(&elsewhere, held);
-    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 190);
-    for _ in 0..3 {
-        reconciled(&scenario, &web(at_once(1))).await;
-    }
-    assert_eq!(created(&scenario).len(), 3, "and not the ten that are wanted");
-}
-
-#[tokio::test]
-async fn creations_beyond_the_cluster_wide_pace_are_put_off_and_made_later() {
-    let scenario = scenario();
-    *scenario.context.pace.lock() = crate::autoscale::CreationPace::new(1, 4, scenario.context.fleet.now());
-    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 90);
-    let again = reconciled(&scenario, &web(at_once(1))).await;
-    assert_eq!(created(&scenario).len(), 2);
-    assert_eq!(
-        again,
-        Action::requeue(Duration::from_millis(10)),
-        "it looks again as soon as one more is allowed, and not at once"
-    );
-}
-
-#[tokio::test]
 async fn a_workers_pod_says_what_it_was_created_for() {
     let scenario = scenario();
     reconciled(&scenario, &web(at_once(1))).await;
@@ -177,49 +110,6 @@ async fn a_workers_pod_says_what_it_was_created_for() {
     let first = said(&scenario.api.calls(&Method::POST, PODS)[0]);
     assert_eq!(first["springtide.dev/created-for"], "Minimum");
     assert_eq!(first["springtide.dev/load-rose-at"], Value::Null);
-}
-
-#[tokio::test]
-async fn a_surge_starts_in_steps_so_that_starts_do_not_starve_answers() {
-    let mut tenant = acme();
-    tenant.spec.capacity.limit = 100;
-    let scenario = Scenario::new(Cached {
-        tenants: vec![tenant],
-        ..Cached::default()
-    });
-    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 1_000);
-    let mut pool = web(at_once(1));
-    pool.spec.scaling.max = 100;
-    for _ in 0..3 {
-        reconciled(&scenario, &pool).await;
-    }
-    assert_eq!(scenario.context.live.pool(&key()).unwrap().desired, 50);
-    assert_eq!(created(&scenario).len(), 16);
-}
-
-#[tokio::test]
-async fn nothing_exceeds_the_tenants_limit() {
-    let mut tenant = acme();
-    tenant.spec.capacity.limit = 4;
-    let other = {
-        let mut other = web(at_once(2));
-        other.metadata.name = Some("voice".to_owned());
-        other
-    };
-    let scenario = Scenario::new(Cached {
-        tenants: vec![tenant],
-        pools: vec![other],
-        ..Cached::default()
-    });
-    let mut commands = gateway(&scenario.context.fleet, &key(), "g1", 500);
-    reconciled(&scenario, &web(at_once(1))).await;
-    assert_eq!(created(&scenario).len(), 2, "two are kept for the other pool");
-    assert_eq!(scenario.context.live.pool(&key()).unwrap().binding, "TenantLimit");
-    let at_limit = |command: GatewayCommand| matches!(command.command, Some(Command::Endpoints(endpoints)) if endpoints.at_contract_limit);
-    assert!(
-        std::iter::from_fn(|| commands.try_recv().ok()).any(at_limit),
-        "gateways count who finds no room as refused beyond the contract"
-    );
 }
 
 #[tokio::test]
@@ -365,97 +255,6 @@ async fn a_worker_that_takes_more_than_its_pod_was_given_moves_its_pool_nowhere(
 }
 
 #[tokio::test]
-async fn a_lost_worker_is_replaced_and_its_load_is_no_demand() {
-    let scenario = scenario();
-    let pool = web(at_once(1));
-    let template = template_of(&pool).await;
-    let fleet = &scenario.context.fleet;
-    scenario.show_worker("web-0", "u0", false, &template);
-    let mut lost = TestWorker::attach(fleet, &key(), "web-0", "u0");
-    lost.report(fleet, 20, 0, true);
-    lost.detach(fleet);
-    reconciled(&scenario, &pool).await;
-    assert_eq!(created(&scenario), ["web-1"]);
-}
-
-#[tokio::test]
-async fn a_worker_that_refuses_for_long_is_replaced_and_leaves_when_another_answers() {
-    let scenario = scenario();
-    let pool = web(at_once(1));
-    let template = template_of(&pool).await;
-    let fleet = &scenario.context.fleet;
-    scenario.show_worker("web-0", "u0", true, &template);
-    let mut refuses = TestWorker::attach(fleet, &key(), "web-0", "u0");
-    refuses.refuse(fleet, 3);
-    reconciled(&scenario, &pool).await;
-    assert!(created(&scenario).is_empty(), "that may pass");
-    for _ in 0..11 {
-        fleet.skip(Duration::from_secs(1));
-        refuses.refuse(fleet, 3);
-    }
-    reconciled(&scenario, &pool).await;
-    assert_eq!(created(&scenario), ["web-1"]);
-    assert_eq!(refuses.cordoned(), None, "it serves what it has");
-    scenario.show_worker("web-1", "u1", true, &template);
-    let mut answers = TestWorker::attach(fleet, &key(), "web-1", "u1");
-    answers.report(fleet, 0, 0, true);
-    refuses.refuse(fleet, 3);
-    reconciled(&scenario, &pool).await;
-    assert!(refuses.cordoned().is_some());
-    assert_eq!(created(&scenario).len(), 1);
-}
-
-#[tokio::test]
-async fn workers_of_an_older_template_that_cannot_start_make_way_for_the_new_one_at_once() {
-    let scenario = scenario();
-    let pool = web(at_once(3));
-    for (name, uid) in [("web-0", "u0"), ("web-1", "u1"), ("web-2", "u2")] {
-        scenario.show_worker(name, uid, false, "an image that does not exist");
-    }
-    reconciled(&scenario, &pool).await;
-    assert_eq!(scenario.api.calls(&Method::DELETE, PODS).len(), 3);
-    assert_eq!(created(&scenario), ["web-3", "web-4", "web-5"]);
-}
-
-#[tokio::test]
-async fn when_a_tenants_limit_falls_its_pools_share_it_and_none_gives_up_all() {
-    let mut tenant = acme();
-    tenant.spec.capacity.limit = 10;
-    let mut voice = web(at_once(1));
-    voice.metadata.name = Some("voice".to_owned());
-    let scenario = Scenario::new(Cached {
-        tenants: vec![tenant],
-        pools: vec![web(at_once(1)), voice],
-        ..Cached::default()
-    });
-    let template = template_of(&web(at_once(1))).await;
-    for ordinal in 0..8 {
-        let (name, uid) = (format!("web-{ordinal}"), format!("u{ordinal}"));
-        scenario.show_worker(&name, &uid, true, &template);
-        TestWorker::attach(&scenario.context.fleet, &key(), &name, &uid);
-    }
-    let eight = crate::controllers::live::LivePool {
-        desired: 8,
-        ..{
-            let other = self::scenario();
-            reconciled(&other, &web(at_once(1))).await;
-            other.context.live.pool(&key()).unwrap()
-        }
-    };
-    let voice = PoolKey {
-        pool: springtide_proto::ids::PoolId::parse("voice").unwrap(),
-        ..key()
-    };
-    scenario.context.live.put(&voice, eight);
-    reconciled(&scenario, &web(at_once(1))).await;
-    assert_eq!(
-        scenario.context.live.pool(&key()).unwrap().ceiling,
-        5,
-        "and not the two that the other leaves"
-    );
-}
-
-#[tokio::test]
 async fn gateways_hear_of_workers_that_answer_although_one_never_does() {
     let scenario = scenario();
     let pool = web(at_once(2));
@@ -487,92 +286,6 @@ async fn gateways_hear_of_workers_that_answer_although_one_never_does() {
     fleet.skip(Duration::from_secs(11));
     reconciled(&scenario, &pool).await;
     assert_eq!(endpoints(&mut told), 1);
-}
-
-#[tokio::test]
-async fn outdated_workers_are_replaced_one_by_one() {
-    let scenario = scenario();
-    let pool = web(at_once(2));
-    let fleet = &scenario.context.fleet;
-    scenario.show_worker("web-0", "u0", true, "old");
-    scenario.show_worker("web-1", "u1", true, "old");
-    let mut first = TestWorker::attach(fleet, &key(), "web-0", "u0");
-    let mut second = TestWorker::attach(fleet, &key(), "web-1", "u1");
-    for _ in 0..2 {
-        reconciled(&scenario, &pool).await;
-    }
-    assert_eq!(created(&scenario), ["web-2"], "one more than desired, no more");
-    assert_eq!((first.cordoned(), second.cordoned()), (None, None));
-    scenario.show_worker("web-2", "u2", true, &template_of(&pool).await);
-    let mut third = TestWorker::attach(fleet, &key(), "web-2", "u2");
-    reconciled(&scenario, &pool).await;
-    let told = [first.cordoned(), second.cordoned()].iter().flatten().count();
-    assert_eq!((told, third.cordoned()), (1, None));
-}
-
-/// Which leaves: a worker of an older template with conversations, or one of the newest without any.
-async fn leaves_of_busy_outdated_and_idle_current(scenario: &Scenario, pool: &BotPool) -> [bool; 2] {
-    let fleet = &scenario.context.fleet;
-    scenario.show_worker("web-0", "u0", true, "old");
-    scenario.show_worker("web-1", "u1", true, &template_of(pool).await);
-    let mut outdated = TestWorker::attach(fleet, &key(), "web-0", "u0");
-    let mut current = TestWorker::attach(fleet, &key(), "web-1", "u1");
-    outdated.report(fleet, 5, 0, true);
-    reconciled(scenario, pool).await;
-    [outdated.cordoned().is_some(), current.cordoned().is_some()]
-}
-
-#[tokio::test]
-async fn a_busy_outdated_worker_leaves_when_another_takes_its_place_and_not_because_fewer_are_needed() {
-    let pool = web(at_once(1));
-    let fewer = leaves_of_busy_outdated_and_idle_current(&scenario(), &pool).await;
-    assert_eq!(fewer, [false, true], "two were there, and one is needed");
-    let mut decided = pool.clone();
-    decided.status = serde_json::from_value(json!({"desired": 1})).unwrap();
-    let replaced = leaves_of_busy_outdated_and_idle_current(&scenario(), &decided).await;
-    assert_eq!(
-        replaced,
-        [true, false],
-        "one was decided, and a second took its place"
-    );
-}
-
-#[tokio::test]
-async fn a_tenants_share_is_reclaimed_from_idle_workers_though_others_are_outdated() {
-    let scenario = scenario();
-    let mut pool = web(at_once(2));
-    pool.status = serde_json::from_value(json!({"desired": 2})).unwrap();
-    scenario.context.live.grant([(key().tenant, 1)].into());
-    let reclaimed = leaves_of_busy_outdated_and_idle_current(&scenario, &pool).await;
-    assert_eq!(reclaimed, [false, true]);
-}
-
-#[tokio::test]
-async fn replacing_outdated_workers_raises_nothing_under_a_new_leader_or_while_data_is_missing() {
-    for heard in [true, false] {
-        let scenario = scenario();
-        // Its window is cold, so what stands is held.
-        let pool = web(json!({"min": 1, "max": 10}));
-        let template = template_of(&pool).await;
-        for (name, uid) in [("web-0", "u0"), ("web-1", "u1")] {
-            scenario.show_worker(name, uid, true, "old");
-            if heard {
-                TestWorker::attach(&scenario.context.fleet, &key(), name, uid);
-            }
-        }
-        for _ in 0..4 {
-            reconciled(&scenario, &pool).await;
-            for name in created(&scenario) {
-                scenario.show_worker(&name, &format!("uid-of-{name}"), false, &template);
-            }
-        }
-        assert_eq!(
-            scenario.context.live.pool(&key()).unwrap().desired,
-            2,
-            "heard: {heard}"
-        );
-        assert_eq!(created(&scenario).len(), usize::from(heard));
-    }
 }
 
 #[tokio::test]

@@ -15,12 +15,12 @@ use super::build::Prepared;
 use super::dereference::Seen;
 use super::findings::findings;
 use super::memory::PoolMemory;
-use super::{PoolError, STATUS_PERIOD, template};
+use super::{PoolError, SAFETY, STATUS_PERIOD, template};
 
 /// Counts of conversations alone are written no more often than this.
 const COUNTS_PERIOD: Duration = Duration::from_secs(5);
 
-/// `false` if there is more to write, soon.
+/// After which time there is more to write, if there is.
 pub(super) async fn update_status(
     context: &Context,
     pool: &BotPool,
@@ -28,7 +28,7 @@ pub(super) async fn update_status(
     applied: &Applied,
     seen: &Seen,
     memory: &mut PoolMemory,
-) -> Result<bool, PoolError> {
+) -> Result<Option<Duration>, PoolError> {
     let known = pool.status.clone().unwrap_or_default();
     let (conditions, news) = merge(
         &known.conditions,
@@ -41,13 +41,13 @@ pub(super) async fn update_status(
         ..status(prepared, applied, seen, &known)
     };
     if status == known {
-        return Ok(true);
+        return Ok(None);
     }
     let since = memory
         .status_written
         .map(|written| seen.now.saturating_sub(written));
     if since.is_some_and(|since| since < STATUS_PERIOD) {
-        return Ok(false);
+        return Ok(Some(STATUS_PERIOD));
     }
     let counts_only = BotPoolStatus {
         active: known.active,
@@ -56,10 +56,14 @@ pub(super) async fn update_status(
     } == known;
     let early = since.is_some_and(|since| since < COUNTS_PERIOD);
     if counts_only && (early || !context.may_keep_up()) {
-        return Ok(true);
+        return Ok(None);
     }
+    let Some(permit) = context.calls.to_tell() else {
+        return Ok(Some(SAFETY));
+    };
     let pools: Api<BotPool> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
     apply_status(&pools, &pool.name_any(), &status).await?;
+    drop(permit);
     memory.status_written = Some(seen.now);
     context.events.publish_news(&reference(pool), &news);
     if status.desired != known.desired {
@@ -71,7 +75,7 @@ pub(super) async fn update_status(
         );
         context.events.publish(&reference(pool), false, "Scaled", &note);
     }
-    Ok(true)
+    Ok(None)
 }
 
 fn status(prepared: &Prepared<'_>, applied: &Applied, seen: &Seen, known: &BotPoolStatus) -> BotPoolStatus {

@@ -12,12 +12,15 @@ use crate::report::{PodEvent, after, first_pods, percentile, read_lines, read_po
 
 use super::Size;
 use super::notes::Note;
-use super::programs::Account;
+use super::programs::{Account, Machine};
+use super::steps::Step;
 
 /// What the run was made of.
 pub(super) const SIZE: &str = "size.json";
 /// What the simulation did.
 pub(super) const NOTES: &str = "notes.jsonl";
+/// Every step.
+pub(super) const STEPS: &str = "steps.jsonl";
 /// What was measured of processes.
 pub(super) const SAMPLES: &str = "samples.jsonl";
 /// Of the API server's audit log.
@@ -39,6 +42,7 @@ pub(super) struct Sample {
     pub(super) follower: Option<Account>,
     pub(super) metrics: String,
     pub(super) cpu_seconds: BTreeMap<String, f64>,
+    pub(super) machine: Machine,
     /// Requests that the API server answered so far, by verb and resource.
     pub(super) requests: BTreeMap<String, f64>,
 }
@@ -54,9 +58,14 @@ pub struct Figures {
     pub workers_attached: u64,
     pub window_s: f64,
     pub steps_per_s: f64,
+    pub step_late_ms: Spread,
+    pub decided_steps_per_s: f64,
     pub step_to_create_ms: Spread,
+    pub of_that: Ways,
     pub step_to_decision: Decisions,
     pub operator_cores: f64,
+    pub operator_waited_for_a_core: f64,
+    pub machine: MachineUse,
     pub operator_most_rss_mib: f64,
     pub operator_most_rss_after_failover_mib: f64,
     pub creations: u64,
@@ -77,6 +86,26 @@ pub struct Spread {
     pub p50: Option<i64>,
     pub p99: Option<i64>,
     pub max: Option<i64>,
+}
+
+/// The way of those steps for which a Pod was created: first the simulation's, then the operator's.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Ways {
+    /// From the step until a worker or gateway measured it for its report.
+    pub step_to_report_ms: Spread,
+    /// From there until the operator's log says what was decided.
+    pub report_to_decision_ms: Spread,
+    /// From there until the API server had the call that creates the Pod.
+    pub decision_to_create_ms: Spread,
+}
+
+/// How busy the machine was on which all of it ran.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct MachineUse {
+    /// Its processors.
+    pub processors: usize,
+    /// Of the window, the share in which at least one task could run and had no processor.
+    pub some_waited_share: Option<f64>,
 }
 
 /// From the report of a step until the pool was decided, by the operator's own histogram.
@@ -138,7 +167,13 @@ pub fn compute(folder: &Path) -> anyhow::Result<Figures> {
     let (begin, end, late) = (sample("begin")?, sample("end")?, sample("after")?);
     let window = begin.at..end.at;
     let window_s = end.at.duration_since(begin.at).as_secs_f64();
+    let steps: Vec<Step> = read_lines(&folder.join(STEPS))?;
+    let taken: Vec<_> = steps.iter().filter(|step| window.contains(&step.at)).collect();
     let decided = decided(&begin.metrics, &end.metrics);
+    let some_waited = begin
+        .machine
+        .some_waited_seconds
+        .zip(end.machine.some_waited_seconds);
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let pool_writes = pool_writes(&folder.join(AUDIT))?;
     let count = |verb: &str| {
@@ -149,10 +184,22 @@ pub fn compute(folder: &Path) -> anyhow::Result<Figures> {
     Ok(Figures {
         workers_attached: metric(&begin.metrics, "springtide_attached_streams{peer=\"worker\"}"),
         window_s,
-        steps_per_s: decided.n as f64 / window_s,
+        steps_per_s: taken.len() as f64 / window_s,
+        step_late_ms: spread(
+            taken
+                .iter()
+                .map(|step| i64::try_from(step.late_ms).unwrap_or(i64::MAX)),
+        ),
+        decided_steps_per_s: decided.n as f64 / window_s,
         step_to_create_ms: steps_in(&pods, &window),
+        of_that: ways(&pods, &steps, &decisions, &window),
         step_to_decision: decided,
         operator_cores: (end.leader.cpu_seconds - begin.leader.cpu_seconds) / window_s,
+        operator_waited_for_a_core: (end.leader.waited_seconds - begin.leader.waited_seconds) / window_s,
+        machine: MachineUse {
+            processors: end.machine.processors,
+            some_waited_share: some_waited.map(|(before, after)| (after - before) / window_s),
+        },
         operator_most_rss_mib: mebibytes(end.leader.most_rss_bytes),
         operator_most_rss_after_failover_mib: mebibytes(late.leader.most_rss_bytes),
         creations: count("create"),
@@ -229,6 +276,37 @@ fn steps_in(pods: &[PodEvent], time: &std::ops::Range<Timestamp>) -> Spread {
     let first = first_pods(pods);
     let within = first.into_iter().filter(|(rise, _)| time.contains(&rise.at));
     spread(within.map(|(rise, at)| after(rise.at, at)))
+}
+
+/// The parts of the way of the same rises, where all of them are known.
+fn ways(pods: &[PodEvent], steps: &[Step], decisions: &[Decided], time: &std::ops::Range<Timestamp>) -> Ways {
+    let mut first = BTreeMap::new();
+    for pod in pods.iter().filter(|pod| pod.verb == "create") {
+        if let Some(rise) = pod.rise.as_ref().filter(|rise| time.contains(&rise.at)) {
+            first.entry(rise).or_insert(pod);
+        }
+    }
+    let of = |pool: &str, at: Timestamp, all: &mut dyn Iterator<Item = (&str, Timestamp)>| {
+        all.filter(|(name, then)| *name == pool && *then <= at)
+            .last()
+            .map(|(_, then)| then)
+    };
+    let (mut stepped, mut decided, mut created) = (Vec::new(), Vec::new(), Vec::new());
+    for (rise, pod) in first {
+        let pool = pool_of(pod);
+        let mut all = steps.iter().map(|step| (step.pool.as_str(), step.at));
+        stepped.extend(of(&pool, rise.at, &mut all).map(|at| after(at, rise.at)));
+        let mut all = decisions.iter().map(|one| (one.pool.as_str(), one.at));
+        if let Some(at) = of(&pool, pod.at, &mut all).filter(|at| *at >= rise.at) {
+            decided.push(after(rise.at, at));
+            created.push(after(at, pod.at));
+        }
+    }
+    Ways {
+        step_to_report_ms: spread(stepped.into_iter()),
+        report_to_decision_ms: spread(decided.into_iter()),
+        decision_to_create_ms: spread(created.into_iter()),
+    }
 }
 
 /// Whose worker a Pod is, as the operator's log names pools.

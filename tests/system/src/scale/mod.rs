@@ -45,7 +45,7 @@ use doors::Present;
 use figures::Sample;
 use fleet::Tenant;
 use notes::Notes;
-use programs::{Operators, account, all_cpu_seconds};
+use programs::{Operators, account, all_cpu_seconds, machine};
 use steps::Steps;
 
 pub use figures::{Figures, compute};
@@ -149,7 +149,8 @@ impl Run {
         self.until_filled(&tenants).await?;
         notes.phase("filled", "");
         notes.phase("steps", &format!("{} pools cross", steps.crossing()));
-        let stepping = AbortOnDropHandle::new(tokio::spawn(steps.run()));
+        let file = self.folder.join(figures::STEPS);
+        let stepping = AbortOnDropHandle::new(tokio::spawn(async move { steps.run(&file).await }));
         let late = Duration::from_secs(self.size.late);
         let _holding =
             door.map(|door| AbortOnDropHandle::new(tokio::spawn(hold_again_and_again(door, late))));
@@ -161,6 +162,9 @@ impl Run {
             !parts.is_finished() && !stepping.is_finished(),
             "the simulation broke off"
         );
+        stepping.abort();
+        // It was told to end; what it wrote is in its file then.
+        drop(stepping.await);
         Ok(())
     }
 
@@ -290,15 +294,20 @@ impl Samples {
         operators: &Operators,
         leads: usize,
     ) -> anyhow::Result<()> {
-        let requests = requests(&cluster.kubectl(&["get", "--raw", "/metrics"]).await?);
+        // What the kernel says is of one moment; the metrics take a while.
+        let at = SystemClock.now();
+        let leader = account(operators.id(leads)?)?;
+        let follower = operators.id(1 - leads).and_then(account).ok();
+        let (cpu_seconds, machine) = (all_cpu_seconds(), machine()?);
         let sample = Sample {
-            at: SystemClock.now(),
+            at,
             what: what.to_owned(),
-            leader: account(operators.id(leads)?)?,
-            follower: operators.id(1 - leads).and_then(account).ok(),
+            leader,
+            follower,
             metrics: operators.metrics(leads).await?,
-            cpu_seconds: all_cpu_seconds(),
-            requests,
+            cpu_seconds,
+            machine,
+            requests: requests(&cluster.kubectl(&["get", "--raw", "/metrics"]).await?),
         };
         writeln!(self.0.lock(), "{}", serde_json::to_string(&sample)?).context("cannot write the samples")
     }

@@ -115,6 +115,8 @@ async fn get(address: &str, path: &str) -> anyhow::Result<String> {
 pub(super) struct Account {
     /// Processor time so far, of user and system.
     pub(super) cpu_seconds: f64,
+    /// How long its threads that could run waited for a processor so far, summed over those that there are.
+    pub(super) waited_seconds: f64,
     /// Resident memory, now and at most so far.
     pub(super) rss_bytes: u64,
     pub(super) most_rss_bytes: u64,
@@ -132,8 +134,47 @@ pub(super) fn account(pid: u32) -> anyhow::Result<Account> {
     };
     Ok(Account {
         cpu_seconds: cpu_seconds(&stat).context("the kernel's accounts are not understood")?,
+        waited_seconds: waited_seconds(&folder)?,
         rss_bytes: kilobytes("VmRSS:") * 1024,
         most_rss_bytes: kilobytes("VmHWM:") * 1024,
+    })
+}
+
+/// Of the threads' `schedstat` (Documentation/scheduler/sched-stats.rst of Linux): the second field, in nanoseconds.
+fn waited_seconds(folder: &Path) -> anyhow::Result<f64> {
+    let mut nanoseconds = 0.0;
+    for thread in std::fs::read_dir(folder.join("task"))? {
+        // A thread may end meanwhile.
+        let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        let waited = text
+            .split_whitespace()
+            .nth(1)
+            .and_then(|field| field.parse().ok());
+        nanoseconds += waited.unwrap_or(0.0);
+    }
+    Ok(nanoseconds / 1e9)
+}
+
+/// What the kernel says of the machine.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Machine {
+    /// Its processors.
+    pub(super) processors: usize,
+    /// For how long so far at least one task had no processor though it could run (Documentation/accounting/psi.rst of Linux);
+    /// `None` where the kernel keeps no such account.
+    pub(super) some_waited_seconds: Option<f64>,
+}
+
+/// The machine's account.
+pub(super) fn machine() -> anyhow::Result<Machine> {
+    let pressure = std::fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
+    let total = pressure
+        .lines()
+        .find(|line| line.starts_with("some "))
+        .and_then(|line| line.rsplit_once("total=")?.1.parse::<f64>().ok());
+    Ok(Machine {
+        processors: std::thread::available_parallelism()?.get(),
+        some_waited_seconds: total.map(|microseconds| microseconds / 1e6),
     })
 }
 

@@ -4,9 +4,16 @@
 //! A pool that *crosses* rises beyond what its workers hold, so each of its rounds needs one more worker and gives it back.
 //! The others stay within what they have: they step all the same.
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use springtide_runtime::clock::{Clock as _, SystemClock};
 use tokio::time::Instant;
 
 use super::fleet::Pool;
@@ -23,6 +30,17 @@ const RISES: [u32; 2] = [4, 1];
 /// How long a round takes.
 pub(super) fn round() -> Duration {
     EVERY * STEPS
+}
+
+/// A step that was taken, a line of the file of steps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Step {
+    /// When, just before the pool's workers were told.
+    pub(super) at: Timestamp,
+    /// So much after it was due: how late the simulation itself is.
+    pub(super) late_ms: u64,
+    /// Tenant and pool, as the operator's log names them.
+    pub(super) pool: String,
 }
 
 /// The pools, in the order in which they step.
@@ -81,17 +99,28 @@ impl Steps {
         }
     }
 
-    /// Steps for ever.
-    pub(super) async fn run(self) {
+    /// Steps for ever; each step is a line of `file`.
+    pub(super) async fn run(self, file: &Path) -> anyhow::Result<()> {
+        let made = File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+        let mut file = BufWriter::new(made);
         let begun = Instant::now();
         let apart = EVERY.div_f64(self.pools.len() as f64);
         for step in 1.. {
             let first = begun + EVERY * (step - 1);
             for (place, pool) in self.pools.iter().enumerate() {
-                tokio::time::sleep_until(first + apart.mul_f64(place as f64)).await;
+                let due = first + apart.mul_f64(place as f64);
+                tokio::time::sleep_until(due).await;
+                let taken = Step {
+                    at: SystemClock.now(),
+                    late_ms: u64::try_from(due.elapsed().as_millis())?,
+                    pool: format!("{}/{}", pool.tenant, pool.name),
+                };
                 pool.set_load(self.load(place, step));
+                writeln!(file, "{}", serde_json::to_string(&taken)?)?;
             }
+            file.flush()?;
         }
+        Ok(())
     }
 }
 

@@ -33,7 +33,9 @@ const DEFAULT_WINDOW: &str = "60s";
 const MANY: f64 = 50_000_000.0;
 const PEERS: [&str; 3] = ["hpa", "keda", "kpa"];
 /// Utilisation targets that peers are tuned on, in percent, the thriftiest first.
-const TARGETS: [u32; 13] = [100, 95, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40];
+const TARGETS: [u32; 19] = [
+    100, 95, 90, 85, 80, 75, 70, 65, 60, 55, 50, 45, 40, 35, 30, 25, 20, 15, 10,
+];
 
 /// Options of `bench autoscaling`.
 #[derive(Args)]
@@ -124,7 +126,11 @@ pub(super) fn say(bars: &[Value]) {
     for bar in bars {
         eprintln!(
             "{} {}: {} (bar {}, n {})",
-            if bar["met"] == true { "met   " } else { "MISSED" },
+            match bar["met"].as_bool() {
+                Some(true) => "met   ",
+                Some(false) => "MISSED",
+                None => "no bar",
+            },
             bar["what"].as_str().unwrap_or_default(),
             bar["measured"],
             bar["bar"],
@@ -267,8 +273,8 @@ fn scene_bars(
                 let reference = format!("{peer} at {target} %: {:.4} x oracle", run.ratio);
                 less(&what, &ours, &run, &reference)
             }
-            None => json!({"what": what, "measured": ours.worker_hours, "bar": null, "met": true, "n": n,
-                "reference": format!("{peer} keeps the waits at no target of the grid")}),
+            None => json!({"what": what, "measured": ours.worker_hours, "bar": null, "met": null, "n": n,
+                "reference": format!("nothing to compare with: {peer} keeps the waits at none of {TARGETS:?} %")}),
         });
     }
     Ok((bars, runs))

@@ -129,3 +129,25 @@ async fn a_worker_that_the_api_server_refuses_is_said_and_said_no_more_when_it_i
     reconciled(&scenario, &pool).await;
     assert_ne!(reason(), "CreationRefused");
 }
+
+#[tokio::test]
+async fn a_worker_is_created_though_no_more_statuses_may_be_under_way_and_its_own_is_put_off() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let others: Vec<_> = std::iter::from_fn(|| scenario.context.calls.to_tell()).collect();
+    assert!(!others.is_empty());
+    assert_eq!(reconciled(&scenario, &pool).await, Action::requeue(SAFETY));
+    assert_eq!(created(&scenario), ["web-0"]);
+    assert!(
+        scenario
+            .api
+            .calls(&Method::PATCH, "/botpools/web/status")
+            .is_empty()
+    );
+    drop(others);
+    reconciled(&scenario, &pool).await;
+    assert_eq!(
+        scenario.api.calls(&Method::PATCH, "/botpools/web/status").len(),
+        1
+    );
+}
