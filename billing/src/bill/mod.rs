@@ -250,26 +250,6 @@ pub async fn draft_by(
     .document()
 }
 
-/// What the bill of usage and facts would be that no store holds.
-pub fn draft_of(
-    account: &Account,
-    plans: &PlansInPeriod,
-    period: Period,
-    (usage, facts): (&[Usage], &Facts),
-    now: Timestamp,
-) -> Result<Document, BillError> {
-    Basis {
-        account,
-        plans,
-        period,
-        usage,
-        facts,
-        statement: 1,
-        now,
-    }
-    .document()
-}
-
 /// An issued bill's document.
 pub fn read(invoice: &StoredInvoice) -> Result<Document, BillError> {
     let unreadable = |source| BillError::Document {

@@ -170,7 +170,7 @@ impl Cli {
             Command::Invoice(args) => args.run(&open(&database_url).await?).await,
             Command::Invoices(args) => args.run(&open(&database_url).await?).await,
             Command::PointInTime(command) => command.run(&database_url).await,
-            Command::Rate(args) => args.run(),
+            Command::Rate(args) => args.run().await,
             Command::Kept(args) => args.run(&open(&database_url).await?).await,
             Command::Replay(args) => args.run(&open(&database_url).await?).await,
             Command::DropEvents(args) => args.run(&open(&database_url).await?).await,

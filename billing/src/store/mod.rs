@@ -132,6 +132,13 @@ impl Store {
         Self::connect_as(url, true, sqlite::Archived::Be(is_archived)).await
     }
 
+    /// A new SQLite database in this file, with its tables, for work whose result alone is kept: nothing waits for the disk.
+    pub async fn scratch(file: &std::path::Path) -> Result<Self, StoreError> {
+        let store = Self::Sqlite(sqlite::Sqlite::scratch(file).await?);
+        store.migrate().await?;
+        Ok(store)
+    }
+
     async fn connect_as(url: &str, create: bool, archived: sqlite::Archived) -> Result<Self, StoreError> {
         if url.starts_with("sqlite:") {
             Ok(Self::Sqlite(

@@ -46,10 +46,28 @@ pub struct Sqlite {
 
 impl Sqlite {
     pub(super) async fn connect(url: &str, create: bool, archived: Archived) -> Result<Self, StoreError> {
-        let mut options = SqliteConnectOptions::from_str(url)?
-            .create_if_missing(create)
+        let options = SqliteConnectOptions::from_str(url)?.create_if_missing(create);
+        Self::open(options.synchronous(SqliteSynchronous::Full), create, archived).await
+    }
+
+    /// One that nobody needs after a crash: a commit does not wait for the disk.
+    pub(super) async fn scratch(file: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+        Self::open(
+            options.synchronous(SqliteSynchronous::Off),
+            true,
+            Archived::AsBefore,
+        )
+        .await
+    }
+
+    async fn open(
+        options: SqliteConnectOptions,
+        create: bool,
+        archived: Archived,
+    ) -> Result<Self, StoreError> {
+        let mut options = options
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             // What is deleted or written over is gone from the file.
             .pragma("secure_delete", "ON")

@@ -1,9 +1,9 @@
-//! `rate`: a plan and usage from files, priced the way the product prices them: each row is examined and decided as a report
-//! is, and what it comes to is rated and explained as a bill is. So what it prints is what a client would be billed, and a
-//! client can compute its bill again from its own export. Nothing is stored.
+//! `rate`: a plan and usage from files, priced the way the product prices them: a store of its own takes each row as a report,
+//! and the bill is read from there. So what it prints is what a client would be billed, and a client can compute its bill
+//! again from its own export. The store is gone with the command.
 
 mod files;
-mod taken;
+mod scratch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,16 +18,17 @@ use springtide_proto::ids::{TenantId, TenantUid};
 
 use super::bills::{ReportFormat, print, text_of};
 use crate::bill::document::{Document, DocumentLine};
-use crate::bill::draft_of;
+use crate::bill::draft_by;
 use crate::bill::plans::{KnownPlan, PlanPart, PlansInPeriod};
 use crate::digest::{Digest, canonical_json};
 use crate::locale::Locale;
 use crate::metering::report::Party;
 use crate::metering::retention::KeptDays;
-use crate::rating::period::{Bounds, Period, first_instant_of};
+use crate::rating::period::{Period, first_instant_of};
 use crate::rating::plan::RatePlan;
-use crate::rating::rate::Service;
-use crate::store::{Account, AccountDetails, Facts, LegalEntity, PlanVersion, with_causes};
+use crate::rating::rate::{Exclusion, MinuteCounts};
+use crate::store::{AccountDetails, PlanVersion, with_causes};
+use scratch::Scratch;
 
 /// Name of everything that is made for one command.
 const NAME: &str = "rate";
@@ -80,21 +81,22 @@ Examples:
   springtide-billing export --tenant acme --period 2026-11 --format csv > usage.csv";
 
 impl RateArgs {
-    pub(super) fn run(self) -> anyhow::Result<()> {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
         let plans = self.plans()?;
-        let bounds = plans.bounds;
-        let account = self.account(&plans)?;
         let rows = files::usage(&self.usage)?;
-        let charges = plans.parts().flat_map(|part| &part.known.plan.charges);
-        let named = charges.map(|charge| charge.meter.clone()).collect();
-        let taken = taken::taken(&rows, &named, (&account.details.party, bounds), &self.usage)?;
-        let facts = Facts {
-            service: self.service(bounds)?,
-            module_changes: taken.module_changes,
-        };
-        let as_of = self.as_of.unwrap_or(bounds.end);
-        let document = draft_of(&account, &plans, self.period, (&taken.usage, &facts), as_of)
-            .map_err(|error| anyhow::anyhow!(with_causes(&error)))?;
+        let (minutes, exclusions) = self.service()?;
+        let scratch = Scratch::new().await?;
+        let details = self.details()?;
+        let party = &details.party;
+        let contract = self.contract(&plans)?;
+        let account = scratch.take_on(&details, &plans, contract).await?;
+        scratch.take_usage(&rows, party, &self.usage).await?;
+        scratch.take_minutes(&minutes, party).await?;
+        let as_of = self.as_of.unwrap_or(plans.bounds.end);
+        scratch.exclude(account.ledger, exclusions, as_of).await?;
+        let document = draft_by(&scratch.store, &account, &plans, self.period, as_of).await;
+        scratch.store.close().await;
+        let document = document.map_err(|error| anyhow::anyhow!(with_causes(&error)))?;
         match self.format {
             ReportFormat::Json => print(&format!("{}\n", lines_json(&document))),
             ReportFormat::Text => print(&text_of(&document)),
@@ -141,17 +143,12 @@ impl RateArgs {
         Ok(plans)
     }
 
-    /// An account whose contract covers the whole period, if nothing else is said.
-    fn account(&self, plans: &PlansInPeriod) -> anyhow::Result<Account> {
-        let instant_in = |date: Date, zone: &TimeZone| {
-            first_instant_of(date, zone).with_context(|| format!("{date} is too far away"))
-        };
-        let before = plans
-            .bounds
-            .start
-            .saturating_sub(SignedDuration::from_hours(48))?;
-        let details = AccountDetails {
-            party: party()?,
+    fn details(&self) -> anyhow::Result<AccountDetails> {
+        Ok(AccountDetails {
+            party: Party {
+                tenant_uid: TenantUid::parse(NAME)?,
+                tenant: TenantId::parse(NAME)?,
+            },
             display_name: String::new(),
             time_zone: "UTC".to_owned(),
             rate_plan: NAME.to_owned(),
@@ -162,51 +159,45 @@ impl RateArgs {
             portal_token: Digest::of(NAME.as_bytes()),
             locale: Locale::nearest(&self.locale),
             usage_kept: KeptDays::default(),
-        };
-        let registered = self
-            .contract_from
-            .map(|date| instant_in(date, &plans.first().plan.zone))
-            .transpose()?;
-        let closed = self
-            .contract_to
-            .map(|date| instant_in(date, &plans.last().plan.zone))
-            .transpose()?;
-        Ok(Account {
-            ledger: 1,
-            details,
-            registered_at: registered.unwrap_or(before),
-            closed_at: closed,
-            entity: LegalEntity::default(),
         })
     }
 
-    /// As of what gateways report; a file without minutes is as if none ever did.
-    fn service(&self, bounds: Bounds) -> anyhow::Result<Option<Service>> {
-        let Some(path) = &self.minutes else {
-            return Ok(None);
+    /// When the contract begins and ends: it covers the whole period, if nothing else is said.
+    fn contract(&self, plans: &PlansInPeriod) -> anyhow::Result<(Timestamp, Option<Timestamp>)> {
+        let instant_in = |date: Date, zone: &TimeZone| {
+            first_instant_of(date, zone).with_context(|| format!("{date} is too far away"))
         };
-        let mut minutes = files::minutes(path)?;
-        if minutes.is_empty() {
-            return Ok(None);
-        }
-        minutes.retain(|(minute, _)| bounds.contain(*minute));
-        let exclusions = match &self.exclusions {
-            Some(path) => files::exclusions(path)?,
-            None => Vec::new(),
-        };
-        Ok(Some(Service { minutes, exclusions }))
+        let before = plans
+            .bounds
+            .start
+            .saturating_sub(SignedDuration::from_hours(48))?;
+        let begins = self
+            .contract_from
+            .map(|date| instant_in(date, &plans.first().plan.zone))
+            .transpose()?;
+        let ends = self
+            .contract_to
+            .map(|date| instant_in(date, &plans.last().plan.zone))
+            .transpose()?;
+        Ok((begins.unwrap_or(before), ends))
+    }
+
+    /// As of what gateways report, and what does not count of it; a file without minutes is as if none ever did.
+    fn service(&self) -> anyhow::Result<(Vec<(Timestamp, MinuteCounts)>, Vec<Exclusion>)> {
+        let minutes = self
+            .minutes
+            .as_deref()
+            .map_or_else(|| Ok(Vec::new()), files::minutes)?;
+        let exclusions = self
+            .exclusions
+            .as_deref()
+            .map_or_else(|| Ok(Vec::new()), files::exclusions)?;
+        Ok((minutes, exclusions))
     }
 }
 
 fn in_file(path: &Path) -> String {
     path.display().to_string()
-}
-
-fn party() -> anyhow::Result<Party> {
-    Ok(Party {
-        tenant_uid: TenantUid::parse(NAME)?,
-        tenant: TenantId::parse(NAME)?,
-    })
 }
 
 /// The bill in the shape that other programs read.

@@ -160,6 +160,7 @@ pub(super) async fn missing_knowledge(
     }
     let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &namespace);
     let looked = pool.spec.knowledge.config_maps.iter().map(async |name| {
+        let _permit = context.calls.to_create().await;
         let found = maps.get_metadata_opt(name).await;
         found.map(|found| found.is_none().then(|| name.clone()))
     });
