@@ -212,7 +212,7 @@ pub fn compute(folder: &Path) -> anyhow::Result<Figures> {
         leader_lost: failover(&pods, &decisions, size.pools, at("leader_killed")?, at("over")?),
         api_server: ApiServer {
             requests_per_s: per_second(&begin.requests, &end.requests, window_s, 0.1),
-            ..api_server(&pods, &window, at("take_on")?..at("filled")?)
+            ..api_server(&pods, &window, at("make_pools")?..at("filled")?)
         },
         cores_by_program: per_second(&begin.cpu_seconds, &end.cpu_seconds, window_s, 0.01),
         size,

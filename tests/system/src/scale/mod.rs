@@ -145,7 +145,9 @@ impl Run {
         let steps = Steps::new(&pools, self.size.workers_per_pool, self.size.creations);
         steps.begin();
         let parts = watch::Parts::new(&tenants, steps::CAPACITY, present, notes.clone());
-        let parts = AbortOnDropHandle::new(tokio::spawn(parts.follow(client)));
+        let parts = AbortOnDropHandle::new(tokio::spawn(parts.follow(client.clone())));
+        notes.phase("make_pools", &self.size.pools.to_string());
+        setup::make_pools(&client, &self.size).await?;
         self.until_filled(&tenants).await?;
         notes.phase("filled", "");
         notes.phase("steps", &format!("{} pools cross", steps.crossing()));

@@ -69,10 +69,24 @@ pub(super) fn names(size: &Size) -> Vec<(String, Vec<String>)> {
     (0..size.tenants).map(tenant).collect()
 }
 
-/// Makes them on the API server.
+/// Makes the tenants on the API server.
 pub(super) async fn take_on(client: &Client, size: &Size) -> anyhow::Result<()> {
     let plan: Value = serde_saphyr::from_str(&rate_plan(RATE_PLAN))?;
     create(client, plan).await?;
+    create_all(client, size, tenant_manifests).await
+}
+
+/// Makes their pools. The workers of pools that are made before anybody speaks for them would have started very slowly, by what
+/// the operator measures, and it plans by that.
+pub(super) async fn make_pools(client: &Client, size: &Size) -> anyhow::Result<()> {
+    create_all(client, size, pool_manifests).await
+}
+
+async fn create_all(
+    client: &Client,
+    size: &Size,
+    manifests: fn(&str, &[String], u32) -> Vec<Value>,
+) -> anyhow::Result<()> {
     let all = futures::stream::iter(names(size)).map(|(tenant, pools)| {
         let (client, workers) = (client.clone(), size.workers_per_pool);
         async move {
@@ -135,7 +149,7 @@ pub(super) async fn identity(client: &Client, namespace: &str, name: &str) -> an
     )?)
 }
 
-fn manifests(tenant: &str, pools: &[String], workers: u32) -> Vec<Value> {
+fn tenant_manifests(tenant: &str, pools: &[String], workers: u32) -> Vec<Value> {
     let namespace = format!("tenant-{tenant}");
     let channels: serde_json::Map<_, _> = pools
         .iter()
@@ -144,7 +158,7 @@ fn manifests(tenant: &str, pools: &[String], workers: u32) -> Vec<Value> {
     let limit = u32::try_from(pools.len())
         .unwrap_or(u32::MAX)
         .saturating_mul(workers * 3);
-    let mut objects = vec![
+    vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": {"springtide.dev/tenant": tenant}}}),
         json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": KNOWLEDGE, "namespace": namespace},
@@ -158,8 +172,12 @@ fn manifests(tenant: &str, pools: &[String], workers: u32) -> Vec<Value> {
                 "capacity": {"limit": limit}, "channels": channels,
             },
         }),
-    ];
-    objects.extend(pools.iter().map(|pool| {
+    ]
+}
+
+fn pool_manifests(tenant: &str, pools: &[String], workers: u32) -> Vec<Value> {
+    let namespace = format!("tenant-{tenant}");
+    let pool = |pool: &String| {
         json!({
             "apiVersion": "springtide.dev/v1alpha1", "kind": "BotPool",
             "metadata": {"name": pool, "namespace": namespace},
@@ -173,8 +191,8 @@ fn manifests(tenant: &str, pools: &[String], workers: u32) -> Vec<Value> {
                 "drain": {"deadline": "60s"},
             },
         })
-    }));
-    objects
+    };
+    pools.iter().map(pool).collect()
 }
 
 async fn create(client: &Client, object: Value) -> anyhow::Result<()> {
