@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, future::join};
 use kube::Client;
-use kube::runtime::controller::{Action, Controller};
+use kube::runtime::controller::Action;
 use kube::runtime::reflector::{self, ObjectRef};
 use parking_lot::Mutex;
 use springtide_runtime::authority::Authority;
@@ -26,6 +27,7 @@ use crate::controllers::live::LiveBoard;
 use crate::controllers::metrics::{Metrics, StreamLabels};
 use crate::controllers::scarcity::{self, Scarcity};
 use crate::controllers::{identities, pool, promotion, rateplan, tenant};
+use crate::dispatch::dispatch;
 use crate::door;
 use crate::election::{LeaderHint, Standing};
 use crate::fleet::{Fleet, PoolKey};
@@ -205,9 +207,9 @@ fn spawned(work: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle
 }
 
 /// A pool is decided only when all that it is decided from has been listed, and what was learned of it is known.
-async fn run_pools(pools: Controller<BotPool>, context: Arc<Context>) {
+async fn run_pools(pools: BoxStream<'static, ObjectRef<BotPool>>, context: Arc<Context>) {
     join(until_listed(&context), checkpoint::read_all(&context)).await;
-    drain(pools.run(pool::reconcile, pool::error_policy, context)).await;
+    dispatch(pools, |pool| pool::run(pool, context.clone())).await;
 }
 
 async fn drain<K, E>(reconciled: impl Stream<Item = Result<(ObjectRef<K>, Action), E>>)
@@ -229,6 +231,7 @@ where
 async fn until_listed(context: &Context) {
     context.stores.pods.until_complete().await;
     // A store whose writer is gone means that the term ends.
+    drop(context.stores.pools.wait_until_ready().await);
     drop(context.stores.tenants.wait_until_ready().await);
     drop(context.stores.promotions.wait_until_ready().await);
 }

@@ -6,6 +6,7 @@
 //! - [`fleet`]: what workers and gateways report, and what they are told.
 //! - [`controllers`]: makes the cluster and billing agree with the resources.
 //! - [`admin`]: what the admin port shows beyond health and metrics.
+//! - `dispatch`: runs work by keys, each one at a time and all at once.
 //! - `door`: probes of the tenants' public doors.
 //! - [`lead`]: what the leading replica runs.
 //! - [`run`]: the process.
@@ -21,6 +22,7 @@ pub mod api;
 pub mod autoscale;
 pub mod cli;
 pub mod controllers;
+mod dispatch;
 mod door;
 pub mod election;
 pub mod fleet;

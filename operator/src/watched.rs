@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -29,11 +30,6 @@ use crate::controllers::pool;
 use crate::controllers::pools::{PoolNames, Pools};
 use crate::names::{TENANT_LABEL, tenant_namespace};
 
-/// Pools at once: 0 is no limit. While it waits for the API server a reconcile costs nothing, and a pool that waited for a place
-/// would be decided late; who may get one is not the one that waited longest, either. Their calls are limited in [`Calls`].
-///
-/// [`Calls`]: crate::controllers::context::Calls
-const POOLS_AT_ONCE: u16 = 0;
 /// Promotions and plans at once.
 const CONCURRENCY: u16 = 32;
 /// Tenants at once: each is some twenty writes, and after a change of leader all of them are looked at.
@@ -55,8 +51,8 @@ pub struct Watched {
 pub struct Controllers {
     /// Of tenants.
     pub tenants: Controller<Tenant>,
-    /// Of pools.
-    pub pools: Controller<BotPool>,
+    /// Pools that are to be reconciled.
+    pub pools: BoxStream<'static, ObjectRef<BotPool>>,
     /// Of promotions.
     pub promotions: Controller<Promotion>,
     /// Of plans.
@@ -119,10 +115,14 @@ impl Watched {
                 .tenants
                 .controller(&stores.tenants, TENANTS_AT_ONCE)
                 .reconcile_on(UnboundedReceiverStream::new(tenant_queue)),
-            pools: self
-                .pools
-                .controller(stores.pools.store(), POOLS_AT_ONCE)
-                .reconcile_on(UnboundedReceiverStream::new(pool_queue)),
+            pools: stream::select(
+                UnboundedReceiverStream::new(pool_queue),
+                self.pools.objects(stores.pools.store()).filter_map(async |pool| {
+                    // What interrupts the watch is said where it is kept.
+                    pool.ok().map(|pool| ObjectRef::from_obj(&pool))
+                }),
+            )
+            .boxed(),
             promotions: self.promotions.controller(&stores.promotions, CONCURRENCY),
             plans: self.plans.controller(&stores.plans, CONCURRENCY),
             pool_triggers,
@@ -144,16 +144,24 @@ where
     K: kube::Resource<DynamicType = ()> + Clone + fmt::Debug + DeserializeOwned + Send + Sync + 'static,
 {
     fn controller(&self, store: &Store<K>, at_once: u16) -> Controller<K> {
+        Controller::for_stream(self.objects(store), store.clone())
+            .with_config(Config::default().concurrency(at_once))
+    }
+
+    /// What there is, and what changes.
+    fn objects(
+        &self,
+        store: &Store<K>,
+    ) -> impl Stream<Item = Result<K, watcher::Error>> + Send + 'static + use<K> {
         let (sender, changed) = mpsc::unbounded_channel();
         *self.0.lock() = Some(sender);
         // What changes meanwhile comes twice, which is no more than a second look.
         let known = stream::iter(store.state()).map(|object| K::clone(&object));
         let objects = known.chain(UnboundedReceiverStream::new(changed)).map(Ok);
-        let relevant = objects.predicate_filter(
+        objects.predicate_filter(
             Predicate::combine(predicates::generation, predicates::finalizers),
             PredicateConfig::default(),
-        );
-        Controller::for_stream(relevant, store.clone()).with_config(Config::default().concurrency(at_once))
+        )
     }
 
     fn tell(&self, object: K) {
@@ -293,7 +301,6 @@ async fn watch_nodes(client: Client, stores: Stores, triggers: Triggers) {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::time::Duration;
 
     use kube::runtime::controller::Action;
     use kube::runtime::reflector::store::Writer;
@@ -330,33 +337,6 @@ mod tests {
             .run(reconcile, |_, _, _| Action::await_change(), Arc::new(said))
             .for_each(|_| async {});
         (AbortOnDropHandle::new(tokio::spawn(running)), reconciled)
-    }
-
-    #[tokio::test]
-    async fn a_pool_is_reconciled_however_many_others_wait_for_answers() {
-        const POOLS: usize = 200;
-        let (store, mut writer) = reflector::store();
-        writer.apply_watcher_event(&watcher::Event::Init);
-        for place in 0..POOLS {
-            let mut pool = crate::controllers::testing::web(json!({"min": 1, "max": 1}));
-            pool.metadata.name = Some(format!("web{place}"));
-            writer.apply_watcher_event(&watcher::Event::InitApply(pool));
-        }
-        writer.apply_watcher_event(&watcher::Event::InitDone);
-        let (begun, mut reconciling) = mpsc::unbounded_channel();
-        let reconcile = async |_: Arc<BotPool>, begun: Arc<mpsc::UnboundedSender<()>>| {
-            drop(begun.send(()));
-            std::future::pending::<Result<Action, Infallible>>().await
-        };
-        let running = Changes(Arc::new(Mutex::new(None)))
-            .controller(&store, POOLS_AT_ONCE)
-            .run(reconcile, |_, _, _| Action::await_change(), Arc::new(begun))
-            .for_each(|_| async {});
-        let _running = AbortOnDropHandle::new(tokio::spawn(running));
-        for _ in 0..POOLS {
-            let next = tokio::time::timeout(Duration::from_secs(30), reconciling.recv()).await;
-            next.unwrap().unwrap();
-        }
     }
 
     #[tokio::test]

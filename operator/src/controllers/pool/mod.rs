@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
-use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 
 use crate::api::BotPool;
 use crate::autoscale::Binding;
@@ -64,16 +64,23 @@ pub enum PoolError {
     Write(#[from] WriteError),
 }
 
-/// Makes the cluster agree with one pool.
+/// Makes the cluster agree with the pool of that name, if there is one; after which time it is to be looked at again.
+pub async fn run(pool: ObjectRef<BotPool>, context: Arc<Context>) -> Option<Duration> {
+    let pool = context.stores.pools.get(&pool)?;
+    let reconciled = reconcile(pool.clone(), context.clone()).await;
+    reconciled.unwrap_or_else(|error| after_error(&pool, &error, &context))
+}
+
+/// After which time it is to be looked at again, if nothing changes before.
 #[tracing::instrument(skip_all, fields(namespace = pool.namespace().unwrap_or_default(), pool = pool.name_any()))]
-pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Action, PoolError> {
+pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Option<Duration>, PoolError> {
     let key = validate::key(&pool)?;
     let memory = context.memory(&key);
     let mut memory = memory.lock().await;
     if pool.metadata.deletion_timestamp.is_some() {
         // Its Pods go by their owner references, and drain by themselves.
         context.live.forget(&key);
-        return Ok(Action::await_change());
+        return Ok(None);
     }
     let uid = pool.uid().unwrap_or_default();
     memory.take_over(
@@ -104,7 +111,7 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
     let wants_to_know = !prepared.create.is_empty() || memory.is_puzzled();
     if wants_to_know && look::is_behind(&context, &pool, &seen, &mut memory).await? {
         // Decided again by what is there.
-        return Ok(Action::requeue(Duration::ZERO));
+        return Ok(Some(Duration::ZERO));
     }
     let applied = apply::apply(&context, &pool, &prepared, &seen, &mut memory).await;
     let more = update_status::update_status(&context, &pool, &prepared, &applied, &seen, &mut memory).await?;
@@ -117,7 +124,7 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Acti
             SAFETY
         }
     });
-    Ok(Action::requeue(applied.put_off.unwrap_or(again).min(again)))
+    Ok(Some(applied.put_off.unwrap_or(again).min(again)))
 }
 
 /// Nothing is under way, and time alone changes nothing: whatever does is told at once.
@@ -162,12 +169,8 @@ fn log_change(context: &Context, prepared: &build::Prepared<'_>) {
 }
 
 /// What cannot succeed until it is edited waits for the edit; the rest is tried again, less and less often.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature that controllers call"
-)]
-pub fn error_policy(pool: Arc<BotPool>, error: &PoolError, context: Arc<Context>) -> Action {
-    let name = validate::key(&pool).map_or_else(|_| pool.name_any(), |key| key.to_string());
+fn after_error(pool: &BotPool, error: &PoolError, context: &Context) -> Option<Duration> {
+    let name = validate::key(pool).map_or_else(|_| pool.name_any(), |key| key.to_string());
     context
         .metrics
         .failures
@@ -176,14 +179,10 @@ pub fn error_policy(pool: Arc<BotPool>, error: &PoolError, context: Arc<Context>
     tracing::warn!(pool = name, error = %chain(error), "reconcile failed");
     match error {
         PoolError::Invalid(message) => {
-            context
-                .events
-                .publish(&reference(&*pool), true, "Invalid", message);
-            Action::await_change()
+            context.events.publish(&reference(pool), true, "Invalid", message);
+            None
         }
-        PoolError::Read(_) | PoolError::Write(_) => {
-            Action::requeue(context.backoff(KIND, &name).min(SETTLED))
-        }
+        PoolError::Read(_) | PoolError::Write(_) => Some(context.backoff(KIND, &name).min(SETTLED)),
     }
 }
 

@@ -32,7 +32,7 @@ fn scenario() -> Scenario {
     })
 }
 
-async fn reconciled(scenario: &Scenario, pool: &BotPool) -> Action {
+async fn reconciled(scenario: &Scenario, pool: &BotPool) -> Option<Duration> {
     scenario.know(pool);
     reconcile(Arc::new(pool.clone()), scenario.context.clone())
         .await
@@ -325,8 +325,5 @@ async fn a_pool_outside_a_tenants_namespace_waits_for_an_edit() {
         .await
         .unwrap_err();
     assert!(matches!(error, PoolError::Invalid(_)));
-    assert_eq!(
-        error_policy(Arc::new(pool), &error, scenario.context.clone()),
-        Action::await_change()
-    );
+    assert_eq!(after_error(&pool, &error, &scenario.context), None);
 }

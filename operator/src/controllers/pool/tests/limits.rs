@@ -66,7 +66,7 @@ async fn creations_beyond_the_cluster_wide_pace_are_put_off_and_made_later() {
     assert_eq!(created(&scenario).len(), 2);
     assert_eq!(
         again,
-        Action::requeue(Duration::from_millis(10)),
+        Some(Duration::from_millis(10)),
         "it looks again as soon as one more is allowed, and not at once"
     );
 }

@@ -91,12 +91,12 @@ async fn a_settled_pool_is_looked_at_less_often_and_one_with_anything_under_way_
     worker.report(fleet, 1, 0, true);
     reconciled(&scenario, &pool).await;
     pool.status = serde_json::from_value(scenario.api.get(POOL).unwrap()["status"].clone()).unwrap();
-    assert_eq!(reconciled(&scenario, &pool).await, Action::requeue(SETTLED));
+    assert_eq!(reconciled(&scenario, &pool).await, Some(SETTLED));
     worker.report(fleet, 20, 0, true);
     let _commands = gateway(fleet, &key(), "g1", 5);
     assert_ne!(
         reconciled(&scenario, &pool).await,
-        Action::requeue(SETTLED),
+        Some(SETTLED),
         "a worker is starting"
     );
 }
@@ -136,7 +136,7 @@ async fn a_worker_is_created_though_no_more_statuses_may_be_under_way_and_its_ow
     let pool = web(at_once(1));
     let others: Vec<_> = std::iter::from_fn(|| scenario.context.calls.to_tell()).collect();
     assert!(!others.is_empty());
-    assert_eq!(reconciled(&scenario, &pool).await, Action::requeue(SAFETY));
+    assert_eq!(reconciled(&scenario, &pool).await, Some(SAFETY));
     assert_eq!(created(&scenario), ["web-0"]);
     assert!(
         scenario
