@@ -5,6 +5,8 @@
 //!   rollouts. Each has its part of the pace for itself, so that neither starves the other.
 //! - *surplus*: what a lane has saved up beyond half of what it can save; the other lane may use it. What flows into a full
 //!   lane flows on into the other.
+//! - *turn*: when who was put off looks again. Turns of a lane lie so far apart as creations do, and are given in the order in
+//!   which they are asked for: however many pools are put off, few look at a time, and the first is the first.
 
 use std::time::Duration;
 
@@ -69,6 +71,8 @@ impl TokenBucket {
 pub struct CreationPace {
     urgent: TokenBucket,
     rest: TokenBucket,
+    /// The last turn that was given, of what is urgent and of the rest.
+    turns: [Moment; 2],
 }
 
 impl CreationPace {
@@ -83,6 +87,7 @@ impl CreationPace {
         Self {
             urgent: TokenBucket::new(per_second * (1.0 - REST), burst * (1.0 - REST), now),
             rest: TokenBucket::new(per_second * REST, burst * REST, now),
+            turns: [now; 2],
         }
     }
 
@@ -105,11 +110,19 @@ impl CreationPace {
         granted
     }
 
-    /// Until a creation of that kind is allowed.
-    pub fn until_next(&self, urgent: bool) -> Duration {
+    /// Gives who was put off a turn: the moment at which to look again.
+    pub fn turn(&mut self, now: Moment, urgent: bool) -> Moment {
+        let both = self.urgent.per_second + self.rest.per_second;
         let own = if urgent { &self.urgent } else { &self.rest };
         let missing = (1.0 - own.tokens).max(0.0);
-        Duration::from_secs_f64(missing / own.per_second).max(SHORTEST_WAIT)
+        let earliest = now + Duration::from_secs_f64(missing / own.per_second).max(SHORTEST_WAIT);
+        let last = &mut self.turns[usize::from(!urgent)];
+        *last = if *last > now {
+            earliest.max(*last + Duration::from_secs_f64(both.recip()))
+        } else {
+            earliest
+        };
+        *last
     }
 
     fn lanes(&mut self, urgent: bool) -> (&mut TokenBucket, &mut TokenBucket) {
@@ -177,11 +190,41 @@ mod tests {
         let mut pace = CreationPace::new(4, 16, Duration::ZERO);
         assert_eq!(pace.take(Duration::ZERO, 100, true), 7);
         assert_eq!(pace.take(Duration::ZERO, 2, true), 2, "another still finds some");
-        assert_eq!(pace.until_next(true), SHORTEST_WAIT, "there are some left");
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            pace.clone().turn(second, true),
+            second + SHORTEST_WAIT,
+            "there are some left"
+        );
         take_all(&mut pace, Duration::ZERO, true);
         assert_eq!(take_all(&mut pace, Duration::ZERO, false), 2);
-        assert_eq!(pace.until_next(true), Duration::from_secs(1) / 3);
-        assert_eq!(pace.until_next(false), Duration::from_secs(1));
+        assert_eq!(pace.turn(Duration::ZERO, true), second / 3);
+        assert_eq!(pace.turn(Duration::ZERO, false), second);
+    }
+
+    #[test]
+    fn however_many_are_put_off_they_look_one_after_the_other_about_as_often_as_a_creation_is_allowed() {
+        const POOLS: usize = 1_000;
+        let mut pace = CreationPace::new(20, 20, Duration::ZERO);
+        take_all(&mut pace, Duration::ZERO, true);
+        let mut line: std::collections::BTreeSet<_> = (0..POOLS)
+            .map(|pool| (pace.turn(Duration::ZERO, true), pool))
+            .collect();
+        let (mut looks, mut created) = (0, Vec::new());
+        while let Some((now, pool)) = line.pop_first() {
+            looks += 1;
+            if pace.take(now, 1, true) == 1 {
+                created.push(pool);
+            } else {
+                line.insert((pace.turn(now, true), pool));
+            }
+        }
+        assert!(looks <= POOLS * 2, "{looks} looks");
+        let mut places = created.iter().enumerate();
+        assert!(
+            places.all(|(place, pool)| place.abs_diff(*pool) < POOLS / 2),
+            "about in order"
+        );
     }
 
     proptest! {

@@ -42,7 +42,7 @@ pub(super) async fn apply(
         put_off: None,
         result: Ok(()),
     };
-    let allowed = allowed(context, prepared, &mut applied);
+    let allowed = allowed(context, prepared, memory, &mut applied);
     let created = create_pods(context, prepared, allowed, seen, memory, &mut applied.created).await;
     applied.refused = created
         .as_ref()
@@ -64,10 +64,21 @@ pub(super) async fn apply(
     applied
 }
 
-/// The creations that the cluster-wide pace allows now.
-fn allowed<'a>(context: &Context, prepared: &'a Prepared<'_>, applied: &mut Applied) -> &'a [Pod] {
+/// The creations that the cluster-wide pace allows now; who was put off waits for its turn.
+fn allowed<'a>(
+    context: &Context,
+    prepared: &'a Prepared<'_>,
+    memory: &mut PoolMemory,
+    applied: &mut Applied,
+) -> &'a [Pod] {
+    let (urgent, now) = (prepared.decision.is_for_load(), context.fleet.now());
+    let turn = memory.turn.take_if(|_| !prepared.create.is_empty());
+    if let Some((turn, _)) = turn.filter(|(turn, of)| *turn > now && *of == urgent) {
+        memory.turn = Some((turn, urgent));
+        applied.put_off = Some(turn - now);
+        return &[];
+    }
     let mut pace = context.pace.lock();
-    let urgent = prepared.decision.is_for_load();
     // Under the lock of the pace, so that no two pools are given the same room.
     let room = context.installation.max_workers.map_or(u32::MAX, |most| {
         context.live.room(most, context.stores.pods.workers())
@@ -76,10 +87,12 @@ fn allowed<'a>(context: &Context, prepared: &'a Prepared<'_>, applied: &mut Appl
         .create
         .len()
         .min(usize::try_from(room).unwrap_or(usize::MAX));
-    let granted = pace.take(context.fleet.now(), wanted, urgent);
+    let granted = pace.take(now, wanted, urgent);
     context.live.hold(prepared.valid.key, granted);
     if granted < wanted {
-        applied.put_off = Some(pace.until_next(urgent));
+        let turn = pace.turn(now, urgent);
+        memory.turn = Some((turn, urgent));
+        applied.put_off = Some(turn - now);
     }
     prepared.create.get(..granted).unwrap_or_default()
 }

@@ -41,6 +41,8 @@ pub struct PoolMemory {
     looked: Option<Looked>,
     /// Names of Pods that were going then: they are not free yet, and the watch may not show them.
     pub(super) going: BTreeSet<String>,
+    /// When the pace of creations has its turn for the pool, and whether for what is urgent.
+    pub(super) turn: Option<(Moment, bool)>,
     /// When Pods were created that have not answered yet, by name.
     pub(super) created: BTreeMap<String, Moment>,
     /// UIDs of Pods deleted and still seen.

@@ -43,7 +43,7 @@ impl Operators {
             .args(["--probe-doors", "false"])
             // Far more than the steps need; but a fill that comes all at once drowns an API server on two cores, and workers that
             // start slowly then have pools keep room for what may come while the next one starts.
-            .args(["--creations-per-second", "40", "--creations-burst", "40"])
+            .args(["--creations-per-second", "25", "--creations-burst", "25"])
             .args(["--pod-name", &pod, "--pod-uid", &pod, "--pod-ip", "127.0.0.1"])
             .env("SPRINGTIDE_ADMIN_LISTEN", ADMIN[replica])
             .env("KUBECONFIG", &self.kubeconfig)
