@@ -125,6 +125,7 @@ impl Book {
         let known = worker.report.clone().unwrap_or_default();
         in_order(report.sequence, known.sequence, now.saturating_sub(worker.heard))?;
         worker.heard = now;
+        let report = worker.without_what_crossed(report, now);
         let heard_again = std::mem::take(&mut worker.told_silent);
         if let Some(cordon) = &mut worker.cordon {
             cordon.settled = cordon.acknowledged;
@@ -276,9 +277,9 @@ impl Book {
     }
 
     /// Tells a worker to stay after all.
-    pub fn uncordon(&mut self, key: &PoolKey, uid: &str) {
+    pub fn uncordon(&mut self, key: &PoolKey, uid: &str, now: Moment) {
         if let Some(worker) = self.worker(key, uid) {
-            worker.uncordon();
+            worker.uncordon(now);
         }
     }
 

@@ -246,7 +246,9 @@ async fn a_stream_outlives_an_interruption_of_the_lease_and_ends_with_the_term()
 
     leading.fleet.resume(8);
     assert_eq!(leading.view().workers[0].active, 5, "what is known stays");
-    leading.fleet.with_book(|book| book.uncordon(&key(), "u0"));
+    leading
+        .fleet
+        .with_book(|book| book.uncordon(&key(), "u0", leading.fleet.now()));
     cordon(&leading.fleet);
     // An acknowledgement of the term before comes late, and is no nonsense.
     messages.send(said(acknowledged(Some(overtaken)))).unwrap();

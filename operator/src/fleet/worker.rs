@@ -29,6 +29,8 @@ pub(super) struct Worker {
     /// Since when it refuses conversations although nobody told it to.
     pub(super) refusing: Option<Moment>,
     pub(super) cordon: Option<CordonState>,
+    /// When it was told to stay after all, until it was heard to.
+    pub(super) called_back: Option<Moment>,
     pub(super) terminating: bool,
     /// Conversations at once that its Pod was given, where that is known.
     pub(super) given: Option<u32>,
@@ -59,6 +61,7 @@ impl Worker {
             answered: None,
             refusing: None,
             cordon: None,
+            called_back: None,
             terminating: false,
             given: None,
             epoch: Epoch {
@@ -96,6 +99,7 @@ impl Worker {
 
     pub(super) fn cordon(&mut self, deadline: std::time::Duration, since: Moment) {
         let epoch = self.next_epoch();
+        self.called_back = None;
         self.cordon = Some(CordonState {
             epoch,
             since,
@@ -109,9 +113,10 @@ impl Worker {
         }));
     }
 
-    pub(super) fn uncordon(&mut self) {
+    pub(super) fn uncordon(&mut self, now: Moment) {
         let epoch = self.next_epoch();
         self.cordon = None;
+        self.called_back = Some(now);
         if let Some(report) = &mut self.report {
             // Until it says so itself again.
             report.accepting = false;
@@ -136,6 +141,20 @@ impl Worker {
             _ => return Err(Nonsense::Acknowledgement),
         }
         Ok(())
+    }
+
+    /// A report that says it drains, right after it was called back, was on its way already: it is not that somebody else told it.
+    pub(super) fn without_what_crossed(&mut self, report: WorkerReport, now: Moment) -> WorkerReport {
+        let crossed = self.called_back.is_some_and(|then| now <= then + SILENCE);
+        if crossed && report.draining && !report.ending {
+            return WorkerReport {
+                accepting: false,
+                draining: false,
+                ..report
+            };
+        }
+        self.called_back = None;
+        report
     }
 
     pub(super) fn is_silent(&self, now: Moment) -> bool {

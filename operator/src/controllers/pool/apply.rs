@@ -183,7 +183,7 @@ fn note_created(
 fn command(context: &Context, prepared: &Prepared<'_>, seen: &Seen) {
     context.fleet.with_book(|book| {
         for uid in &prepared.uncordon {
-            book.uncordon(prepared.valid.key, uid);
+            book.uncordon(prepared.valid.key, uid, seen.now);
         }
         for uid in &prepared.cordon {
             book.cordon(prepared.valid.key, uid, prepared.drain_deadline, seen.now);

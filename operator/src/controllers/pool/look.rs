@@ -7,6 +7,8 @@
 //! What a watch shows after a look may still be older than it: Pods that came and went before, whose names others have now. They
 //! are the past, and are told by their UIDs and versions.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
@@ -19,6 +21,9 @@ use crate::names::{POOL_LABEL, TENANT_LABEL};
 use super::PoolError;
 use super::dereference::Seen;
 use super::memory::PoolMemory;
+
+/// What was seen longer ago is seen again before anything is decided by it: every worker has reported since.
+const STALE: Duration = Duration::from_secs(1);
 
 /// A Pod that the API server has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +42,8 @@ pub(super) struct Look {
     pub(super) pods: Vec<Listed>,
 }
 
-/// Whether there are others than what was seen and what is remembered; they are remembered now. Asks once, until there is reason
-/// to ask again.
+/// Whether what was seen is behind: there are others than what was seen and what is remembered, which they are now, or the answer
+/// took long. Asks once, until there is reason to ask again.
 pub(super) async fn is_behind(
     context: &Context,
     pool: &BotPool,
@@ -67,9 +72,10 @@ pub(super) async fn is_behind(
         version,
         pods: listed.collect(),
     };
-    let behind = memory.catch_up(&seen.pods, look, context.fleet.now());
+    let now = context.fleet.now();
+    let behind = memory.catch_up(&seen.pods, look, now);
     if behind {
         tracing::info!("the watch of pods is behind");
     }
-    Ok(behind)
+    Ok(behind || seen.now + STALE < now)
 }

@@ -46,9 +46,8 @@ pub(super) use validate::key;
 /// Every pool is looked at again after this, whether or not anything happened; one that is settled, after this much longer.
 const SAFETY: Duration = Duration::from_secs(2);
 const SETTLED: Duration = Duration::from_secs(10);
-/// A status is written at once, and the next one no sooner than this: a worker that starts changes it several times in a second, and
-/// each is dear to the API server.
-const STATUS_PERIOD: Duration = Duration::from_secs(2);
+/// A status that was held back is written after this.
+const STATUS_PERIOD: Duration = Duration::from_millis(500);
 const KIND: &str = "botpool";
 
 /// Why a pool could not be reconciled.

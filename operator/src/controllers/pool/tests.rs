@@ -190,11 +190,14 @@ async fn a_worker_that_leaves_is_kept_when_it_is_needed_again() {
     assert!(leaves.cordoned().is_some());
     stays.report(fleet, 20, 0, true);
     reconciled(&scenario, &pool).await;
+    let called_back = || fleet.with_book(|book| book.view(&key(), fleet.now()).worker("u1").unwrap().cordon);
     assert!(created(&scenario).is_empty(), "no new one is started");
-    assert_eq!(
-        fleet.with_book(|book| book.view(&key(), fleet.now()).worker("u1").unwrap().cordon),
-        Some(None)
-    );
+    assert_eq!(called_back(), Some(None));
+    // What it said before it heard that.
+    leaves.report(fleet, 1, 0, false);
+    reconciled(&scenario, &pool).await;
+    assert!(created(&scenario).is_empty());
+    assert_eq!(called_back(), Some(None), "it is not told to leave again");
 }
 
 #[tokio::test]

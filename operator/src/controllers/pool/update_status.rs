@@ -46,8 +46,12 @@ pub(super) async fn update_status(
     let since = memory
         .status_written
         .map(|written| seen.now.saturating_sub(written));
-    if since.is_some_and(|since| since < STATUS_PERIOD) {
-        return Ok(Some(STATUS_PERIOD));
+    // How far workers have come changes several times while one starts, and each write is dear to the API server.
+    let is_progress =
+        news.is_empty() && status.desired == known.desired && status.r#override == known.r#override;
+    let period = if is_progress { SAFETY } else { STATUS_PERIOD };
+    if since.is_some_and(|since| since < period) {
+        return Ok(Some(period));
     }
     let counts_only = BotPoolStatus {
         active: known.active,

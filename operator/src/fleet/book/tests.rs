@@ -274,6 +274,39 @@ fn a_new_leader_takes_no_worker_from_gateways_before_its_book_is_complete() {
 }
 
 #[test]
+fn a_report_that_crossed_a_call_to_stay_is_no_leave_taking_and_one_that_comes_later_is() {
+    let (mut book, attachment, _commands) = with_worker();
+    let worker = facts("u1", "b1");
+    let drains = |sequence| WorkerReport {
+        accepting: false,
+        draining: true,
+        ..report(sequence, 5)
+    };
+    book.cordon(&key(), "u1", Duration::from_mins(1), at(1_000));
+    book.uncordon(&key(), "u1", at(1_001));
+    let draining = |book: &Book, now| book.view(&key(), now).worker("u1").unwrap().draining;
+    said(&mut book, &worker, attachment, drains(2), at(1_002));
+    assert!(!draining(&book, at(1_002)), "it was on its way");
+    said(&mut book, &worker, attachment, report(3, 5), at(1_003));
+    said(&mut book, &worker, attachment, drains(4), at(1_004));
+    assert!(
+        draining(&book, at(1_004)),
+        "it was heard to stay, and leaves by itself now"
+    );
+
+    book.cordon(&key(), "u1", Duration::from_mins(1), at(2_000));
+    book.uncordon(&key(), "u1", at(2_001));
+    let ending = WorkerReport {
+        ending: true,
+        ..drains(5)
+    };
+    said(&mut book, &worker, attachment, ending, at(2_002));
+    assert!(draining(&book, at(2_002)), "its Pod ends whatever it is told");
+    said(&mut book, &worker, attachment, drains(6), at(2_001 + 3_000));
+    assert!(draining(&book, at(5_001)), "after so long it did not cross");
+}
+
+#[test]
 fn the_first_rise_in_load_is_remembered_until_it_was_decided_upon() {
     let (mut book, attachment, _commands) = with_worker();
     let worker = facts("u1", "b1");
