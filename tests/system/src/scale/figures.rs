@@ -1,6 +1,9 @@
 //! Every figure of a run, computed from the files that it left in its folder.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod beyond;
+mod ways;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -14,6 +17,9 @@ use super::Size;
 use super::notes::Note;
 use super::programs::{Account, Machine};
 use super::steps::Step;
+use beyond::beyond_desired;
+pub use ways::Ways;
+use ways::ways;
 
 /// What the run was made of.
 pub(super) const SIZE: &str = "size.json";
@@ -86,17 +92,6 @@ pub struct Spread {
     pub p50: Option<i64>,
     pub p99: Option<i64>,
     pub max: Option<i64>,
-}
-
-/// The way of those steps for which a Pod was created: first the simulation's, then the operator's.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Ways {
-    /// From the step until a worker or gateway measured it for its report.
-    pub step_to_report_ms: Spread,
-    /// From there until the operator's log says what was decided.
-    pub report_to_decision_ms: Spread,
-    /// From there until the API server had the call that creates the Pod.
-    pub decision_to_create_ms: Spread,
 }
 
 /// How busy the machine was on which all of it ran.
@@ -278,89 +273,11 @@ fn steps_in(pods: &[PodEvent], time: &std::ops::Range<Timestamp>) -> Spread {
     spread(within.map(|(rise, at)| after(rise.at, at)))
 }
 
-/// The parts of the way of the same rises, where all of them are known.
-fn ways(pods: &[PodEvent], steps: &[Step], decisions: &[Decided], time: &std::ops::Range<Timestamp>) -> Ways {
-    let mut first = BTreeMap::new();
-    for pod in pods.iter().filter(|pod| pod.verb == "create") {
-        if let Some(rise) = pod.rise.as_ref().filter(|rise| time.contains(&rise.at)) {
-            first.entry(rise).or_insert(pod);
-        }
-    }
-    let of = |pool: &str, at: Timestamp, all: &mut dyn Iterator<Item = (&str, Timestamp)>| {
-        all.filter(|(name, then)| *name == pool && *then <= at)
-            .last()
-            .map(|(_, then)| then)
-    };
-    let (mut stepped, mut decided, mut created) = (Vec::new(), Vec::new(), Vec::new());
-    for (rise, pod) in first {
-        let pool = pool_of(pod);
-        let mut all = steps.iter().map(|step| (step.pool.as_str(), step.at));
-        stepped.extend(of(&pool, rise.at, &mut all).map(|at| after(at, rise.at)));
-        let mut all = decisions.iter().map(|one| (one.pool.as_str(), one.at));
-        if let Some(at) = of(&pool, pod.at, &mut all).filter(|at| *at >= rise.at) {
-            decided.push(after(rise.at, at));
-            created.push(after(at, pod.at));
-        }
-    }
-    Ways {
-        step_to_report_ms: spread(stepped.into_iter()),
-        report_to_decision_ms: spread(decided.into_iter()),
-        decision_to_create_ms: spread(created.into_iter()),
-    }
-}
-
 /// Whose worker a Pod is, as the operator's log names pools.
 fn pool_of(pod: &PodEvent) -> String {
     let tenant = pod.namespace.strip_prefix("tenant-").unwrap_or_default();
     let pool = pod.name.rsplit_once('-').map_or("", |(pool, _)| pool);
     format!("{tenant}/{pool}")
-}
-
-/// Creations at which the pool had as many workers as it should have already: those that exist, are not being deleted, and
-/// were not told to leave.
-fn beyond_desired(pods: &[PodEvent], decisions: &[Decided], notes: &[Note]) -> u64 {
-    enum Event<'a> {
-        Decided(&'a Decided),
-        Told(&'a Note),
-        Pod(&'a PodEvent),
-    }
-    let told = notes
-        .iter()
-        .filter(|note| matches!(note.what.as_str(), "cordon" | "uncordon"));
-    let mut events: Vec<_> = decisions
-        .iter()
-        .map(|one| (one.at, Event::Decided(one)))
-        .collect();
-    events.extend(told.map(|note| (note.at, Event::Told(note))));
-    events.extend(pods.iter().map(|pod| (pod.at, Event::Pod(pod))));
-    events.sort_by_key(|(at, _)| *at);
-    let mut desired: HashMap<&str, u32> = HashMap::new();
-    let mut there: HashMap<String, BTreeSet<&str>> = HashMap::new();
-    let mut leaving: BTreeSet<(&str, &str)> = BTreeSet::new();
-    let mut beyond = 0;
-    for (_, event) in &events {
-        match event {
-            Event::Decided(decision) => drop(desired.insert(&decision.pool, decision.to)),
-            Event::Told(note) if note.what == "cordon" => drop(leaving.insert((&note.namespace, &note.of))),
-            Event::Told(note) => drop(leaving.remove(&(note.namespace.as_str(), note.of.as_str()))),
-            Event::Pod(pod) => {
-                let pool = pool_of(pod);
-                let of = there.entry(pool.clone()).or_default();
-                if pod.verb == "delete" {
-                    of.remove(pod.name.as_str());
-                    leaving.remove(&(pod.namespace.as_str(), pod.name.as_str()));
-                } else if pod.by_operator {
-                    of.insert(&pod.name);
-                    let stay = of
-                        .iter()
-                        .filter(|name| !leaving.contains(&(pod.namespace.as_str(), **name)));
-                    let wanted = desired.get(pool.as_str()).copied().unwrap_or(0);
-                    beyond += u64::from(stay.count() > usize::try_from(wanted).unwrap_or(usize::MAX));
-                }
-            }
-        }
-    }
-    beyond
 }
 
 /// Writes into pools, statuses aside.
@@ -511,67 +428,6 @@ fn decided(begin: &str, end: &str) -> Decisions {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pod(verb: &str, name: &str, second: u32) -> PodEvent {
-        let at = format!("2026-11-10T10:00:{second:02}Z").parse().unwrap();
-        PodEvent {
-            verb: verb.to_owned(),
-            namespace: "tenant-t".to_owned(),
-            name: name.to_owned(),
-            uid: None,
-            at,
-            answered: at,
-            by_operator: true,
-            rise: None,
-        }
-    }
-
-    fn note(what: &str, name: &str, second: u32) -> Note {
-        Note {
-            at: pod("", "", second).at,
-            what: what.to_owned(),
-            namespace: "tenant-t".to_owned(),
-            of: name.to_owned(),
-        }
-    }
-
-    fn decided_at(second: u32, to: u32) -> Decided {
-        Decided {
-            at: pod("", "", second).at,
-            pool: "t/p".to_owned(),
-            to,
-        }
-    }
-
-    #[test]
-    fn a_creation_counts_as_too_much_only_when_enough_workers_stay() {
-        let decisions = [decided_at(0, 1), decided_at(10, 2)];
-        let created = [pod("create", "p-0", 1), pod("create", "p-1", 2)];
-        assert_eq!(beyond_desired(&created, &decisions, &[]), 1);
-        let told = [note("cordon", "p-0", 1)];
-        assert_eq!(
-            beyond_desired(
-                &[pod("create", "p-0", 0), pod("create", "p-1", 2)],
-                &decisions,
-                &told
-            ),
-            0
-        );
-        let later = [
-            pod("create", "p-0", 1),
-            pod("create", "p-1", 11),
-            pod("delete", "p-0", 12),
-            pod("create", "p-2", 13),
-        ];
-        assert_eq!(beyond_desired(&later, &decisions, &[]), 0);
-        let stays = [note("cordon", "p-0", 1), note("uncordon", "p-0", 11)];
-        let too_many = [
-            pod("create", "p-0", 0),
-            pod("create", "p-1", 2),
-            pod("create", "p-2", 12),
-        ];
-        assert_eq!(beyond_desired(&too_many, &decisions, &stays), 1);
-    }
 
     #[test]
     fn a_quantile_of_decisions_is_of_what_was_added_between_two_looks() {
