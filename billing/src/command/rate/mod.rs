@@ -84,7 +84,7 @@ impl RateArgs {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let plans = self.plans()?;
         let rows = files::usage(&self.usage)?;
-        let (minutes, exclusions) = self.service()?;
+        let (minutes, exclusions) = (self.minutes()?, self.exclusions()?);
         let scratch = Scratch::new().await?;
         let details = self.details()?;
         let party = &details.party;
@@ -182,17 +182,17 @@ impl RateArgs {
         Ok((begins.unwrap_or(before), ends))
     }
 
-    /// As of what gateways report, and what does not count of it; a file without minutes is as if none ever did.
-    fn service(&self) -> anyhow::Result<(Vec<(Timestamp, MinuteCounts)>, Vec<Exclusion>)> {
-        let minutes = self
-            .minutes
+    /// What gateways report; a file without minutes is as if none ever did.
+    fn minutes(&self) -> anyhow::Result<Vec<(Timestamp, MinuteCounts)>> {
+        self.minutes
             .as_deref()
-            .map_or_else(|| Ok(Vec::new()), files::minutes)?;
-        let exclusions = self
-            .exclusions
+            .map_or_else(|| Ok(Vec::new()), files::minutes)
+    }
+
+    fn exclusions(&self) -> anyhow::Result<Vec<Exclusion>> {
+        self.exclusions
             .as_deref()
-            .map_or_else(|| Ok(Vec::new()), files::exclusions)?;
-        Ok((minutes, exclusions))
+            .map_or_else(|| Ok(Vec::new()), files::exclusions)
     }
 }
 

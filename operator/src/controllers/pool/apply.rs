@@ -75,7 +75,7 @@ fn allowed<'a>(
     let turn = memory.turn.take_if(|_| !prepared.create.is_empty());
     if let Some((turn, _)) = turn.filter(|(turn, of)| *turn > now && *of == urgent) {
         memory.turn = Some((turn, urgent));
-        applied.put_off = Some(turn - now);
+        applied.put_off = Some(turn.saturating_sub(now));
         return &[];
     }
     let mut pace = context.pace.lock();
@@ -92,7 +92,7 @@ fn allowed<'a>(
     if granted < wanted {
         let turn = pace.turn(now, urgent);
         memory.turn = Some((turn, urgent));
-        applied.put_off = Some(turn - now);
+        applied.put_off = Some(turn.saturating_sub(now));
     }
     prepared.create.get(..granted).unwrap_or_default()
 }

@@ -18,8 +18,7 @@ use super::notes::Note;
 use super::programs::{Account, Machine};
 use super::steps::Step;
 use beyond::beyond_desired;
-pub use ways::Ways;
-use ways::ways;
+use ways::{Ways, ways};
 
 /// What the run was made of.
 pub(super) const SIZE: &str = "size.json";
@@ -67,7 +66,7 @@ pub struct Figures {
     pub step_late_ms: Spread,
     pub decided_steps_per_s: f64,
     pub step_to_create_ms: Spread,
-    pub of_that: Ways,
+    pub way_of_step_ms: Ways,
     pub step_to_decision: Decisions,
     pub operator_cores: f64,
     pub operator_waited_for_a_core: f64,
@@ -187,7 +186,7 @@ pub fn compute(folder: &Path) -> anyhow::Result<Figures> {
         ),
         decided_steps_per_s: decided.n as f64 / window_s,
         step_to_create_ms: steps_in(&pods, &window),
-        of_that: ways(&pods, &steps, &decisions, &window),
+        way_of_step_ms: ways(&pods, &steps, &decisions, &window),
         step_to_decision: decided,
         operator_cores: (end.leader.cpu_seconds - begin.leader.cpu_seconds) / window_s,
         operator_waited_for_a_core: (end.leader.waited_seconds - begin.leader.waited_seconds) / window_s,

@@ -10,15 +10,15 @@ use crate::report::{PodEvent, after};
 use super::super::steps::Step;
 use super::{Decided, Spread, pool_of, spread};
 
-/// The way of those steps for which a Pod was created: first the simulation's, then the operator's.
+/// The way of those steps for which a Pod was created, in milliseconds: first the simulation's, then the operator's.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Ways {
     /// From the step until a worker or gateway measured it for its report.
-    pub step_to_report_ms: Spread,
+    pub step_to_report: Spread,
     /// From there until the operator's log says what was decided.
-    pub report_to_decision_ms: Spread,
+    pub report_to_decision: Spread,
     /// From there until the API server had the call that creates the Pod.
-    pub decision_to_create_ms: Spread,
+    pub decision_to_create: Spread,
 }
 
 /// The parts of the way of the same rises, where all of them are known.
@@ -51,9 +51,9 @@ pub(super) fn ways(
         }
     }
     Ways {
-        step_to_report_ms: spread(stepped.into_iter()),
-        report_to_decision_ms: spread(decided.into_iter()),
-        decision_to_create_ms: spread(created.into_iter()),
+        step_to_report: spread(stepped.into_iter()),
+        report_to_decision: spread(decided.into_iter()),
+        decision_to_create: spread(created.into_iter()),
     }
 }
 
@@ -102,9 +102,9 @@ mod tests {
         ];
         let ways = ways(&pods, &steps, &decisions, &(at(0)..at(2_000)));
         let parts = [
-            ways.step_to_report_ms,
-            ways.report_to_decision_ms,
-            ways.decision_to_create_ms,
+            ways.step_to_report,
+            ways.report_to_decision,
+            ways.decision_to_create,
         ];
         assert_eq!(
             parts.map(|part| (part.n, part.max)),
