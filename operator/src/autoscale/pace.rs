@@ -125,6 +125,13 @@ impl CreationPace {
         *last
     }
 
+    /// So much is saved up that those with earlier turns do not come for it: nobody needs to wait for a turn.
+    pub fn has_plenty(&mut self, now: Moment, urgent: bool) -> bool {
+        self.fill(now);
+        let (own, _) = self.lanes(urgent);
+        own.tokens >= own.most / 2.0
+    }
+
     fn lanes(&mut self, urgent: bool) -> (&mut TokenBucket, &mut TokenBucket) {
         if urgent {
             (&mut self.urgent, &mut self.rest)
@@ -213,6 +220,7 @@ mod tests {
         let (mut looks, mut created) = (0, Vec::new());
         while let Some((now, pool)) = line.pop_first() {
             looks += 1;
+            assert!(!pace.has_plenty(now, true), "while others take their turns");
             if pace.take(now, 1, true) == 1 {
                 created.push(pool);
             } else {
@@ -220,6 +228,11 @@ mod tests {
             }
         }
         assert!(looks <= POOLS * 2, "{looks} looks");
+        let last = pace.turns[0];
+        assert!(
+            pace.has_plenty(last + Duration::from_mins(1), true),
+            "when nobody comes any more"
+        );
         let mut places = created.iter().enumerate();
         assert!(
             places.all(|(place, pool)| place.abs_diff(*pool) < POOLS / 2),

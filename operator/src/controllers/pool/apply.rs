@@ -72,13 +72,15 @@ fn allowed<'a>(
     applied: &mut Applied,
 ) -> &'a [Pod] {
     let (urgent, now) = (prepared.decision.is_for_load(), context.fleet.now());
+    let mut pace = context.pace.lock();
     let turn = memory.turn.take_if(|_| !prepared.create.is_empty());
-    if let Some((turn, _)) = turn.filter(|(turn, of)| *turn > now && *of == urgent) {
+    if let Some((turn, _)) = turn.filter(|(turn, of)| *turn > now && *of == urgent)
+        && !pace.has_plenty(now, urgent)
+    {
         memory.turn = Some((turn, urgent));
         applied.put_off = Some(turn.saturating_sub(now));
         return &[];
     }
-    let mut pace = context.pace.lock();
     // Under the lock of the pace, so that no two pools are given the same room.
     let room = context.installation.max_workers.map_or(u32::MAX, |most| {
         context.live.room(most, context.stores.pods.workers())

@@ -69,6 +69,16 @@ async fn creations_beyond_the_cluster_wide_pace_are_put_off_and_made_later() {
         Some(Duration::from_millis(10)),
         "it looks again as soon as one more is allowed, and not at once"
     );
+    let now = scenario.context.fleet.now();
+    let mut one_left = crate::autoscale::CreationPace::new(1, 4, now);
+    (0..2).for_each(|_| assert_eq!(one_left.take(now, 1, true), 1));
+    *scenario.context.pace.lock() = one_left;
+    let in_line = reconciled(&scenario, &web(at_once(1))).await;
+    assert_eq!(created(&scenario).len(), 2, "it waits for its turn");
+    assert!(in_line.is_some_and(|again| again <= SAFETY));
+    *scenario.context.pace.lock() = crate::autoscale::CreationPace::new(1, 40, scenario.context.fleet.now());
+    reconciled(&scenario, &web(at_once(1))).await;
+    assert_eq!(created(&scenario).len(), 5, "nobody waits while there is plenty");
 }
 
 #[tokio::test]
