@@ -45,9 +45,20 @@ pub async fn drop_due(
     metrics: &Metrics,
     actor: &str,
 ) -> Result<DroppedByRule, StoreError> {
-    let Some(_lock) = store.try_retention().await? else {
+    let Some(lock) = store.try_retention().await? else {
         return Ok(DroppedByRule::default());
     };
+    let dropped = drop_alone(store, clock, metrics, actor).await;
+    lock.give_back().await;
+    dropped
+}
+
+async fn drop_alone(
+    store: &Store,
+    clock: &dyn Clock,
+    metrics: &Metrics,
+    actor: &str,
+) -> Result<DroppedByRule, StoreError> {
     let now = clock.now();
     let plan = DropPlan::new(&store.retention_rules().await?, now);
     if plan.due.is_empty() {

@@ -65,7 +65,8 @@ pub enum Attempt {
     GivenUp(String),
 }
 
-/// Held by the one of several servers that watches service levels and sends alerts; given back when it is dropped.
+/// Held by the one of several servers that watches service levels and sends alerts, or drops old events. It is given back when
+/// it is dropped, but a while after: whoever wants it free at once calls [`WatchLock::give_back`].
 #[derive(Debug)]
 pub enum WatchLock {
     /// A database file has one server.
@@ -80,6 +81,16 @@ impl WatchLock {
         match self {
             Self::Sqlite => true,
             Self::Postgres(connection) => connection.ping().await.is_ok(),
+        }
+    }
+
+    /// Another can have it when this returns.
+    pub async fn give_back(self) {
+        if let Self::Postgres(mut connection) = self {
+            let text = "SELECT pg_advisory_unlock_all()";
+            if let Err(error) = sqlx::query(text).execute(&mut *connection).await {
+                tracing::debug!(%error, "a lock went with its connection");
+            }
         }
     }
 }

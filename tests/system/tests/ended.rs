@@ -14,7 +14,8 @@ use springtide_billing::bill::draft;
 use springtide_billing::bill::schedule::schedule_of;
 use springtide_billing::bill::summary::{MeterSum, by_meter, summed_by_time};
 use springtide_billing::store::Landed;
-use springtide_proto::ids::ConversationId;
+use springtide_gateway::relay::{CustomerTurn, Relayed};
+use springtide_proto::ids::{ConversationId, TurnId};
 use springtide_runtime::clock::{Clock as _, SystemClock};
 use springtide_runtime::probe::{PROBE_HEADER, ProbeKey};
 use springtide_tests::ends::end_of;
@@ -207,4 +208,39 @@ async fn a_worker_that_is_let_go_says_nothing_of_a_conversation_that_went_on_els
         ("0.50", "1".into())
     );
     drop(stuck);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_message_whose_answer_was_read_leaves_the_conversation_as_it_was() {
+    let mut tenant = Tenant::new().unwrap();
+    let billing = Billing::of(&mut tenant).await;
+    let worker = tenant.worker("one", 9).await.unwrap();
+    let gateway = tenant.gateway(&[&worker]).await.unwrap();
+    let client = client(&gateway);
+    for conversation in ["gone", "waits"] {
+        ask(&client, conversation, "t1", REFUND, "").await;
+    }
+    // Copies that were long under way: nobody is there any more when one is answered, and there is no worker for the other.
+    let turn = |conversation: &str| CustomerTurn {
+        conversation: ConversationId::parse(conversation).unwrap(),
+        turn: TurnId::parse("t1").unwrap(),
+        text: REFUND.into(),
+        channel: "web".into(),
+        token: None,
+        arrived_at: SystemClock.now(),
+        wait: Duration::ZERO,
+    };
+    let answered = gateway.relay.take(turn("gone")).outcome.await.unwrap().unwrap();
+    assert!(matches!(answered, Relayed::Replied(_)), "{answered:?}");
+    drop(answered);
+    worker.kill();
+    gateway.know(&[]);
+    let waiting = gateway.relay.take(turn("waits")).outcome.await.unwrap().unwrap();
+    assert!(matches!(waiting, Relayed::Waiting(_)), "{waiting:?}");
+    // What was held for a customer is settled then.
+    flush(&[&gateway], &[]).await;
+    gateway.relay.end_all().await;
+    flush(&[&gateway], &[]).await;
+    let (_, counted) = billing.bill().await;
+    assert_eq!(quantities(&counted), ("2".into(), vec!["resolved 2".into()]));
 }

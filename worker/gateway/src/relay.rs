@@ -86,8 +86,10 @@ pub struct Witnessed {
     pub reply: Reply,
     /// For the client.
     pub token: ResumeToken,
+    turn: (ConversationId, TurnId),
     sequence: Option<i64>,
     if_unread: Option<ConversationEnd>,
+    sessions: Sessions,
     spool: Spool,
     metrics: Metrics,
 }
@@ -97,6 +99,8 @@ impl Witnessed {
     pub fn delivered(mut self) -> (Reply, ResumeToken) {
         if let Some(sequence) = self.sequence.take() {
             self.spool.release(sequence);
+            let (conversation, turn) = &self.turn;
+            self.sessions.read(conversation, turn.clone());
         }
         (std::mem::take(&mut self.reply), self.token.clone())
     }
@@ -108,7 +112,10 @@ impl Drop for Witnessed {
             return;
         };
         self.metrics.undelivered();
-        let (spool, if_unread) = (self.spool.clone(), self.if_unread.take());
+        let (conversation, turn) = &self.turn;
+        let was_read = self.sessions.was_read(conversation, turn);
+        let if_unread = self.if_unread.take().filter(|_| !was_read);
+        let spool = self.spool.clone();
         tokio::spawn(async move {
             let mut settled = spool.settle(sequence, Delivery::Undelivered).await;
             if let Some(if_unread) = if_unread {
@@ -221,11 +228,14 @@ impl Relay {
             let started = Instant::now();
             let (channel, arrived_at) = (turn.channel.clone(), turn.arrived_at);
             let if_unanswered = relay.if_last(&turn, Outcome::Abandoned);
+            let (conversation, id) = (turn.conversation.clone(), turn.turn.clone());
             let outcome = relay.relay(turn, &place, &done).await;
             let took = started.elapsed();
             relay.metrics.turn(label(&outcome), took.as_secs_f64());
             relay.count_service(&channel, arrived_at, &outcome, took);
-            relay.note_unanswered(if_unanswered, &outcome).await;
+            if !relay.sessions.was_read(&conversation, &id) {
+                relay.note_unanswered(if_unanswered, &outcome).await;
+            }
             // Where the channel has gone, dropping the outcome settles it as undelivered.
             drop(done.send(outcome));
         });
@@ -475,8 +485,10 @@ impl Relay {
         Ok(Witnessed {
             reply,
             token,
+            turn: (turn.conversation.clone(), turn.turn.clone()),
             sequence: Some(sequence),
             if_unread: self.if_last(turn, Outcome::Abandoned),
+            sessions: self.sessions.clone(),
             spool: self.spool.clone(),
             metrics: self.metrics.clone(),
         })

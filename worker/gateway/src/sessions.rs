@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use springtide_proto::ids::{ConversationId, PodUid, PoolId};
+use springtide_proto::ids::{ConversationId, PodUid, PoolId, TurnId};
 use tokio::time::Instant;
 
 use crate::resume::{ResumeToken, newer};
@@ -40,6 +40,8 @@ struct Known {
     session: SharedSession,
     pool: PoolId,
     last_used: Instant,
+    /// The last turn whose answer was handed to the customer.
+    read: Option<TurnId>,
 }
 
 /// How many conversations of a pool began and ended here.
@@ -58,8 +60,8 @@ struct Inner {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
-pub struct Sessions(Mutex<Inner>);
+#[derive(Clone, Debug, Default)]
+pub struct Sessions(Arc<Mutex<Inner>>);
 
 impl Sessions {
     /// The conversation's session, new if it was not known.
@@ -72,6 +74,7 @@ impl Sessions {
                 session: SharedSession::default(),
                 pool: pool.clone(),
                 last_used: now,
+                read: None,
             }
         });
         entry.last_used = now;
@@ -81,6 +84,20 @@ impl Sessions {
     /// The conversation's session, if it is known.
     pub fn find(&self, conversation: &ConversationId) -> Option<SharedSession> {
         Some(self.0.lock().known.get(conversation)?.session.clone())
+    }
+
+    /// The answer to a turn is on its way to the customer.
+    pub fn read(&self, conversation: &ConversationId, turn: TurnId) {
+        if let Some(known) = self.0.lock().known.get_mut(conversation) {
+            known.read = Some(turn);
+        }
+    }
+
+    /// The customer has the answer to that turn, and it is the last: another copy of the message says nothing new.
+    pub fn was_read(&self, conversation: &ConversationId, turn: &TurnId) -> bool {
+        let inner = self.0.lock();
+        let known = inner.known.get(conversation);
+        known.is_some_and(|known| known.read.as_ref() == Some(turn))
     }
 
     /// The conversation is over; its session, if it was known.

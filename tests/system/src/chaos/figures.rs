@@ -15,6 +15,8 @@ use crate::turns::{self, Fault, Turn};
 
 /// Name of the file.
 pub const FIGURES: &str = "figures.json";
+/// So many of what is wrong are told.
+const EXAMPLES: usize = 10;
 
 /// See the module.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub struct Figures {
     pub one_witness: u64,
     /// Conversations that do not count as ended, or otherwise than their customers saw, or count and had no answer.
     pub wrongly_ended: u64,
+    /// Some of these, with what was said of their ends and how each of their turns went, as the files have it.
+    pub wrong_ends: Vec<String>,
     /// Conversations of which only one witness said that they ended.
     pub ended_by_one_witness: u64,
     /// Usage that was left in a spool when the run was over.
@@ -110,8 +114,10 @@ pub fn compute(folder: &Path) -> anyhow::Result<Figures> {
     let mut sum = Sum::default();
     turns::read(folder, |conversation, turn| sum.add(conversation, turn, &killed))?;
     let ends = ends::read(folder)?;
+    let wrong = wrongly_ended(&ends, &sum, &run.size);
     Ok(Figures {
-        wrongly_ended: wrongly_ended(&ends, &sum, &run.size),
+        wrongly_ended: wrong.len() as u64,
+        wrong_ends: told_of(&wrong, &ends, folder)?,
         ended_by_one_witness: ends
             .values()
             .filter(|ended| ended.by_worker != ended.by_gateway)
@@ -121,7 +127,7 @@ pub fn compute(folder: &Path) -> anyhow::Result<Figures> {
 }
 
 /// Turns are answered by a list and then, after a choice, by one answer.
-fn wrongly_ended(ends: &BTreeMap<usize, Ended>, sum: &Sum, size: &Size) -> u64 {
+fn wrongly_ended(ends: &BTreeMap<usize, Ended>, sum: &Sum, size: &Size) -> Vec<usize> {
     let outcome = if size.turns.is_multiple_of(2) {
         Outcome::Resolved
     } else {
@@ -134,14 +140,35 @@ fn wrongly_ended(ends: &BTreeMap<usize, Ended>, sum: &Sum, size: &Size) -> u64 {
         // What became of a conversation that was lost, nobody can say.
         ended == Some(outcome) || went || sum.lost.contains(conversation)
     };
-    let wrong = (0..size.conversations)
-        .filter(|conversation| !is_right(conversation))
-        .count();
+    let begun = 0..size.conversations;
     let never_begun = ends
         .keys()
-        .filter(|conversation| **conversation >= size.conversations)
-        .count();
-    (wrong + never_begun) as u64
+        .copied()
+        .filter(|conversation| !begun.contains(conversation));
+    let wrong = begun.clone().filter(|conversation| !is_right(conversation));
+    wrong.chain(never_begun).collect()
+}
+
+/// Of the first few, for people who look for the cause.
+fn told_of(wrong: &[usize], ends: &BTreeMap<usize, Ended>, folder: &Path) -> anyhow::Result<Vec<String>> {
+    let few = &wrong[..wrong.len().min(EXAMPLES)];
+    let mut told: BTreeMap<usize, String> = few
+        .iter()
+        .map(|conversation| {
+            (
+                *conversation,
+                format!("c{conversation}: {:?}", ends.get(conversation)),
+            )
+        })
+        .collect();
+    if !told.is_empty() {
+        turns::read(folder, |conversation, turn| {
+            if let Some(text) = told.get_mut(&conversation) {
+                text.push_str(&format!("; {turn:?}"));
+            }
+        })?;
+    }
+    Ok(told.into_values().collect())
 }
 
 fn of<'a>(fleet: &'a [FleetEvent], actions: &'a [Action]) -> impl Iterator<Item = &'a FleetEvent> {
@@ -225,6 +252,7 @@ impl Sum {
             wrongly_counted: self.wrongly_counted,
             one_witness: self.one_witness,
             wrongly_ended: 0,
+            wrong_ends: Vec::new(),
             ended_by_one_witness: 0,
             left_in_spools: run.left_in_spools,
             wait_ms: Waits::of(self.waits),

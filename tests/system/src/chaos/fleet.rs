@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::seq::IteratorRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde::{Deserialize, Serialize};
+use springtide_runtime::spool::Spool;
 use springtide_worker::conversations::Intake;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -228,7 +229,7 @@ impl Fleet {
         let workers = std::mem::take(&mut *self.workers.lock());
         for worker in workers.values() {
             if !worker.stop().await.unwrap_or(false) {
-                left += worker.answering.spool.depth();
+                left += left_in(&worker.answering.spool).await;
             }
         }
         left
@@ -288,6 +289,13 @@ pub(super) async fn direct(fleet: Arc<Fleet>, size: Size, over: CancellationToke
         changed??;
     }
     Ok(())
+}
+
+/// Read from the disk: what a killed worker had under way may still have gone when the next one had counted it, as this process
+/// goes on.
+async fn left_in(spool: &Spool) -> u64 {
+    let records = spool.oldest(u32::MAX).await;
+    records.map_or(1, |records| records.len() as u64)
 }
 
 fn number(worker: &Worker) -> anyhow::Result<u32> {

@@ -10,6 +10,7 @@
 
 mod doors;
 mod figures;
+mod fill;
 mod fleet;
 mod gateway;
 mod link;
@@ -24,7 +25,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -43,7 +43,6 @@ use crate::late::LateWatches;
 
 use doors::Present;
 use figures::Sample;
-use fleet::Tenant;
 use notes::Notes;
 use programs::{Operators, account, all_cpu_seconds, machine};
 use steps::Steps;
@@ -55,8 +54,6 @@ const POOLS_OF_A_TENANT: u32 = 16;
 /// So many of the pools get an override while they are measured.
 const OVERRIDES: usize = 20;
 const LED: Duration = Duration::from_mins(1);
-const FILLED: Duration = Duration::from_mins(20);
-const LOOK: Duration = Duration::from_millis(250);
 /// What was held back is let go for so long.
 const ON_TIME: Duration = Duration::from_secs(2);
 
@@ -147,8 +144,7 @@ impl Run {
         let parts = watch::Parts::new(&tenants, steps::CAPACITY, present, notes.clone());
         let parts = AbortOnDropHandle::new(tokio::spawn(parts.follow(client.clone())));
         notes.phase("make_pools", &self.size.pools.to_string());
-        setup::make_pools(&client, &self.size).await?;
-        self.until_filled(&tenants).await?;
+        fill::fill(&client, &self.size, &tenants).await?;
         notes.phase("filled", "");
         notes.phase("steps", &format!("{} pools cross", steps.crossing()));
         let file = self.folder.join(figures::STEPS);
@@ -192,29 +188,6 @@ impl Run {
         }
         leader(&operators).await?;
         Ok(operators)
-    }
-
-    async fn until_filled(&self, tenants: &[Arc<Tenant>]) -> anyhow::Result<()> {
-        let wanted = usize::try_from(self.size.workers_per_pool)?;
-        let (begun, mut said) = (Instant::now(), 0);
-        loop {
-            let pools = tenants.iter().flat_map(|tenant| &tenant.pools);
-            let (full, workers) = pools.fold((0, 0), |(full, workers), pool| {
-                let answering = pool.answering();
-                (full + u32::from(answering >= wanted), workers + answering)
-            });
-            if full == self.size.pools {
-                return Ok(());
-            }
-            if begun.elapsed().as_secs() >= said + 10 {
-                said = begun.elapsed().as_secs();
-                eprintln!("{workers} workers answer, {full} pools are full after {said} s");
-            }
-            if begun.elapsed() > FILLED {
-                bail!("only {full} pools have their workers");
-            }
-            tokio::time::sleep(LOOK).await;
-        }
     }
 
     async fn window(&self, operators: &Operators, notes: &Notes, samples: &Samples) -> anyhow::Result<()> {

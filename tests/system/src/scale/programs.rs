@@ -41,9 +41,6 @@ impl Operators {
             .args(["--gateway-replicas", "1", "--log-format", "json"])
             // The gateways are simulated and have no public doors.
             .args(["--probe-doors", "false"])
-            // Far more than the steps need; but a fill that comes all at once drowns an API server on two cores, and workers that
-            // start slowly then have pools keep room for what may come while the next one starts.
-            .args(["--creations-per-second", "25", "--creations-burst", "25"])
             .args(["--pod-name", &pod, "--pod-uid", &pod, "--pod-ip", "127.0.0.1"])
             .env("SPRINGTIDE_ADMIN_LISTEN", ADMIN[replica])
             .env("KUBECONFIG", &self.kubeconfig)

@@ -73,24 +73,10 @@ pub(super) fn names(size: &Size) -> Vec<(String, Vec<String>)> {
 pub(super) async fn take_on(client: &Client, size: &Size) -> anyhow::Result<()> {
     let plan: Value = serde_saphyr::from_str(&rate_plan(RATE_PLAN))?;
     create(client, plan).await?;
-    create_all(client, size, tenant_manifests).await
-}
-
-/// Makes their pools. The workers of pools that are made before anybody speaks for them would have started very slowly, by what
-/// the operator measures, and it plans by that.
-pub(super) async fn make_pools(client: &Client, size: &Size) -> anyhow::Result<()> {
-    create_all(client, size, pool_manifests).await
-}
-
-async fn create_all(
-    client: &Client,
-    size: &Size,
-    manifests: fn(&str, &[String], u32) -> Vec<Value>,
-) -> anyhow::Result<()> {
     let all = futures::stream::iter(names(size)).map(|(tenant, pools)| {
         let (client, workers) = (client.clone(), size.workers_per_pool);
         async move {
-            for object in manifests(&tenant, &pools, workers) {
+            for object in tenant_manifests(&tenant, &pools, workers) {
                 create(&client, object).await?;
             }
             anyhow::Ok(())
@@ -175,24 +161,22 @@ fn tenant_manifests(tenant: &str, pools: &[String], workers: u32) -> Vec<Value> 
     ]
 }
 
-fn pool_manifests(tenant: &str, pools: &[String], workers: u32) -> Vec<Value> {
-    let namespace = format!("tenant-{tenant}");
-    let pool = |pool: &String| {
-        json!({
-            "apiVersion": "springtide.dev/v1alpha1", "kind": "BotPool",
-            "metadata": {"name": pool, "namespace": namespace},
-            "spec": {
-                "worker": {
-                    "image": "springtide.dev/worker:0.1.0", "conversations": CAPACITY,
-                    "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
-                },
-                "knowledge": {"configMaps": [KNOWLEDGE]},
-                "scaling": {"min": workers, "max": workers * 3, "downWindow": "10s", "maxDownPercentPerMinute": 100},
-                "drain": {"deadline": "60s"},
+/// A pool with so many workers at least.
+pub(super) async fn make_pool(client: &Client, tenant: &str, pool: &str, workers: u32) -> anyhow::Result<()> {
+    let manifest = json!({
+        "apiVersion": "springtide.dev/v1alpha1", "kind": "BotPool",
+        "metadata": {"name": pool, "namespace": format!("tenant-{tenant}")},
+        "spec": {
+            "worker": {
+                "image": "springtide.dev/worker:0.1.0", "conversations": CAPACITY,
+                "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}},
             },
-        })
-    };
-    pools.iter().map(pool).collect()
+            "knowledge": {"configMaps": [KNOWLEDGE]},
+            "scaling": {"min": workers, "max": workers * 3, "downWindow": "10s", "maxDownPercentPerMinute": 100},
+            "drain": {"deadline": "60s"},
+        },
+    });
+    create(client, manifest).await
 }
 
 async fn create(client: &Client, object: Value) -> anyhow::Result<()> {
