@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde_json::json;
 
+use super::sqlite::hexadecimal;
 use super::{Landed, Store, StoreError, in_transaction, on_readers};
 use crate::metering::decide::LedgerId;
 use crate::rating::period::Bounds;
@@ -20,23 +22,41 @@ const SELECT: &str = "SELECT start_second, is_probe, minutes FROM service_hour
     WHERE ledger_id = $1 AND start_second >= $2 AND start_second < $3 AND statement > $4 AND statement <= $5";
 const LAST: &str = "SELECT max(start_second) FROM service_hour
     WHERE ledger_id = $1 AND is_probe = 0 AND statement > $2 AND statement <= $3";
-/// Empty, so that there is a row to lock.
-const INSERT: &str =
-    "INSERT INTO service_hour (ledger_id, start_second, pool, boot_id, is_probe, statement, reporter, minutes)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
-/// Of all statements.
-const HOUR_SQLITE: &str = "SELECT statement, minutes FROM service_hour
-    WHERE ledger_id = $1 AND start_second = $2 AND pool = $3 AND boot_id = $4 AND is_probe = $5";
-const HOUR_POSTGRES: &str = "SELECT statement, minutes FROM service_hour
-    WHERE ledger_id = $1 AND start_second = $2 AND pool = $3 AND boot_id = $4 AND is_probe = $5 ORDER BY statement FOR UPDATE";
-const UPDATE: &str = "UPDATE service_hour SET minutes = $7
-    WHERE ledger_id = $1 AND start_second = $2 AND pool = $3 AND boot_id = $4 AND is_probe = $5 AND statement = $6";
+/// Of the hours in a JSON array of [start, pool, boot id]: empty ones, so that there are rows to lock.
+const INSERT_SQLITE: &str =
+    "INSERT INTO service_hour (ledger_id, is_probe, statement, reporter, minutes, start_second, pool, boot_id)
+    SELECT $1, $2, $3, $4, $5, value ->> 0, value ->> 1, value ->> 2 FROM json_each($6) WHERE true ON CONFLICT DO NOTHING";
+const INSERT_POSTGRES: &str =
+    "INSERT INTO service_hour (ledger_id, is_probe, statement, reporter, minutes, start_second, pool, boot_id)
+    SELECT $1, $2, $3, $4, $5, (value ->> 0)::bigint, value ->> 1, value ->> 2 FROM jsonb_array_elements($6::jsonb)
+    ON CONFLICT DO NOTHING";
+/// Of the hours in such an array, what landed in all statements.
+const HOURS_SQLITE: &str =
+    "SELECT h.start_second, h.pool, h.boot_id, h.statement, h.minutes FROM json_each($3) w CROSS JOIN service_hour h
+    ON h.ledger_id = $1 AND h.is_probe = $2
+    AND h.start_second = w.value ->> 0 AND h.pool = w.value ->> 1 AND h.boot_id = w.value ->> 2";
+const HOURS_POSTGRES: &str =
+    "SELECT h.start_second, h.pool, h.boot_id, h.statement, h.minutes FROM jsonb_array_elements($3::jsonb) w JOIN service_hour h
+    ON h.ledger_id = $1 AND h.is_probe = $2
+    AND h.start_second = (w.value ->> 0)::bigint AND h.pool = w.value ->> 1 AND h.boot_id = w.value ->> 2
+    ORDER BY 1, 2, 3, 4 FOR UPDATE OF h";
+/// Of the hours in an array of [start, pool, boot id, minutes in hexadecimal].
+const UPDATE_SQLITE: &str = "UPDATE service_hour SET minutes = unhex(w.value ->> 3) FROM json_each($4) w
+    WHERE ledger_id = $1 AND is_probe = $2 AND statement = $3
+    AND start_second = w.value ->> 0 AND pool = w.value ->> 1 AND boot_id = w.value ->> 2";
+const UPDATE_POSTGRES: &str =
+    "UPDATE service_hour SET minutes = decode(w.value ->> 3, 'hex') FROM jsonb_array_elements($4::jsonb) w
+    WHERE ledger_id = $1 AND is_probe = $2 AND statement = $3
+    AND start_second = (w.value ->> 0)::bigint AND pool = w.value ->> 1 AND boot_id = w.value ->> 2";
 const LEDGER_SQLITE: &str = "SELECT id, open_statement FROM ledger WHERE tenant_uid = $1 AND tenant = $2";
 /// Closing the statement waits until this transaction has ended.
 const LEDGER_POSTGRES: &str =
     "SELECT id, open_statement FROM ledger WHERE tenant_uid = $1 AND tenant = $2 FOR SHARE";
 
 type Key<'a> = (i64, &'a str, &'a str);
+type Minutes<'a> = Vec<(usize, &'a ReportedMinute)>;
+/// Start, pool and boot id, statement, minutes.
+type LandedRow = (i64, String, String, i64, Vec<u8>);
 /// When it begins, whether it is by the operator, its minutes.
 pub(super) type HourRow = (i64, i64, Vec<u8>);
 
@@ -53,14 +73,17 @@ impl Store {
         let (uid, tenant) = (party.tenant_uid.as_str(), party.tenant.as_str());
         let is_probe = i64::from(*is_probe);
         let hold = self.dialect(LEDGER_SQLITE, LEDGER_POSTGRES);
-        let lock = self.dialect(HOUR_SQLITE, HOUR_POSTGRES);
+        let insert = self.dialect(INSERT_SQLITE, INSERT_POSTGRES);
+        let lock = self.dialect(HOURS_SQLITE, HOURS_POSTGRES);
+        let update = self.dialect(UPDATE_SQLITE, UPDATE_POSTGRES);
         // In the order of their keys, so that two reports do not wait for each other in a circle.
-        let mut rows: BTreeMap<Key<'_>, Vec<(usize, &ReportedMinute)>> = BTreeMap::new();
+        let mut rows: BTreeMap<Key<'_>, Minutes<'_>> = BTreeMap::new();
         for (place, minute) in minutes.iter().flatten().enumerate() {
             let key = (minute.hour, minute.pool.as_str(), minute.boot_id.as_str());
             rows.entry(key).or_default().push((place, minute));
         }
         let mut offered = vec![Offered::Other; rows.values().map(Vec::len).sum()];
+        let hours = json!(rows.keys().collect::<Vec<_>>()).to_string();
         in_transaction!(self, transaction => {
             let name: Option<(String,)> = sqlx::query_as("SELECT tenant FROM account WHERE tenant_uid = $1")
                 .bind(uid).fetch_optional(&mut *transaction).await?;
@@ -75,19 +98,16 @@ impl Store {
                 held = sqlx::query_as(hold).bind(uid).bind(tenant).fetch_optional(&mut *transaction).await?;
             }
             let (ledger, statement) = held.ok_or(StoreError::unreadable("ledger"))?;
-            for ((start, pool, boot_id), minutes) in rows {
-                sqlx::query(INSERT)
-                    .bind(ledger).bind(start).bind(pool).bind(boot_id).bind(is_probe).bind(statement)
-                    .bind(reporter.as_str()).bind(Hour::default().to_bytes())
+            sqlx::query(insert)
+                .bind(ledger).bind(is_probe).bind(statement).bind(reporter.as_str()).bind(Hour::default().to_bytes())
+                .bind(&hours).execute(&mut *transaction).await?;
+            let landed: Vec<LandedRow> = sqlx::query_as(lock)
+                .bind(ledger).bind(is_probe).bind(&hours).fetch_all(&mut *transaction).await?;
+            let changed = offer_all(&landed, statement, &rows, &mut offered)?;
+            if !changed.is_empty() {
+                sqlx::query(update)
+                    .bind(ledger).bind(is_probe).bind(statement).bind(json!(changed).to_string())
                     .execute(&mut *transaction).await?;
-                let landed: Vec<(i64, Vec<u8>)> = sqlx::query_as(lock)
-                    .bind(ledger).bind(start).bind(pool).bind(boot_id).bind(is_probe)
-                    .fetch_all(&mut *transaction).await?;
-                if let Some(bytes) = offer(&landed, statement, &minutes, &mut offered)? {
-                    sqlx::query(UPDATE)
-                        .bind(ledger).bind(start).bind(pool).bind(boot_id).bind(is_probe).bind(statement).bind(bytes)
-                        .execute(&mut *transaction).await?;
-                }
             }
             transaction.commit().await?;
             Ok(Some(offered))
@@ -126,10 +146,32 @@ impl Store {
     }
 }
 
+/// Offers minutes to their hours; the hours of the open statement that are others now, with their bytes in hexadecimal.
+fn offer_all<'a>(
+    rows: &[LandedRow],
+    open_statement: i64,
+    minutes: &BTreeMap<Key<'a>, Minutes<'_>>,
+    offered: &mut [Offered],
+) -> Result<Vec<(i64, &'a str, &'a str, String)>, StoreError> {
+    let mut landed: BTreeMap<Key<'_>, Vec<(i64, &[u8])>> = BTreeMap::new();
+    for (start, pool, boot_id, statement, bytes) in rows {
+        let key = (*start, pool.as_str(), boot_id.as_str());
+        landed.entry(key).or_default().push((*statement, bytes));
+    }
+    let mut changed = Vec::new();
+    for (key, minutes) in minutes {
+        let landed = landed.get(key).map_or(&[][..], Vec::as_slice);
+        if let Some(bytes) = offer(landed, open_statement, minutes, offered)? {
+            changed.push((key.0, key.1, key.2, hexadecimal(&bytes)));
+        }
+    }
+    Ok(changed)
+}
+
 /// Offers minutes, with their places among those of the report, to an hour whose minutes landed in several statements. What is
 /// new goes to those of the open one: its bytes, if they are others now.
 fn offer(
-    landed: &[(i64, Vec<u8>)],
+    landed: &[(i64, &[u8])],
     open_statement: i64,
     minutes: &[(usize, &ReportedMinute)],
     offered: &mut [Offered],
