@@ -10,7 +10,7 @@ use kube::{Client, Resource};
 use parking_lot::Mutex;
 use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::Clock;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::api::{Promotion, RatePlan, Tenant};
 use crate::autoscale::{CreationPace, Moment, TokenBucket};
@@ -121,7 +121,7 @@ pub struct Context {
 pub struct Calls {
     creating: Semaphore,
     changing: Semaphore,
-    telling: Semaphore,
+    telling: Arc<Semaphore>,
 }
 
 impl Calls {
@@ -130,7 +130,7 @@ impl Calls {
         Self {
             creating: Semaphore::new(CREATING_AT_ONCE),
             changing: Semaphore::new(CHANGING_AT_ONCE),
-            telling: Semaphore::new(TELLING_AT_ONCE),
+            telling: Arc::new(Semaphore::new(TELLING_AT_ONCE)),
         }
     }
 
@@ -146,8 +146,8 @@ impl Calls {
     }
 
     /// For a status, which can wait: `None` if there are too many already. So the API server gets as many as it answers.
-    pub fn to_tell(&self) -> Option<SemaphorePermit<'_>> {
-        self.telling.try_acquire().ok()
+    pub fn to_tell(&self) -> Option<OwnedSemaphorePermit> {
+        self.telling.clone().try_acquire_owned().ok()
     }
 }
 

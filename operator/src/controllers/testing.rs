@@ -55,7 +55,7 @@ struct State {
     objects: BTreeMap<String, Value>,
     calls: Vec<Call>,
     version: u64,
-    unreachable: bool,
+    silent_at: Option<&'static str>,
     refuses: Option<&'static str>,
 }
 
@@ -65,7 +65,8 @@ impl FakeApi {
         let service = tower::service_fn(move |request: Request<Body>| {
             let api = api.clone();
             async move {
-                if api.0.lock().unreachable {
+                let silent_at = api.0.lock().silent_at;
+                if silent_at.is_some_and(|end| request.uri().path().ends_with(end)) {
                     std::future::pending::<()>().await;
                 }
                 let (parts, body) = request.into_parts();
@@ -122,7 +123,12 @@ impl FakeApi {
     }
 
     pub(crate) fn set_unreachable(&self, unreachable: bool) {
-        self.0.lock().unreachable = unreachable;
+        self.0.lock().silent_at = unreachable.then_some("");
+    }
+
+    /// Calls to paths that end so are never answered.
+    pub(crate) fn be_silent_at(&self, end: &'static str) {
+        self.0.lock().silent_at = Some(end);
     }
 
     /// Writes of that method to paths that contain `part`.

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::autoscale::{Checkpoint, History, Learned, Moment, Observation};
+use crate::controllers::apply::WriteError;
 use crate::controllers::checkpoint::Earlier;
 use crate::controllers::pods::{PodFacts, version_of};
 
@@ -57,6 +59,8 @@ pub struct PoolMemory {
     pub(super) service: Option<i64>,
     /// When the status was written last.
     pub(super) status_written: Option<Moment>,
+    /// A status that is being written.
+    pub(super) telling: Option<AbortOnDropHandle<Result<(), WriteError>>>,
 }
 
 /// A Pod that is there and that the watch has not shown.
@@ -102,6 +106,19 @@ struct Looked {
 }
 
 impl PoolMemory {
+    /// Returns when no status is under way.
+    #[cfg(test)]
+    pub(super) async fn told(&self) {
+        let is_under_way = || {
+            self.telling
+                .as_ref()
+                .is_some_and(|telling| !telling.is_finished())
+        };
+        while is_under_way() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Takes over what an earlier leader had learned, once; forgets what was learned of another pool of the same name.
     pub(super) fn take_over(
         &mut self,

@@ -114,7 +114,7 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Opti
         return Ok(Some(Duration::ZERO));
     }
     let applied = apply::apply(&context, &pool, &prepared, &seen, &mut memory).await;
-    let more = update_status::update_status(&context, &pool, &prepared, &applied, &seen, &mut memory).await?;
+    let more = update_status::update_status(&context, &pool, &prepared, &applied, &seen, &mut memory)?;
     applied.result?;
     context.succeeded(KIND, &key.to_string());
     let again = more.unwrap_or_else(|| {

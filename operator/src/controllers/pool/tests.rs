@@ -33,10 +33,15 @@ fn scenario() -> Scenario {
 }
 
 async fn reconciled(scenario: &Scenario, pool: &BotPool) -> Option<Duration> {
+    tried(scenario, pool).await.unwrap()
+}
+
+/// Returns when its status is written, too.
+async fn tried(scenario: &Scenario, pool: &BotPool) -> Result<Option<Duration>, PoolError> {
     scenario.know(pool);
-    reconcile(Arc::new(pool.clone()), scenario.context.clone())
-        .await
-        .unwrap()
+    let reconciled = reconcile(Arc::new(pool.clone()), scenario.context.clone()).await;
+    scenario.context.memory(&key()).lock().await.told().await;
+    reconciled
 }
 
 fn created(scenario: &Scenario) -> Vec<String> {

@@ -1,13 +1,17 @@
-//! Writes what was found, where it changed.
+//! Writes what was found, where it changed: beside the pool's next decisions, which do not wait for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, ResourceExt as _};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::{BotPool, BotPoolStatus, DecisionStatus};
-use crate::controllers::apply::apply_status;
-use crate::controllers::conditions::{merge, whole_seconds};
+use crate::controllers::apply::{WriteError, apply_status};
+use crate::controllers::conditions::{Finding, merge, whole_seconds};
 use crate::controllers::context::{Context, reference};
 
 use super::apply::Applied;
@@ -20,15 +24,28 @@ use super::{PoolError, SAFETY, STATUS_PERIOD, template};
 /// Counts of conversations alone are written no more often than this.
 const COUNTS_PERIOD: Duration = Duration::from_secs(5);
 
-/// After which time there is more to write, if there is.
-pub(super) async fn update_status(
-    context: &Context,
-    pool: &BotPool,
+/// A status on its way, with what is told when it is written.
+struct Telling {
+    pool: Arc<BotPool>,
+    status: BotPoolStatus,
+    news: Vec<Finding>,
+    scaled: Option<String>,
+    permit: OwnedSemaphorePermit,
+}
+
+/// Begins to write; after which time there is more to write, if there is. Fails with what became of the last one.
+pub(super) fn update_status(
+    context: &Arc<Context>,
+    pool: &Arc<BotPool>,
     prepared: &Prepared<'_>,
     applied: &Applied,
     seen: &Seen,
     memory: &mut PoolMemory,
 ) -> Result<Option<Duration>, PoolError> {
+    let told = memory.telling.take_if(|telling| telling.is_finished());
+    if let Some(Ok(told)) = told.and_then(FutureExt::now_or_never) {
+        told?;
+    }
     let known = pool.status.clone().unwrap_or_default();
     let (conditions, news) = merge(
         &known.conditions,
@@ -62,24 +79,46 @@ pub(super) async fn update_status(
     if counts_only && (early || !context.may_keep_up()) {
         return Ok(None);
     }
+    if memory.telling.is_some() {
+        return Ok(Some(period));
+    }
     let Some(permit) = context.calls.to_tell() else {
         return Ok(Some(SAFETY));
     };
-    let pools: Api<BotPool> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
-    apply_status(&pools, &pool.name_any(), &status).await?;
-    drop(permit);
+    let because = prepared.decision.binding.as_str();
+    let scaled = (status.desired != known.desired).then(|| {
+        format!(
+            "{} to {} workers because of {because}",
+            known.desired, status.desired
+        )
+    });
     memory.status_written = Some(seen.now);
-    context.events.publish_news(&reference(pool), &news);
-    if status.desired != known.desired {
-        let note = format!(
-            "{} to {} workers because of {}",
-            known.desired,
-            status.desired,
-            prepared.decision.binding.as_str()
-        );
-        context.events.publish(&reference(pool), false, "Scaled", &note);
-    }
+    let telling = Telling {
+        pool: pool.clone(),
+        status,
+        news,
+        scaled,
+        permit,
+    };
+    memory.telling = Some(AbortOnDropHandle::new(tokio::spawn(
+        telling.tell(context.clone()),
+    )));
     Ok(None)
+}
+
+impl Telling {
+    async fn tell(self, context: Arc<Context>) -> Result<(), WriteError> {
+        let pool = &self.pool;
+        let pools: Api<BotPool> =
+            Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
+        apply_status(&pools, &pool.name_any(), &self.status).await?;
+        drop(self.permit);
+        context.events.publish_news(&reference(&**pool), &self.news);
+        if let Some(note) = &self.scaled {
+            context.events.publish(&reference(&**pool), false, "Scaled", note);
+        }
+        Ok(())
+    }
 }
 
 fn status(prepared: &Prepared<'_>, applied: &Applied, seen: &Seen, known: &BotPoolStatus) -> BotPoolStatus {

@@ -118,9 +118,8 @@ async fn no_worker_is_started_before_its_tenant_has_what_it_runs_with() {
 async fn a_worker_that_the_api_server_refuses_is_said_and_said_no_more_when_it_is_taken() {
     let scenario = scenario();
     let pool = web(at_once(1));
-    scenario.know(&pool);
     scenario.api.refuse(Some("/pods"));
-    let refused = reconcile(Arc::new(pool.clone()), scenario.context.clone()).await;
+    let refused = tried(&scenario, &pool).await;
     assert!(refused.is_err(), "it is tried again");
     let reason = || scenario.condition(POOL, "WorkersStarting")["reason"].clone();
     assert_eq!(reason(), "CreationRefused");
@@ -150,4 +149,18 @@ async fn a_worker_is_created_though_no_more_statuses_may_be_under_way_and_its_ow
         scenario.api.calls(&Method::PATCH, "/botpools/web/status").len(),
         1
     );
+}
+
+#[tokio::test]
+async fn a_pool_is_decided_again_while_its_status_is_under_way() {
+    let scenario = scenario();
+    scenario.api.be_silent_at("/status");
+    for workers in [1, 2] {
+        let pool = web(at_once(workers));
+        scenario.know(&pool);
+        let again = reconcile(Arc::new(pool), scenario.context.clone()).await;
+        assert!(again.unwrap().is_some());
+        scenario.context.fleet.skip(Duration::from_secs(5));
+    }
+    assert_eq!(created(&scenario), ["web-0", "web-1"]);
 }
