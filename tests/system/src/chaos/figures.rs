@@ -164,7 +164,7 @@ fn told_of(wrong: &[usize], ends: &BTreeMap<usize, Ended>, folder: &Path) -> any
     if !told.is_empty() {
         turns::read(folder, |conversation, turn| {
             if let Some(text) = told.get_mut(&conversation) {
-                text.push_str(&format!("; {turn:?}"));
+                *text = format!("{text}; {turn:?}");
             }
         })?;
     }
