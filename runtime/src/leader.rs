@@ -14,8 +14,9 @@ use crate::tls::TlsMaterial;
 
 /// Longest wait for a replica: to connect, and to be attached.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// From being detached until the next try, where no leader was named.
+/// From being detached until the next try, where no leader was named; twice as long after each that is in vain.
 const RETRY: Duration = Duration::from_millis(250);
+const LONGEST_RETRY: Duration = Duration::from_secs(1);
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why somebody is attached no longer.
@@ -37,6 +38,8 @@ pub enum Detached {
 pub struct LeaderFinder {
     service: String,
     candidates: VecDeque<String>,
+    /// Tries in vain since we were attached last.
+    tries: u32,
 }
 
 impl LeaderFinder {
@@ -45,6 +48,7 @@ impl LeaderFinder {
         Self {
             service: service.into(),
             candidates: VecDeque::new(),
+            tries: 0,
         }
     }
 
@@ -64,12 +68,25 @@ impl LeaderFinder {
         connected.ok()?.ok()
     }
 
-    /// What comes before the next try: a leader that was named is tried at once, anybody else after a pause.
+    /// What comes before the next try: a leader that was named is tried at once, anybody else after a pause. While nobody leads,
+    /// followers name one that has gone: what was tried in vain is tried again after a pause, too.
     pub async fn after(&mut self, detached: Detached) {
         tracing::debug!(%detached, "detached from the operator");
+        let pause = RETRY.saturating_mul(1 << self.tries.min(8)).min(LONGEST_RETRY);
+        let is_first = self.tries == 0;
+        self.tries += 1;
         match detached {
-            Detached::NotLeader(leader) if !leader.is_empty() => self.redirected(leader),
-            _ => tokio::time::sleep(RETRY).await,
+            Detached::NotLeader(leader) if !leader.is_empty() => {
+                self.redirected(leader);
+                if !is_first {
+                    tokio::time::sleep(pause).await;
+                }
+            }
+            Detached::NotLeader(_) | Detached::Unreachable => tokio::time::sleep(pause).await,
+            Detached::Ended(_) => {
+                self.tries = 0;
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
 
@@ -113,5 +130,30 @@ mod tests {
             assert!(at_once.is_err());
             assert_eq!(finder.next().await.as_deref(), Some("127.0.0.1:7444"));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_is_named_again_and_again_and_does_not_lead_is_asked_less_and_less_often() {
+        let mut finder = LeaderFinder::new("127.0.0.1:7444");
+        let mut paused = async |detached| {
+            let begun = tokio::time::Instant::now();
+            finder.after(detached).await;
+            begun.elapsed().as_millis()
+        };
+        let named = || Detached::NotLeader("10.0.0.9:7444".into());
+        let ended = || Detached::Ended(String::new());
+        let mut pauses = Vec::new();
+        for detached in [
+            ended(),
+            named(),
+            Detached::Unreachable,
+            named(),
+            named(),
+            ended(),
+            named(),
+        ] {
+            pauses.push(paused(detached).await);
+        }
+        assert_eq!(pauses, [250, 0, 500, 1_000, 1_000, 250, 0]);
     }
 }

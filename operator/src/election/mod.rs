@@ -252,8 +252,10 @@ impl Election {
         {
             self.observed = Some(Observed { spec, changed: now });
         }
+        // What a process before us held names us, and we do not lead.
+        let is_own = holder(lease) == self.settings.identity;
         let hint = LeaderHint {
-            address: address(lease),
+            address: if is_own { String::new() } else { address(lease) },
             transitions: transitions(lease),
         };
         self.leader
