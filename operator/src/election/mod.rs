@@ -72,6 +72,8 @@ pub struct Election {
     writers: Arc<Mutex<()>>,
     held: Option<Held>,
     observed: Option<Observed>,
+    /// This process has held the lease.
+    has_led: bool,
 }
 
 /// The lease as we wrote it, and when we began to.
@@ -121,6 +123,7 @@ impl Election {
                 writers,
                 held: None,
                 observed: None,
+                has_led: false,
             },
             standing,
         )
@@ -234,6 +237,7 @@ impl Election {
                     renewed: started,
                 });
                 self.observed = None;
+                self.has_led = true;
                 self.term.send_replace(Some(term));
                 Ok(())
             }
@@ -262,10 +266,12 @@ impl Election {
             .send_if_modified(|known| std::mem::replace(known, hint.clone()) != hint);
     }
 
+    /// What a killed process of ours held is anybody's when it has ended, not ours at once: another candidate, which has watched all
+    /// the while, decides sooner than we who have just started.
     fn is_free(&self, lease: &Lease, now: Instant) -> bool {
         let holder = holder(lease);
         holder.is_empty()
-            || holder == self.settings.identity
+            || (holder == self.settings.identity && self.has_led)
             || self
                 .observed
                 .as_ref()

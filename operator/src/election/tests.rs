@@ -134,6 +134,21 @@ async fn anothers_lease_is_taken_only_when_it_has_not_changed_for_its_duration()
 }
 
 #[tokio::test]
+async fn what_a_killed_process_of_ours_held_is_not_ours_at_once_but_what_we_lost_ourselves_is() {
+    let now = Instant::now();
+    let own = settings(LONG, "one");
+    let lease: Lease = serde_json::from_value(lease_of(&own.identity, 4)).unwrap();
+    let api = FakeApi::default();
+    let (mut started, _standing) = Election::new(api.client(), own, Arc::new(SystemClock));
+    started.observe(&lease, now);
+    assert!(!started.is_free(&lease, now), "others have watched all the while");
+    assert!(started.is_free(&lease, now + Duration::from_secs(1)));
+    started.settle(Ok(lease.clone()), now).unwrap();
+    started.lose();
+    assert!(started.is_free(&lease, now), "nobody has watched longer");
+}
+
+#[tokio::test]
 async fn a_follower_is_back_at_the_instant_from_which_it_may_take_over() {
     let (retry, now) = (LONG, Instant::now());
     let (mut election, _standing) = Election::new(
