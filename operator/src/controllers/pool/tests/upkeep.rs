@@ -158,8 +158,9 @@ async fn a_pool_is_decided_again_while_its_status_is_under_way() {
     for workers in [1, 2] {
         let pool = web(at_once(workers));
         scenario.know(&pool);
-        let again = reconcile(Arc::new(pool), scenario.context.clone()).await;
-        assert!(again.unwrap().is_some());
+        let deciding = reconcile(Arc::new(pool), scenario.context.clone());
+        let again = tokio::time::timeout(Duration::from_secs(5), deciding).await;
+        assert!(again.expect("it waits for its status").unwrap().is_some());
         scenario.context.fleet.skip(Duration::from_secs(5));
     }
     assert_eq!(created(&scenario), ["web-0", "web-1"]);
