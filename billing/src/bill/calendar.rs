@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
 use super::BillError;
+use super::contract::owed_to;
 use super::document::{Document, State};
 use super::plans::plans_of_bill;
 use crate::rating::number::Exact;
@@ -61,7 +62,7 @@ pub async fn service_month(
             outcome,
             slice.unwrap_or_default(),
             month,
-            contract,
+            contract.within(owed_to(account)),
             until,
             &plan.zone,
         )

@@ -175,7 +175,7 @@ async fn close_alone(
         .into_iter()
         .collect();
     let plans = plans_of(store, &accounts, order.period).await?;
-    let mut due = Vec::new();
+    let (mut due, mut too_early) = (Vec::new(), Vec::new());
     for account in &accounts {
         if billed.contains(&account.ledger) {
             report.issued_before += 1;
@@ -183,14 +183,22 @@ async fn close_alone(
         }
         match plans.of(account) {
             Some(Ok(plans)) if is_due(store, account, &plans.bounds).await? => {
-                if order.issue {
-                    order.grace.check(order.period, &plans.bounds, order.issuer.now)?;
+                // Months end at another time in each zone: who is due does not wait for who is not yet.
+                let grace = order.grace.check(order.period, &plans.bounds, order.issuer.now);
+                match grace.err().filter(|_| order.issue) {
+                    Some(reason) => too_early.push((account, reason)),
+                    None => due.push(Due { account, plans }),
                 }
-                due.push(Due { account, plans });
             }
             Some(Err(reason)) => report.refuse(account, reason),
             Some(Ok(_)) | None => {}
         }
+    }
+    if due.is_empty() && !too_early.is_empty() {
+        return Err(too_early.swap_remove(0).1);
+    }
+    for (account, reason) in too_early {
+        report.refuse(account, &reason);
     }
     // In the order of their ids: neighbours' buckets lie together.
     due.sort_by_key(|due| due.account.ledger);

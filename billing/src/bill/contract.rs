@@ -1,5 +1,6 @@
 //! What of a period an account's contract covers: from the beginning of the local date on which it was registered to the
 //! end of the one on which it was closed. Usage counts whenever it happened; only fees without usage are prorated by it.
+//! Service is *owed* from the instant of the registration to that of the closing: before and after there was nothing to report.
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
@@ -16,6 +17,14 @@ pub(super) fn contract_within(account: &Account, zone: &TimeZone, bounds: Bounds
         end: end.unwrap_or(bounds.end).min(bounds.end),
     };
     (covered.start < covered.end).then_some(covered)
+}
+
+/// When service is owed to an account.
+pub(super) fn owed_to(account: &Account) -> Bounds {
+    Bounds {
+        start: account.registered_at,
+        end: account.closed_at.unwrap_or(Timestamp::MAX),
+    }
 }
 
 fn day_after(instant: Timestamp, zone: &TimeZone) -> Option<Timestamp> {

@@ -219,12 +219,18 @@ pub async fn forecast(
     let from = rest.first().map_or(month.end, |usage| usage.bucket_start);
     usage.retain(|usage| month.contain(usage.bucket_start) && usage.bucket_start < from);
     usage.extend(rest.iter().cloned());
+    let module_changes = if plans.has_modules() {
+        store.module_changes(account.ledger, month.end, None).await?
+    } else {
+        Vec::new()
+    };
     let rated = rate::rate(&rate::Account {
         period: month,
         parts: plans.parts().map(|part| part.rated(account)).collect(),
         usage: &usage,
-        module_changes: &[],
+        module_changes: &module_changes,
         service: None,
+        owed: month,
         as_of: now,
     })?;
     let mut quantities: BTreeMap<String, Exact> = BTreeMap::new();

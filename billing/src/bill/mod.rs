@@ -32,6 +32,7 @@ use crate::rating::period::{Period, PeriodError};
 use crate::rating::plan::PlanError;
 use crate::rating::rate::{self, RatingError, Usage};
 use crate::store::{Account, Facts, Landed, Store, StoreError, StoredInvoice};
+use contract::owed_to;
 use document::{Document, DocumentIssuer};
 pub use issue::issue;
 use plans::PlansInPeriod;
@@ -289,6 +290,7 @@ impl Basis<'_> {
             usage,
             module_changes: &facts.module_changes,
             service: facts.service.as_ref(),
+            owed: owed_to(account),
             as_of: now.min(plans.bounds.end),
         })?;
         Ok(Document {

@@ -77,6 +77,10 @@ pub fn after(history: &[InvoiceState], act: Act) -> Result<InvoiceState, Illegal
         let before = history.iter().rev().find(|state| **state != Disputed);
         return before.copied().ok_or(Illegal { from, act });
     }
+    // Once, whatever was disputed since.
+    if act == Act::Pay && history.contains(&Paid) {
+        return Err(Illegal { from: Paid, act });
+    }
     LEGAL
         .into_iter()
         .find(|(state, done, _)| (*state, *done) == (from, act))
@@ -318,6 +322,12 @@ mod tests {
     fn a_dispute_that_is_resolved_leads_back_to_where_it_came_from() {
         assert_eq!(after(&[Issued, Disputed], Act::Resolve), Ok(Issued));
         assert_eq!(after(&[Issued, Paid, Disputed], Act::Resolve), Ok(Paid));
+        assert_eq!(
+            after(&[Issued, Paid, Disputed], Act::Pay)
+                .unwrap_err()
+                .to_string(),
+            "a bill that is paid cannot be paid"
+        );
         assert_eq!(
             after(&[Issued, Paid], Act::Resolve).unwrap_err().to_string(),
             "a bill that is paid cannot be resolved"

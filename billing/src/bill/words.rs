@@ -169,6 +169,8 @@ pub fn cause_in_words(cause: BadCause, locale: Locale) -> &'static str {
         (BadCause::BadRequests, Locale::ZhCn) => "失败或超时的请求过多",
         (BadCause::NotReported, Locale::En) => "no report from the service: it counts as down",
         (BadCause::NotReported, Locale::ZhCn) => "服务没有任何上报，按不可用计",
+        (BadCause::Unreachable, Locale::En) => "customers could not reach the service",
+        (BadCause::Unreachable, Locale::ZhCn) => "客户无法访问服务",
         (BadCause::NoData, Locale::En) => "too few requests: the plan counts it as bad",
         (BadCause::NoData, Locale::ZhCn) => "请求过少，按方案计为不可用",
     }

@@ -8,6 +8,7 @@ use springtide_runtime::clock::{Clock as _, SystemClock};
 
 use super::export::Lines;
 use super::select::TenantArgs;
+use crate::export::minutes::minutes_csv;
 use crate::export::minutes_of;
 use crate::rating::period::{Bounds, Period};
 use crate::store::{ExclusionOutcome, Landed, NewExclusion, RecordedExclusion, Store};
@@ -78,14 +79,10 @@ impl MinutesArgs {
     pub(super) async fn run(self, store: &Store) -> anyhow::Result<()> {
         let gathered = self.tenant.gathered(store).await?;
         let bounds = gathered.bounds(self.period)?;
+        let minutes = minutes_of(store, gathered.ledger, &bounds, Landed::EVER).await?;
         let mut out = Lines::new();
-        if !out.write_text("minute,good,bad,fast,slow".to_owned())? {
-            return Ok(());
-        }
-        for (minute, good, bad, fast, slow) in
-            minutes_of(store, gathered.ledger, &bounds, Landed::EVER).await?
-        {
-            if !out.write_text(format!("{minute},{good},{bad},{fast},{slow}"))? {
+        for line in String::from_utf8_lossy(&minutes_csv(&minutes)).lines() {
+            if !out.write_text(line.to_owned())? {
                 return Ok(());
             }
         }

@@ -7,7 +7,7 @@ use super::harmless;
 use crate::bill::document::{Document, DocumentLine};
 use crate::bill::words::line_title;
 use crate::locale::Locale;
-use crate::rating::rate::{Line, Rule};
+use crate::rating::rate::{Line, LinePrice, Rule};
 use crate::store::KIND_REGULAR;
 
 /// All mandatory columns of FOCUS 1.2, and those that bills can fill.
@@ -70,9 +70,22 @@ fn cell(column: &str, document: &Document, line: &Line, explanation: &str) -> St
     let is_metered = matches!(line.rule, Rule::Charge { .. } | Rule::Surcharge { .. });
     let unit = unit_of(&line.rule);
     let when_metered = |text: String| if is_metered { text } else { String::new() };
+    let is_correction = document.kind != KIND_REGULAR;
+    // A correction bills a difference of costs: its usage was billed before, and would count twice.
     let quantity = || {
-        line.quantity
-            .map_or_else(|| "1".to_owned(), |quantity| quantity.to_string())
+        let quantity = line
+            .quantity
+            .map_or_else(|| "1".to_owned(), |quantity| quantity.to_string());
+        if is_correction { String::new() } else { quantity }
+    };
+    // Units that were used are those of charges; surcharges price some of the same.
+    let consumed = |text: String| {
+        let is_charge = matches!(line.rule, Rule::Charge { .. });
+        if is_charge && !is_correction {
+            text
+        } else {
+            String::new()
+        }
     };
     let part = line.part.as_ref();
     let plan = document.plan_behind(line);
@@ -90,11 +103,12 @@ fn cell(column: &str, document: &Document, line: &Line, explanation: &str) -> St
         "ChargePeriodStart" => instant(part.map_or(document.period_start, |part| part.start)),
         "ChargePeriodEnd" => instant(part.map_or(document.period_end, |part| part.end)),
         "ChargeCategory" => category(&line.rule).to_owned(),
-        "ChargeClass" if document.kind != KIND_REGULAR => "Correction".to_owned(),
+        "ChargeClass" if is_correction => "Correction".to_owned(),
         "ChargeDescription" => harmless(explanation),
         "ChargeFrequency" => frequency(&line.rule).to_owned(),
-        "ConsumedQuantity" => when_metered(quantity()),
-        "ConsumedUnit" | "SkuMeter" => when_metered(unit.to_owned()),
+        "ConsumedQuantity" => consumed(consumed_quantity(line)),
+        "ConsumedUnit" => consumed(unit.to_owned()),
+        "SkuMeter" => when_metered(unit.to_owned()),
         "ContractedUnitPrice" | "ListUnitPrice" => {
             line.unit_price.map(|price| price.to_string()).unwrap_or_default()
         }
@@ -102,7 +116,7 @@ fn cell(column: &str, document: &Document, line: &Line, explanation: &str) -> St
         "InvoiceIssuerName" | "ProviderName" | "PublisherName" => harmless(&document.issuer.legal_name),
         "PricingCategory" => when_metered("Standard".to_owned()),
         "PricingQuantity" if priced(&line.rule) => quantity(),
-        "PricingUnit" if priced(&line.rule) => unit.to_owned(),
+        "PricingUnit" if priced(&line.rule) => pricing_unit(&line.rule, unit),
         "ServiceCategory" => "AI and Machine Learning".to_owned(),
         "ServiceSubcategory" => "Bots".to_owned(),
         "ServiceName" => "Customer service".to_owned(),
@@ -113,6 +127,32 @@ fn cell(column: &str, document: &Document, line: &Line, explanation: &str) -> St
             line.tier().map_or(0, |tier| tier.tier)
         )),
         _ => String::new(),
+    }
+}
+
+/// Units that a charge's line prices, whatever they are priced by.
+fn consumed_quantity(line: &Line) -> String {
+    match &line.rule {
+        Rule::Charge {
+            billable,
+            price: LinePrice::Package { .. },
+            ..
+        } => billable.to_string(),
+        _ => line
+            .quantity
+            .map(|quantity| quantity.to_string())
+            .unwrap_or_default(),
+    }
+}
+
+/// By what a line is priced.
+fn pricing_unit(rule: &Rule, unit: &str) -> String {
+    match rule {
+        Rule::Charge {
+            price: LinePrice::Package { size },
+            ..
+        } => format!("{size} {unit}"),
+        _ => unit.to_owned(),
     }
 }
 

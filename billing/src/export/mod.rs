@@ -15,7 +15,7 @@ use crate::bill::plans::{PlanPart, PlansInPeriod, plans_of_bill};
 use crate::bill::schedule::schedule_of;
 use crate::bill::{BillError, read};
 use crate::metering::decide::LedgerId;
-use crate::metering::meters::MODULES;
+use crate::metering::meters::{MODULES, is_built_in};
 use crate::rating::period::{Bounds, Period};
 use crate::rating::rate::ModuleChange;
 use crate::service_level::burn::Minute;
@@ -44,8 +44,8 @@ pub async fn billed_usage(
     if let Some(bill) = bill_of_period(store, account, period).await? {
         return usage_of_bill(store, account, &bill).await;
     }
-    let bounds = schedule_of(store, account).await?.bounds(period)?;
-    usage_until(store, account, bounds, (i64::MAX, None)).await
+    let plans = schedule_of(store, account).await?.plans(period)?;
+    usage_until(store, account, &plans, (i64::MAX, None)).await
 }
 
 /// The bill of a period, if it is issued.
@@ -66,7 +66,9 @@ pub async fn usage_of_bill(
     account: &Account,
     bill: &Document,
 ) -> Result<BilledUsage, BillError> {
-    usage_until(store, account, bounds_of(bill), (bill.statement, bill.issued_at)).await
+    let number = bill.number.as_deref().unwrap_or("of the draft");
+    let plans = plans_of_bill(store, bill, number).await?;
+    usage_until(store, account, &plans, (bill.statement, bill.issued_at)).await
 }
 
 fn bounds_of(bill: &Document) -> Bounds {
@@ -76,15 +78,25 @@ fn bounds_of(bill: &Document) -> Bounds {
     }
 }
 
-/// `closed`: the bill's statement, and when it was issued.
+/// `closed`: the bill's statement, and when it was issued. What no plan of the period knows is on no bill: whoever computes the
+/// bill again by those plans could not take it.
 async fn usage_until(
     store: &Store,
     account: &Account,
-    bounds: Bounds,
+    plans: &PlansInPeriod,
     (statement, issued_at): (i64, Option<Timestamp>),
 ) -> Result<BilledUsage, BillError> {
+    let bounds = plans.bounds;
+    let is_named = |meter: &str| {
+        let mut charges = plans.parts().flat_map(|part| &part.known.plan.charges);
+        charges.any(|charge| charge.meter == meter)
+    };
     let mut usage = store.usage(account.ledger, &bounds).await?;
-    usage.retain(|landed| landed.statement <= statement && landed.usage.meter != MODULES);
+    usage.retain(|landed| {
+        let meter = landed.usage.meter.as_str();
+        let is_counted = meter != MODULES && (is_built_in(meter) || is_named(meter));
+        landed.statement <= statement && is_counted
+    });
     let modules = store
         .module_changes(account.ledger, bounds.end, issued_at)
         .await?;
@@ -119,8 +131,7 @@ pub async fn minutes_of_bill(
 }
 
 /// The minutes that gateways reported within the bounds and that landed in these statements. A time of which none reported any
-/// is bad as a whole, where they did before; so that a file can say so, it then has the last minute that was reported at
-/// another time.
+/// is bad as a whole, where they did before; so that a file can say so, it then has the last minute that was reported before.
 pub async fn minutes_of(
     store: &Store,
     ledger: LedgerId,
@@ -129,7 +140,9 @@ pub async fn minutes_of(
 ) -> Result<Vec<Minute>, StoreError> {
     let minutes = store.service_minutes(ledger, bounds, landed).await?;
     if minutes.is_empty() {
-        return Ok(Vec::from_iter(store.last_minute(ledger, landed).await?));
+        return Ok(Vec::from_iter(
+            store.last_minute(ledger, bounds.start, landed).await?,
+        ));
     }
     Ok(minutes)
 }
@@ -168,10 +181,9 @@ async fn exclusions_within(
 /// What computes a month's bill again, or its draft, from the files: `as_of` is until when its service was looked at, where that
 /// is before its end.
 pub fn rate_command(account: &Account, period: Period, zone: &TimeZone, as_of: Option<Timestamp>) -> String {
-    let date = |instant: Timestamp| zone.to_datetime(instant).date();
-    let is_within = |date: &jiff::civil::Date| Period::of_date(*date) == Ok(period);
-    let from = Some(date(account.registered_at)).filter(is_within);
-    let to = account.closed_at.map(date).filter(is_within);
+    let is_within = |instant: &Timestamp| Period::containing(*instant, zone) == Ok(period);
+    let from = Some(account.registered_at).filter(is_within);
+    let to = account.closed_at.filter(is_within);
     let options = [
         from.map(|from| format!(" --contract-from {from}")),
         to.map(|to| format!(" --contract-to {to}")),

@@ -96,7 +96,8 @@ impl Tenancy for TenancyService {
             })),
             PutPlan::Changed => {
                 let message = format!(
-                    "a bill used this version of rate plan {:?}, so it never changes; make a new version",
+                    "a bill used rate plan {:?}, so it never changes; make another RatePlan, and name it in spec.ratePlan of the \
+                     tenants: they change at the next local midnight",
                     plan.name
                 );
                 Err(ApiError::new(Reason::PlanChanged, message).into())

@@ -354,7 +354,10 @@ async fn a_version_that_a_bill_used_is_plan_changed() {
         generation: 2,
         ..plan(other)
     };
-    bench.tenancy.put_rate_plan(operator(next)).await.unwrap();
+    assert_eq!(
+        reason(bench.tenancy.put_rate_plan(operator(next)).await),
+        Reason::PlanChanged
+    );
 }
 
 fn service_minute(bad: u64) -> ServiceMinute {

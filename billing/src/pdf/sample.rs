@@ -63,6 +63,7 @@ fn rated(spec: &serde_json::Value, interactions: i128) -> Document {
                         bad,
                         fast: 100,
                         slow: bad,
+                        unreachable: false,
                     },
                 )
             })

@@ -41,6 +41,17 @@ pub struct Bounds {
     pub end: Timestamp,
 }
 
+impl Bounds {
+    /// What both have; nothing is in it where they have nothing in common.
+    #[must_use]
+    pub fn within(self, other: Self) -> Self {
+        Self {
+            start: self.start.max(other.start),
+            end: self.end.min(other.end),
+        }
+    }
+}
+
 impl Period {
     /// The month of a local date.
     pub fn of_date(date: Date) -> Result<Self, PeriodError> {

@@ -8,6 +8,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::rating::number::Exact;
+use crate::rating::rate::MinuteCounts;
 
 /// Parts of the whole that a budget is counted in.
 const MILLION: u128 = 1_000_000;
@@ -18,8 +19,8 @@ pub const SILENT: &str = "silent";
 /// What the longest window needs.
 pub const LOOK_BACK: SignedDuration = SignedDuration::from_hours(72);
 
-/// A minute: its beginning, good, bad, fast, slow.
-pub type Minute = (Timestamp, u64, u64, u64, u64);
+/// A minute: its beginning, and what was reported of it.
+pub type Minute = (Timestamp, MinuteCounts);
 
 /// A long window, and the short one that goes with it.
 #[derive(Debug, PartialEq, Eq)]
@@ -139,9 +140,9 @@ pub fn burns(minutes: &[Minute], end: Timestamp, objective: &Objective) -> [Burn
         let within = minutes
             .iter()
             .filter(|(minute, ..)| from <= *minute && *minute < end);
-        within.fold(Share::default(), |sum, (_, good, bad, ..)| Share {
-            bad: sum.bad + u128::from(*bad),
-            total: sum.total + u128::from(*good) + u128::from(*bad),
+        within.fold(Share::default(), |sum, (_, counts)| Share {
+            bad: sum.bad + u128::from(counts.bad),
+            total: sum.total + u128::from(counts.good) + u128::from(counts.bad),
         })
     };
     WINDOWS.each_ref().map(|window| {
@@ -180,7 +181,13 @@ mod tests {
     /// Minutes before the end, `from` to `to` of them ago, each with that.
     fn minutes(from: i64, to: i64, good: u64, bad: u64) -> Vec<Minute> {
         let back = (to + 1..=from).rev();
-        back.map(|ago| (end() - SignedDuration::from_mins(ago), good, bad, good, 0))
+        let counts = MinuteCounts {
+            good,
+            bad,
+            fast: good,
+            ..MinuteCounts::default()
+        };
+        back.map(|ago| (end() - SignedDuration::from_mins(ago), counts))
             .collect()
     }
 

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::burn::Minute;
 use super::hour::{Counts, for_each_minute};
 use crate::rating::period::Bounds;
+use crate::rating::rate::MinuteCounts;
 
 const MINUTE: i64 = 60;
 
@@ -19,10 +20,10 @@ pub struct StoredHour<'a> {
     pub minutes: &'a [u8],
 }
 
-/// Minutes that were reported within the bounds, in order; good, bad, fast and slow of each, summed.
+/// Minutes that were reported within the bounds, in order; what was reported of each is summed.
 ///
-/// A probe's bad minute adds to what gateways reported; where none did, it makes no minute reported, so that a silence is not
-/// taken for a quiet minute with one bad request.
+/// A probe's bad minute adds to what gateways reported, and makes it unreachable; where none did, it makes no minute reported, so
+/// that a silence is not taken for a quiet minute with one bad request.
 ///
 /// `None` if something is stored that is no hour.
 pub fn minutes_within<'a>(
@@ -58,16 +59,16 @@ pub fn minutes_within<'a>(
         .zip(failed_at_the_door)
         .zip(first..)
         .filter_map(|((sum, failed), minute)| {
-            let Counts {
-                good,
-                bad,
-                fast,
-                slow,
-            } = sum?;
+            let sum = sum?;
             let minute = Timestamp::from_second(minute * MINUTE).ok()?;
-            bounds
-                .contain(minute)
-                .then_some((minute, good, bad.saturating_add(failed), fast, slow))
+            let counts = MinuteCounts {
+                good: sum.good,
+                bad: sum.bad.saturating_add(failed),
+                fast: sum.fast,
+                slow: sum.slow,
+                unreachable: failed > 0,
+            };
+            bounds.contain(minute).then_some((minute, counts))
         });
     Some(minutes.collect())
 }
@@ -148,10 +149,20 @@ mod tests {
         let minutes = within(&hours, "2026-11-11T00:15:00Z", "2026-11-11T01:01:00Z");
         let at = |time: &str| time.parse::<Timestamp>().unwrap();
         let expected = [
-            (at("2026-11-11T00:15:00Z"), 3, 3, 2, 1),
-            (at("2026-11-11T00:17:00Z"), 0, 0, 0, 0),
-            (at("2026-11-11T01:00:00Z"), 5, 0, 5, 0),
-        ];
+            (at("2026-11-11T00:15:00Z"), (3, 3, 2, 1)),
+            (at("2026-11-11T00:17:00Z"), (0, 0, 0, 0)),
+            (at("2026-11-11T01:00:00Z"), (5, 0, 5, 0)),
+        ]
+        .map(|(minute, (good, bad, fast, slow))| {
+            let counts = MinuteCounts {
+                good,
+                bad,
+                fast,
+                slow,
+                unreachable: false,
+            };
+            (minute, counts)
+        });
         assert_eq!(minutes, expected);
     }
 
@@ -166,6 +177,13 @@ mod tests {
             hour("2026-11-11T00:00:00Z", true, &[(1, failed), (2, failed)]),
         ];
         let minutes = within(&hours, "2026-11-11T00:00:00Z", "2026-11-11T01:00:00Z");
-        assert_eq!(minutes, [("2026-11-11T00:01:00Z".parse().unwrap(), 4, 1, 4, 0)]);
+        let counts = MinuteCounts {
+            good: 4,
+            bad: 1,
+            fast: 4,
+            slow: 0,
+            unreachable: true,
+        };
+        assert_eq!(minutes, [("2026-11-11T00:01:00Z".parse().unwrap(), counts)]);
     }
 }

@@ -185,7 +185,16 @@ impl Watch {
                 .show(account.details.party.tenant.as_str(), &objective, &burns);
         }
         let known = self.store.raised_alerts(account.ledger).await?;
-        let silent = is_silent(&minutes, end);
+        // What was silent for longer than is looked back still is.
+        let silent = if minutes.is_empty() {
+            let last = self
+                .store
+                .last_minute(account.ledger, start, Landed::EVER)
+                .await?;
+            last.is_some()
+        } else {
+            is_silent(&minutes, end)
+        };
         let burning = burns
             .iter()
             .map(|burn| (burn.window.long, burn.is_raised, Some(burn)));

@@ -9,13 +9,13 @@ use super::service::{first_hour_of, minutes_of};
 use super::{Landed, Store, StoreError};
 use crate::metering::decide::LedgerId;
 use crate::rating::period::Bounds;
-use crate::rating::rate::{Exclusion, MinuteCounts, ModuleChange, Service};
+use crate::rating::rate::{Exclusion, ModuleChange, Service};
 use crate::service_level::burn::Minute;
 
 /// Of one ledger and period.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Minutes of service and exclusions; `None`: no gateway of the ledger ever reported a minute.
+    /// Minutes of service and exclusions; `None`: no gateway of the ledger had reported a minute when the period ended.
     pub service: Option<Service>,
     /// In the order of time, from before the period too; none where no plan has modules.
     pub module_changes: Vec<ModuleChange>,
@@ -45,11 +45,13 @@ const SELECT_EXCLUSIONS: OfLedgers = of_ledgers!(
     "SELECT ledger_id, from_time, to_time, reason, approver FROM service_exclusion WHERE ledger_id",
     "AND from_time < $3 AND to_time > $2 AND revoked_at IS NULL ORDER BY ledger_id, from_time, id"
 );
-/// Ledgers of a list that ever reported minutes.
+/// Ledgers of a list that had reported minutes before an instant.
 const EVER_SQLITE: &str = "SELECT value FROM json_each($1) WHERE EXISTS
-    (SELECT 1 FROM service_hour h WHERE h.ledger_id = value AND h.is_probe = 0 AND h.statement > $2 AND h.statement <= $3)";
+    (SELECT 1 FROM service_hour h WHERE h.ledger_id = value AND h.is_probe = 0 AND h.statement > $2 AND h.statement <= $3
+    AND h.start_second < $4)";
 const EVER_POSTGRES: &str = "SELECT w.id FROM unnest($1::bigint[]) AS w (id) WHERE EXISTS
-    (SELECT 1 FROM service_hour h WHERE h.ledger_id = w.id AND h.is_probe = 0 AND h.statement > $2 AND h.statement <= $3)";
+    (SELECT 1 FROM service_hour h WHERE h.ledger_id = w.id AND h.is_probe = 0 AND h.statement > $2 AND h.statement <= $3
+    AND h.start_second < $4)";
 
 /// What is read of one kind, by ledger.
 type HourRow = (LedgerId, i64, i64, Vec<u8>);
@@ -102,6 +104,7 @@ macro_rules! facts_over {
                     .bind($ids(&silent))
                     .bind(after)
                     .bind(up_to)
+                    .bind(bounds.end.as_second())
                     .fetch_all(&mut *connection)
                     .await?
             };
@@ -186,17 +189,8 @@ fn facts_of(
     let mut facts: BTreeMap<LedgerId, Facts> = BTreeMap::new();
     let reported = minutes.into_iter().chain(ever.map(|ledger| (ledger, Vec::new())));
     for (ledger, minutes) in reported {
-        let counted = minutes.into_iter().map(|(minute, good, bad, fast, slow)| {
-            let counts = MinuteCounts {
-                good,
-                bad,
-                fast,
-                slow,
-            };
-            (minute, counts)
-        });
         facts.entry(ledger).or_default().service = Some(Service {
-            minutes: counted.collect(),
+            minutes,
             exclusions: Vec::new(),
         });
     }

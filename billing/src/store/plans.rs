@@ -27,14 +27,15 @@ pub struct PlanVersion {
 pub enum PutPlan {
     /// It is stored.
     Stored,
-    /// A bill used this version with another content.
+    /// A bill used the object with another content.
     Changed,
 }
 
 type Row = (String, String, i64, String, Vec<u8>);
 
 impl Store {
-    /// Stores a version. The same again changes nothing; another content only replaces what no bill used.
+    /// Stores a version. The same again changes nothing; another content only replaces what no bill used: once one did, the
+    /// object's content stays, whatever its generation.
     pub async fn put_plan(&self, plan: &PlanVersion, now: Timestamp) -> Result<PutPlan, StoreError> {
         let PlanVersion {
             name,
@@ -44,29 +45,27 @@ impl Store {
             digest,
         } = plan;
         let now = nanosecond_of(now)?;
-        let select = self.dialect(
-            "SELECT digest FROM rate_plan WHERE name = $1 AND uid = $2 AND generation = $3",
-            "SELECT digest FROM rate_plan WHERE name = $1 AND uid = $2 AND generation = $3 FOR UPDATE",
+        let stored = self.dialect(
+            "SELECT generation, digest FROM rate_plan WHERE name = $1 AND uid = $2 ORDER BY generation DESC",
+            "SELECT generation, digest FROM rate_plan WHERE name = $1 AND uid = $2 ORDER BY generation DESC FOR UPDATE",
         );
-        let insert = "INSERT INTO rate_plan (name, uid, generation, spec, digest, recorded_at)
-            VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
-        let used = "SELECT count(*) FROM invoice_plan WHERE name = $1 AND uid = $2 AND generation = $3";
-        let update =
-            "UPDATE rate_plan SET spec = $4, digest = $5 WHERE name = $1 AND uid = $2 AND generation = $3";
+        let used = "SELECT count(*) FROM invoice_plan WHERE name = $1 AND uid = $2";
+        let put = "INSERT INTO rate_plan (name, uid, generation, spec, digest, recorded_at) VALUES ($1, $2, $3, $4, $5, $6)
+            ON CONFLICT (name, uid, generation) DO UPDATE SET spec = excluded.spec, digest = excluded.digest";
+        let digest = &digest.as_bytes()[..];
         in_transaction!(self, transaction => {
-            sqlx::query(insert).bind(name).bind(uid).bind(generation).bind(spec).bind(&digest.as_bytes()[..]).bind(now)
-                .execute(&mut *transaction).await?;
-            let (stored,): (Vec<u8>,) = sqlx::query_as(select).bind(name).bind(uid).bind(generation)
-                .fetch_one(&mut *transaction).await?;
-            if stored != digest.as_bytes() {
-                let (bills,): (i64,) = sqlx::query_as(used).bind(name).bind(uid).bind(generation)
-                    .fetch_one(&mut *transaction).await?;
-                if bills > 0 {
-                    return Ok(PutPlan::Changed);
-                }
-                sqlx::query(update).bind(name).bind(uid).bind(generation).bind(spec).bind(&digest.as_bytes()[..])
-                    .execute(&mut *transaction).await?;
+            let stored: Vec<(i64, Vec<u8>)> =
+                sqlx::query_as(stored).bind(name).bind(uid).fetch_all(&mut *transaction).await?;
+            if stored.iter().any(|(known, content)| known == generation && content == digest) {
+                return Ok(PutPlan::Stored);
             }
+            let (bills,): (i64,) = sqlx::query_as(used).bind(name).bind(uid).fetch_one(&mut *transaction).await?;
+            let newest = stored.first();
+            if bills > 0 && newest.is_some_and(|(known, content)| known >= generation || content != digest) {
+                return Ok(PutPlan::Changed);
+            }
+            sqlx::query(put).bind(name).bind(uid).bind(generation).bind(spec).bind(digest).bind(now)
+                .execute(&mut *transaction).await?;
             transaction.commit().await?;
             Ok(PutPlan::Stored)
         })

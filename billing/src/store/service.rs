@@ -21,7 +21,7 @@ const HOUR: i64 = 3_600;
 const SELECT: &str = "SELECT start_second, is_probe, minutes FROM service_hour
     WHERE ledger_id = $1 AND start_second >= $2 AND start_second < $3 AND statement > $4 AND statement <= $5";
 const LAST: &str = "SELECT max(start_second) FROM service_hour
-    WHERE ledger_id = $1 AND is_probe = 0 AND statement > $2 AND statement <= $3";
+    WHERE ledger_id = $1 AND is_probe = 0 AND statement > $2 AND statement <= $3 AND start_second < $4";
 /// Of the hours in a JSON array of [start, pool, boot id]: empty ones, so that there are rows to lock.
 const INSERT_SQLITE: &str =
     "INSERT INTO service_hour (ledger_id, is_probe, statement, reporter, minutes, start_second, pool, boot_id)
@@ -40,10 +40,12 @@ const HOURS_POSTGRES: &str =
     ON h.ledger_id = $1 AND h.is_probe = $2
     AND h.start_second = (w.value ->> 0)::bigint AND h.pool = w.value ->> 1 AND h.boot_id = w.value ->> 2
     ORDER BY 1, 2, 3, 4 FOR UPDATE OF h";
-/// Of the hours in an array of [start, pool, boot id, minutes in hexadecimal].
-const UPDATE_SQLITE: &str = "UPDATE service_hour SET minutes = unhex(w.value ->> 3) FROM json_each($4) w
-    WHERE ledger_id = $1 AND is_probe = $2 AND statement = $3
-    AND start_second = w.value ->> 0 AND pool = w.value ->> 1 AND boot_id = w.value ->> 2";
+/// Of the hours in an array of [start, pool, boot id, minutes in hexadecimal], whose rows are there. An update from such an array
+/// would go through all of it for each hour of the ledger, as SQLite plans it.
+const UPDATE_SQLITE: &str =
+    "INSERT INTO service_hour (ledger_id, is_probe, statement, reporter, minutes, start_second, pool, boot_id)
+    SELECT $1, $2, $3, '', unhex(value ->> 3), value ->> 0, value ->> 1, value ->> 2 FROM json_each($4) WHERE true
+    ON CONFLICT (ledger_id, start_second, pool, boot_id, is_probe, statement) DO UPDATE SET minutes = excluded.minutes";
 const UPDATE_POSTGRES: &str =
     "UPDATE service_hour SET minutes = decode(w.value ->> 3, 'hex') FROM jsonb_array_elements($4::jsonb) w
     WHERE ledger_id = $1 AND is_probe = $2 AND statement = $3
@@ -114,8 +116,8 @@ impl Store {
         })
     }
 
-    /// Minutes that gateways of a ledger reported within the bounds and that landed in these statements, in order: (its
-    /// beginning, good, bad, fast, slow), summed over pools and gateways.
+    /// Minutes that gateways of a ledger reported within the bounds and that landed in these statements, in order, summed over
+    /// pools and gateways.
     pub async fn service_minutes(
         &self,
         ledger: LedgerId,
@@ -130,17 +132,22 @@ impl Store {
         minutes_of(&rows, bounds)
     }
 
-    /// The last minute that a gateway of a ledger reported, of those that landed in these statements.
-    pub async fn last_minute(&self, ledger: LedgerId, landed: Landed) -> Result<Option<Minute>, StoreError> {
+    /// The last minute before an instant that a gateway of a ledger reported, of those that landed in these statements.
+    pub async fn last_minute(
+        &self,
+        ledger: LedgerId,
+        before: Timestamp,
+        landed: Landed,
+    ) -> Result<Option<Minute>, StoreError> {
         let Landed { after, up_to } = landed;
         let (hour,): (Option<i64>,) = on_readers!(self, pool => {
-            sqlx::query_as(LAST).bind(ledger).bind(after).bind(up_to).fetch_one(pool).await
+            sqlx::query_as(LAST).bind(ledger).bind(after).bind(up_to).bind(before.as_second()).fetch_one(pool).await
         })?;
         let Some(hour) = hour else { return Ok(None) };
         let instant = |second| Timestamp::from_second(second).map_err(|_| unreadable_hour());
         let bounds = Bounds {
             start: instant(hour)?,
-            end: instant(hour + HOUR)?,
+            end: instant(hour + HOUR)?.min(before),
         };
         Ok(self.service_minutes(ledger, &bounds, landed).await?.pop())
     }

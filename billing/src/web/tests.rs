@@ -28,7 +28,7 @@ use crate::metering::examine::{Reporter, examine};
 use crate::metering::report::Party;
 use crate::metering::retention::KeptDays;
 use crate::metrics::Metrics;
-use crate::store::{AccountDetails, PlanVersion, Store};
+use crate::store::{AccountDetails, PlanVersion, PutPlan, Store};
 
 /// Each secret is another.
 #[derive(Default)]

@@ -273,6 +273,7 @@ fn service(month: Bounds) -> Service {
                 bad,
                 fast: 60,
                 slow: bad,
+                unreachable: false,
             };
             (Timestamp::from_second(second).unwrap(), counts)
         });
@@ -303,6 +304,7 @@ async fn issue_november(store: &Store, account: &Account, version: &PlanVersion,
             bad,
             fast,
             slow,
+            unreachable: _,
         } = counts;
         Ok(ReportedMinute {
             pool: "web".parse().unwrap(),

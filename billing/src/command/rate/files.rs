@@ -176,7 +176,7 @@ pub(super) fn minutes(path: &Path) -> anyhow::Result<Vec<(Timestamp, MinuteCount
     let [minute, good, bad] = ["minute", "good", "bad"].map(|name| column(&header, name, path));
     let (minute, good, bad) = (minute?, good?, bad?);
     let optional = |name: &str| header.iter().position(|known| known == name);
-    let (fast, slow) = (optional("fast"), optional("slow"));
+    let (fast, slow, unreachable) = (optional("fast"), optional("slow"), optional("unreachable"));
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.with_context(|| in_file(path))?;
@@ -201,6 +201,7 @@ pub(super) fn minutes(path: &Path) -> anyhow::Result<Vec<(Timestamp, MinuteCount
             bad: count(Some(bad))?,
             fast: count(fast)?,
             slow: count(slow)?,
+            unreachable: count(unreachable)? > 0,
         };
         rows.push((at, counts, line));
     }

@@ -6,6 +6,7 @@ mod files;
 mod scratch;
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
@@ -54,12 +55,13 @@ pub(super) struct RateArgs {
     /// Look at the service up to this instant only (RFC 3339) [default: the period's end]
     #[arg(long, value_name = "TIME")]
     as_of: Option<Timestamp>,
-    /// First local date of the contract: in its first month fees without usage are for a part [default: before the period]
-    #[arg(long, value_name = "YYYY-MM-DD")]
-    contract_from: Option<Date>,
-    /// Last local date of the contract, likewise [default: after the period]
-    #[arg(long, value_name = "YYYY-MM-DD")]
-    contract_to: Option<Date>,
+    /// First local date of the contract, or the instant from which service is owed (RFC 3339): in its first month fees without
+    /// usage are for a part, by whole dates [default: before the period]
+    #[arg(long, value_name = "YYYY-MM-DD|TIME")]
+    contract_from: Option<ContractBound>,
+    /// Last local date of the contract, or the instant at which it ended, likewise [default: after the period]
+    #[arg(long, value_name = "YYYY-MM-DD|TIME")]
+    contract_to: Option<ContractBound>,
     /// Language of the explanations
     #[arg(long, default_value = "en", value_name = "TAG")]
     locale: String,
@@ -70,10 +72,11 @@ pub(super) struct RateArgs {
 
 const HELP: &str = "Files:
   usage.csv     time,meter,quantity[,dimension...]   time in RFC 3339; quantity a decimal; equal rows are separate events
-  minutes.csv   minute,good,bad[,fast,slow]          a row for each minute that was reported, in RFC 3339
+  minutes.csv   minute,good,bad[,fast,slow][,unreachable]   a row for each minute that was reported, in RFC 3339; unreachable
+                                                     is 1 where customers could not come in
   exclusions.csv  from,to[,reason,approver]          spans in RFC 3339, the second instant no longer in it
 A meter that the plan does not name and that is not built in (interactions, unanswered, conversations, handoffs, ratings, modules) is
-refused. A file of minutes that has some, but none of the period, says that the service was down for all of it.
+refused. A file of minutes that has some from before the period, but none of it, says that the service was down for all of it.
 A module is taken or dropped by an event of the meter \"modules\" with the dimension \"module\" and quantity 1 or 0.
 
 Examples:
@@ -164,20 +167,17 @@ impl RateArgs {
 
     /// When the contract begins and ends: it covers the whole period, if nothing else is said.
     fn contract(&self, plans: &PlansInPeriod) -> anyhow::Result<(Timestamp, Option<Timestamp>)> {
-        let instant_in = |date: Date, zone: &TimeZone| {
-            first_instant_of(date, zone).with_context(|| format!("{date} is too far away"))
-        };
         let before = plans
             .bounds
             .start
             .saturating_sub(SignedDuration::from_hours(48))?;
         let begins = self
             .contract_from
-            .map(|date| instant_in(date, &plans.first().plan.zone))
+            .map(|bound| bound.first(&plans.first().plan.zone))
             .transpose()?;
         let ends = self
             .contract_to
-            .map(|date| instant_in(date, &plans.last().plan.zone))
+            .map(|bound| bound.last(&plans.last().plan.zone))
             .transpose()?;
         Ok((begins.unwrap_or(before), ends))
     }
@@ -194,6 +194,47 @@ impl RateArgs {
             .as_deref()
             .map_or_else(|| Ok(Vec::new()), files::exclusions)
     }
+}
+
+/// Where a contract begins or ends: a local date that it has whole, or an instant.
+#[derive(Clone, Copy, Debug)]
+enum ContractBound {
+    Date(Date),
+    Instant(Timestamp),
+}
+
+impl FromStr for ContractBound {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let date = text.parse().map(Self::Date);
+        date.or_else(|_| text.parse().map(Self::Instant)).map_err(|_| {
+            format!("{text:?} is neither a date as 2026-11-21 nor an instant as 2026-11-21T08:00:00Z")
+        })
+    }
+}
+
+impl ContractBound {
+    fn first(self, zone: &TimeZone) -> anyhow::Result<Timestamp> {
+        match self {
+            Self::Date(date) => instant_in(date, zone),
+            Self::Instant(instant) => Ok(instant),
+        }
+    }
+
+    fn last(self, zone: &TimeZone) -> anyhow::Result<Timestamp> {
+        match self {
+            Self::Date(date) => {
+                let next = instant_in(date.tomorrow()?, zone)?;
+                Ok(next.checked_sub(SignedDuration::from_nanos(1))?)
+            }
+            Self::Instant(instant) => Ok(instant),
+        }
+    }
+}
+
+fn instant_in(date: Date, zone: &TimeZone) -> anyhow::Result<Timestamp> {
+    first_instant_of(date, zone).with_context(|| format!("{date} is too far away"))
 }
 
 fn in_file(path: &Path) -> String {

@@ -91,45 +91,60 @@ impl Scratch {
         Ok(())
     }
 
-    /// As one gateway would report them.
+    /// As one gateway would report them, and the operator's probe those in which customers could not come in.
     pub(super) async fn take_minutes(
         &self,
         minutes: &[(Timestamp, MinuteCounts)],
         party: &Party,
     ) -> anyhow::Result<()> {
-        if minutes.is_empty() {
-            return Ok(());
-        }
         let (pool, boot_id) = (PoolId::parse(NAME)?, BootId::parse(NAME)?);
-        let reported = minutes.iter().map(|(at, counts)| {
-            let MinuteCounts {
-                good,
-                bad,
-                fast,
-                slow,
-            } = *counts;
+        let reported = |at: Timestamp, counts: Counts| {
             let second = at.as_second();
             Ok(ReportedMinute {
                 pool: pool.clone(),
                 boot_id: boot_id.clone(),
                 hour: second - second.rem_euclid(HOUR),
                 minute: usize::try_from(second.rem_euclid(HOUR) / MINUTE).unwrap_or_default(),
-                counts: Counts {
+                counts,
+            })
+        };
+        let by_gateway = minutes.iter().map(|(at, counts)| {
+            // What the probe reports is one of the bad ones.
+            let bad = counts.bad.saturating_sub(counts.unreachable.into());
+            let MinuteCounts { good, fast, slow, .. } = *counts;
+            reported(
+                *at,
+                Counts {
                     good,
                     bad,
                     fast,
                     slow,
                 },
-            })
+            )
         });
-        let report = MinutesReport {
-            party: party.clone(),
-            reporter: PodName::parse(NAME)?,
-            is_probe: false,
-            minutes: reported.collect(),
+        let failed = Counts {
+            bad: 1,
+            ..Counts::default()
         };
-        let taken = self.store.take_minutes(&report).await?;
-        taken.map(drop).context("the minutes were not taken")
+        let by_probe = minutes.iter().filter(|(_, counts)| counts.unreachable);
+        let by_probe = by_probe.map(|(at, _)| reported(*at, failed));
+        for (is_probe, minutes) in [
+            (false, by_gateway.collect::<Vec<_>>()),
+            (true, by_probe.collect()),
+        ] {
+            if minutes.is_empty() {
+                continue;
+            }
+            let report = MinutesReport {
+                party: party.clone(),
+                reporter: PodName::parse(NAME)?,
+                is_probe,
+                minutes,
+            };
+            let taken = self.store.take_minutes(&report).await?;
+            taken.context("the minutes were not taken")?;
+        }
+        Ok(())
     }
 
     pub(super) async fn exclude(

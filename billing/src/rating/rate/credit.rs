@@ -1,8 +1,9 @@
 //! Service levels from the minutes that gateways reported.
 //!
-//! The period is cut into *slices*, counted from its first instant. A slice counts once it has ended, if it lies within
-//! the contract and is not wholly excluded; minutes that are excluded are as if they were not there. A slice of which no
-//! minute was reported is bad. *Availability* is the share of good slices of those that count.
+//! The period is cut into *slices*, counted from its first instant. A slice counts once it has ended, if service is
+//! owed all the time and it is not wholly excluded; minutes that are excluded are as if they were not there. A slice of which no
+//! minute was reported is bad; so is one of whose minutes a greater share than may be bad was unreachable, for then few
+//! requests come, or none. *Availability* is the share of good slices of those that count.
 
 use std::cmp::Ordering;
 
@@ -27,6 +28,8 @@ pub struct MinuteCounts {
     pub fast: u64,
     /// Answered later.
     pub slow: u64,
+    /// Customers could not reach the service through its public door, as the operator's probe found, twice running.
+    pub unreachable: bool,
 }
 
 /// Time that does not count.
@@ -122,6 +125,8 @@ pub enum BadCause {
     NotReported,
     /// Too few requests, which the plan counts as bad.
     NoData,
+    /// Customers could not reach the service.
+    Unreachable,
 }
 
 /// How a slice counts.
@@ -131,12 +136,12 @@ enum Verdict {
     LeftOut,
 }
 
-/// Computes how the service was in `period`, as far as `contract` covers it and it has passed by `as_of`.
+/// Computes how the service was in `period`, as far as service is `owed` and it has passed by `as_of`.
 pub(super) fn outcome(
     levels: &ServiceLevel,
     service: &Service,
     period: Bounds,
-    contract: Bounds,
+    owed: Bounds,
     as_of: Timestamp,
 ) -> Result<ServiceOutcome, Overflow> {
     let excluded = |minute: Timestamp| {
@@ -144,7 +149,7 @@ pub(super) fn outcome(
         all.any(|exclusion| exclusion.from <= minute && minute < exclusion.to)
     };
     let ended = |minute: Timestamp| {
-        contract.contain(minute) && minute.as_second().saturating_add(MINUTE) <= as_of.as_second()
+        owed.contain(minute) && minute.as_second().saturating_add(MINUTE) <= as_of.as_second()
     };
     let minutes: Vec<_> = service
         .minutes
@@ -164,7 +169,7 @@ pub(super) fn outcome(
                 availability,
                 minutes: &minutes,
                 period,
-                contract,
+                owed,
                 as_of,
             }
             .slices(&excluded)
@@ -189,7 +194,7 @@ struct Slicing<'a> {
     /// Those that count, in the order of time.
     minutes: &'a [(Timestamp, MinuteCounts)],
     period: Bounds,
-    contract: Bounds,
+    owed: Bounds,
     as_of: Timestamp,
 }
 
@@ -205,7 +210,7 @@ impl Slicing<'_> {
             let (before, within) = (until(from), until(to));
             let mine = rest.get(before..within).unwrap_or_default();
             rest = rest.get(within..).unwrap_or_default();
-            if self.contract.start <= from && to <= self.contract.end {
+            if self.owed.start <= from && to <= self.owed.end {
                 self.take(Bounds { start: from, end: to }, mine, excluded, &mut slices)?;
             }
             from = to;
@@ -231,7 +236,13 @@ impl Slicing<'_> {
             let both = counts.good.checked_add(counts.bad).ok_or(Overflow)?;
             requests = requests.checked_add(both).ok_or(Overflow)?;
         }
-        match self.verdict(slice, minutes.is_empty(), bad, requests, excluded)? {
+        let unreachable = minutes.iter().filter(|(_, counts)| counts.unreachable).count();
+        let verdict = if self.is_unreachable(slice, unreachable)? {
+            Verdict::Bad(BadCause::Unreachable)
+        } else {
+            self.verdict(slice, minutes.is_empty(), bad, requests, excluded)?
+        };
+        match verdict {
             Verdict::LeftOut => {
                 slices.left_out += 1;
                 let Bounds { start: from, end: to } = slice;
@@ -257,6 +268,18 @@ impl Slicing<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Of its minutes a greater share was unreachable than may be bad.
+    fn is_unreachable(&self, slice: Bounds, unreachable: usize) -> Result<bool, Overflow> {
+        if unreachable == 0 {
+            return Ok(false);
+        }
+        let minutes = (slice.end.as_second() - slice.start.as_second()) / MINUTE;
+        let minutes = Exact::from_count(u64::try_from(minutes).map_err(|_| Overflow)?);
+        let unreachable = Exact::from_count(u64::try_from(unreachable).map_err(|_| Overflow)?);
+        let bearable = minutes.times(self.availability.bad_share)?;
+        Ok(unreachable.compare(bearable)?.is_gt())
     }
 
     fn verdict(

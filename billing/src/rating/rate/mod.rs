@@ -68,6 +68,8 @@ pub struct Account<'a> {
     pub module_changes: &'a [ModuleChange],
     /// Minutes that gateways reported; `None`: nothing was ever reported.
     pub service: Option<&'a Service>,
+    /// When service is owed: outside, nothing that was not reported is bad.
+    pub owed: Bounds,
     /// Service is looked at up to here.
     pub as_of: Timestamp,
 }
@@ -86,6 +88,7 @@ impl<'a> Account<'a> {
             usage,
             module_changes: &[],
             service: None,
+            owed: period,
             as_of: period.end,
         }
     }
@@ -169,7 +172,8 @@ pub fn rate(account: &Account<'_>) -> Result<Rated, RatingError> {
     let levels = &last.plan.service_level;
     let outcome = match (account.service, account.contract()) {
         (Some(service), Some(contract)) => {
-            let computed = credit::outcome(levels, service, account.period, contract, account.as_of);
+            let owed = contract.within(account.owed);
+            let computed = credit::outcome(levels, service, account.period, owed, account.as_of);
             Some(computed.map_err(RatingError::overflow("credit"))?)
         }
         _ => None,

@@ -283,6 +283,7 @@ fn minutes_with_bad_slices(bad_slices: i64) -> Service {
                 bad: 10,
                 fast: 0,
                 slow: 0,
+                unreachable: false,
             }
         } else {
             MinuteCounts {
@@ -290,6 +291,7 @@ fn minutes_with_bad_slices(bad_slices: i64) -> Service {
                 bad: 0,
                 fast: 9,
                 slow: 1,
+                unreachable: false,
             }
         };
         (Timestamp::from_second(first + minute * 60).unwrap(), counts)

@@ -134,6 +134,13 @@ pub(super) async fn a_tenant_is_told_once_that_an_alert_is_raised_and_once_that_
     let all = [&raised("raised")[..], &raised("resolved"), &[silent]].concat();
     assert_eq!(told(&bench, &acme).await, all);
     assert_eq!(bench.store.raised_alerts(acme.ledger).await.unwrap(), ["silent"]);
+    // So it stays, however long it lasts.
+    let weeks_later = later + SignedDuration::from_hours(500);
+    watch
+        .look_at(&acme, weeks_later, weeks_later, true)
+        .await
+        .unwrap();
+    assert_eq!(bench.store.raised_alerts(acme.ledger).await.unwrap(), ["silent"]);
 }
 
 pub(super) async fn a_tenant_is_told_once_that_a_threshold_of_its_budget_is_reached_and_once_that_it_is_not(

@@ -25,7 +25,26 @@ pub(super) async fn a_plan_version_that_a_bill_used_never_changes(bench: Bench) 
         bench.store.newest_plan("standard").await.unwrap().unwrap(),
         plan(1, "0.20")
     );
-    assert_eq!(put(&plan(2, "0.30")).await, PutPlan::Stored, "another version");
+    assert_eq!(
+        put(&plan(2, "0.30")).await,
+        PutPlan::Changed,
+        "an edit of what a bill used"
+    );
+    assert_eq!(
+        put(&plan(2, "0.20")).await,
+        PutPlan::Stored,
+        "the same under another generation"
+    );
+    assert_eq!(put(&plan(1, "0.20")).await, PutPlan::Stored, "by a stale replica");
+    let recreated = PlanVersion {
+        uid: "another-object".into(),
+        ..plan(1, "0.30")
+    };
+    assert_eq!(
+        put(&recreated).await,
+        PutPlan::Stored,
+        "another object of that name"
+    );
     let again = crate::bill::bill(&bench.store, &account, november_period(), now())
         .await
         .unwrap();

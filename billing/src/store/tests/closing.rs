@@ -11,7 +11,9 @@ use crate::bill::review::Finding;
 use crate::bill::run::Progress;
 use crate::bill::state::{Act, InvoiceState, TaxState};
 use crate::bill::{BillError, issue, read};
-use crate::store::{Account, DEFAULT_ENTITY, Store, StoredInvoice, TaxRegistration, in_transaction};
+use crate::store::{
+    Account, DEFAULT_ENTITY, PlanVersion, PutPlan, Store, StoredInvoice, TaxRegistration, in_transaction,
+};
 
 pub(super) const NO_GRACE: Grace = Grace {
     length: SignedDuration::ZERO,
@@ -79,7 +81,15 @@ pub(super) async fn what_comes_after_a_bill_is_a_note_with_the_difference_by_the
     assert_eq!(corrected(&bench, &account).await, None, "nothing came");
     assert_eq!(bench.store.number_of_invoices().await.unwrap(), 1);
 
-    bench.store.put_plan(&plan(2, "9.00"), now()).await.unwrap();
+    // Deleted, and made again with another price.
+    let another = PlanVersion {
+        uid: "another".into(),
+        ..plan(1, "9.00")
+    };
+    assert_eq!(
+        bench.store.put_plan(&another, now()).await.unwrap(),
+        PutPlan::Stored
+    );
     let late = ["t2", "t3"].map(|turn| by_worker(&interaction("acme", turn)));
     bench.report(late.into()).await;
     let note = corrected(&bench, &account).await.unwrap();
@@ -93,7 +103,7 @@ pub(super) async fn what_comes_after_a_bill_is_a_note_with_the_difference_by_the
         (line.billed.as_str(), line.corrected.as_deref()),
         ("0.10", Some("0.30"))
     );
-    assert_eq!(note.plans[0].generation, 1);
+    assert_eq!(note.plans[0].uid, plan(1, "0.10").uid);
     assert_eq!(corrected(&bench, &account).await, None, "it is corrected");
 
     // Taken back below what the bill and its note came to.
@@ -363,6 +373,29 @@ pub(super) async fn a_period_is_not_closed_before_its_end_and_grace(bench: Bench
     let later = closing(after(3_600), false).await.unwrap();
     assert_eq!((later.issued, later.issued_before), (0, 1));
     assert_eq!(bench.store.invoices(account.ledger).await.unwrap().len(), 1);
+}
+
+pub(super) async fn a_month_that_ends_later_elsewhere_holds_up_no_bill(bench: Bench) {
+    early(&bench, "acme").await;
+    let spec = r#"{"currency":"USD","timeZone":"America/Los_Angeles","charges":[]}"#;
+    bench.register_with_plan("west", spec).await;
+    let order = CloseOrder {
+        period: november_period(),
+        issue: true,
+        grace: NO_GRACE,
+        issuer: Issuer {
+            now: november().end,
+            ..issuer()
+        },
+    };
+    let report = close(&bench.store, order, &Progress::default()).await.unwrap();
+    assert_eq!(report.issued, 1);
+    let refused: Vec<_> = report
+        .refused
+        .iter()
+        .map(|refusal| refusal.tenant.as_str())
+        .collect();
+    assert_eq!(refused, ["west"]);
 }
 
 pub(super) async fn close_runs_at_once_and_again_issue_each_bill_once(bench: Bench) {

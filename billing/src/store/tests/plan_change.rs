@@ -1,5 +1,7 @@
 //! A change of plan within a month: each side is billed by its plan.
 
+use springtide_proto::metering::UsageEvent;
+
 use super::closing::{closed, issuer};
 use super::service::{minute, take};
 use super::support::*;
@@ -10,6 +12,7 @@ use crate::bill::schedule::schedule_of;
 use crate::bill::verify::{verify_chain, verify_tenant};
 use crate::bill::{BillError, draft, issue};
 use crate::digest::Digest;
+use crate::export::billed_usage;
 use crate::metering::decide::LedgerId;
 use crate::rating::currency::Currency;
 use crate::store::{
@@ -145,17 +148,11 @@ pub(super) async fn each_side_of_a_change_is_billed_by_its_plan_corrected_by_it_
     for name in ["one", "two"] {
         let other = plan_of(name, 1, "UTC", "CNY", "5.00");
         assert_eq!(put(&bench, &other).await, PutPlan::Changed, "a bill used {name}");
-        assert_eq!(
-            put(
-                &bench,
-                &PlanVersion {
-                    generation: 2,
-                    ..other
-                }
-            )
-            .await,
-            PutPlan::Stored
-        );
+        let edited = PlanVersion {
+            generation: 2,
+            ..other
+        };
+        assert_eq!(put(&bench, &edited).await, PutPlan::Changed);
     }
 
     late_usage_is_corrected(&bench, &account, &document, &stored).await;
@@ -327,6 +324,51 @@ pub(super) async fn a_forecast_goes_on_by_the_plan_that_is_to_come(bench: Bench)
         (total - (7.0 + 300.0 + 10.0 * (expected - 8.0 - 2.0))).abs() < 1.0,
         "{forecast:?}"
     );
+}
+
+pub(super) async fn usage_of_a_meter_that_left_the_plan_is_not_among_what_its_bill_is_computed_from(
+    bench: Bench,
+) {
+    let with_storage = PlanVersion {
+        spec: r#"{"charges":[{"meter":"storage_gb","model":"PerUnit","name":"storage","unitPrice":"1.00"}],"currency":"CNY","timeZone":"UTC"}"#
+            .into(),
+        ..plan_of("before", 1, "UTC", "CNY", "1.00")
+    };
+    put(&bench, &with_storage).await;
+    put(&bench, &plan_of("now", 1, "UTC", "CNY", "1.00")).await;
+    assign(&bench, "before", "2026-10-01T00:00:00Z").await;
+    assign(&bench, "now", "2026-10-31T12:00:00Z").await;
+    let stored = |id: &str, time: &str| UsageEvent {
+        meter: "storage_gb".into(),
+        dimensions: Vec::new(),
+        ..module_event("acme", id, "3", time)
+    };
+    let (before, later) = (
+        stored("one", "2026-10-20T00:00:00Z"),
+        stored("two", "2026-11-20T00:00:00Z"),
+    );
+    bench.report(vec![by_anyone(&before), by_anyone(&later)]).await;
+    let account = acme(&bench).await;
+    let rows = async |period: &str| {
+        let billed = billed_usage(&bench.store, &account, period.parse().unwrap()).await;
+        billed.unwrap().usage.len()
+    };
+    assert_eq!((rows("2026-10").await, rows("2026-11").await), (1, 0));
+}
+
+pub(super) async fn a_forecast_charges_no_module_that_was_dropped(bench: Bench) {
+    changed(&bench).await;
+    let account = acme(&bench).await;
+    let then = at("2026-11-10T22:45:00Z");
+    let total = async || {
+        let schedule = schedule_of(&bench.store, &account).await.unwrap();
+        let made = forecast(&bench.store, &account, &schedule, november_period(), then).await;
+        made.unwrap().unwrap().total.parse::<f64>().unwrap()
+    };
+    let taken = total().await;
+    let dropped = module_event("acme", "dropped", "0", "2026-10-20T00:00:00Z");
+    bench.report(vec![by_anyone(&dropped)]).await;
+    assert!((taken - total().await - 300.0).abs() < 0.005, "{taken}");
 }
 
 /// Accounts whose bills are issued in one transaction.

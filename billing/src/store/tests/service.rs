@@ -59,7 +59,7 @@ async fn service(bench: &Bench, tenant: &str) -> Vec<(String, u64, u64)> {
         .unwrap();
     minutes
         .into_iter()
-        .map(|(minute, good, bad, ..)| (minute.to_string(), good, bad))
+        .map(|(minute, counts)| (minute.to_string(), counts.good, counts.bad))
         .collect()
 }
 
@@ -103,19 +103,31 @@ pub(super) async fn minutes_land_in_the_statement_that_is_open_and_are_known_for
             .await;
         let minutes = minutes.unwrap().into_iter();
         minutes
-            .map(|(minute, good, ..)| (minute, good))
+            .map(|(minute, counts)| (minute, counts.good))
             .collect::<Vec<_>>()
     };
     assert_eq!(landed(Landed::up_to(1)).await, [(at(one), 3)]);
     assert_eq!(landed(Landed::after(1)).await, [(at(two), 5)]);
     assert_eq!(landed(Landed::EVER).await, [(at(one), 3), (at(two), 5)]);
-    let last = async |landed| bench.store.last_minute(account.ledger, landed).await.unwrap();
+    let last = async |landed| {
+        let before = november().end;
+        bench
+            .store
+            .last_minute(account.ledger, before, landed)
+            .await
+            .unwrap()
+    };
     assert_eq!(
         last(Landed::up_to(1)).await.map(|(minute, ..)| minute),
         Some(at(one))
     );
     assert_eq!(last(Landed::EVER).await.map(|(minute, ..)| minute), Some(at(two)));
     assert_eq!(last(Landed::after(2)).await, None);
+    let before = bench
+        .store
+        .last_minute(account.ledger, november().start, Landed::EVER)
+        .await;
+    assert_eq!(before.unwrap(), None);
 }
 
 pub(super) async fn minutes_of_all_pools_and_gateways_are_summed_and_other_tenants_are_none_of_them(
@@ -198,8 +210,40 @@ pub(super) async fn a_month_of_two_gateways_is_read_at_once(bench: Bench) {
     let took = started.elapsed();
     println!("{} minutes read in {took:?}", minutes.len());
     assert_eq!(i64::try_from(minutes.len()).unwrap(), number);
-    assert!(minutes.iter().all(|(_, good, bad, ..)| (*good, *bad) == (600, 2)));
+    assert!(
+        minutes
+            .iter()
+            .all(|(_, counts)| (counts.good, counts.bad) == (600, 2))
+    );
     assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+pub(super) async fn a_month_before_the_first_report_has_no_service_level(bench: Bench) {
+    let account = bench.account("acme").await;
+    let service = async || {
+        let landed = Landed::EVER;
+        let facts = bench.store.facts(account.ledger, november(), false, landed).await;
+        facts.unwrap().service.map(|service| service.minutes.len())
+    };
+    assert_eq!(service().await, None);
+    take(
+        &bench.store,
+        "acme",
+        vec![minute("a", "2026-12-03T00:00:00Z", 1, 0)],
+    )
+    .await;
+    assert_eq!(service().await, None, "gateways were started later");
+    take(
+        &bench.store,
+        "acme",
+        vec![minute("a", "2026-10-03T00:00:00Z", 1, 0)],
+    )
+    .await;
+    assert_eq!(
+        service().await,
+        Some(0),
+        "they were there, and were silent all the month"
+    );
 }
 
 pub(super) async fn a_uid_of_another_name_reports_no_minutes(bench: Bench) {

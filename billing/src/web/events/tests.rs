@@ -3,7 +3,7 @@ use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 
 use crate::digest::Digest;
-use crate::store::PlanVersion;
+use crate::store::{PlanVersion, PutPlan};
 use crate::web::tests::{Bench, bench, now};
 
 /// With a plan that names the meter `storage`.
@@ -13,19 +13,19 @@ async fn bench_with_storage() -> Bench {
     bench
 }
 
-/// A newer version of acme's plan, with one meter more.
-async fn name_meter(bench: &Bench, meter: &str, generation: i64) {
+/// Acme's plan, made anew with one meter more: bills used the one before, which never changes.
+async fn name_meter(bench: &Bench, meter: &str, again: i64) {
     let charge = |name: &str, meter: &str| json!({"meter": meter, "model": "PerUnit", "name": name, "unitPrice": "0.10"});
     let charges = [charge("<answers>", "interactions"), charge("more", meter)];
     let spec = json!({"charges": charges, "currency": "CNY", "timeZone": "Asia/Shanghai"}).to_string();
     let plan = PlanVersion {
         name: "standard".into(),
-        uid: "u".into(),
-        generation,
+        uid: format!("u-{again}"),
+        generation: 1,
         digest: Digest::of(spec.as_bytes()),
         spec,
     };
-    bench.store.put_plan(&plan, now()).await.unwrap();
+    assert_eq!(bench.store.put_plan(&plan, now()).await.unwrap(), PutPlan::Stored);
 }
 
 const ONE: &str = "application/cloudevents+json";

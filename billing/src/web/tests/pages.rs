@@ -150,12 +150,12 @@ async fn a_line_of_a_note_leads_to_the_interactions_of_what_it_comes_to_now() {
         {"meter":"interactions","model":"PerUnit","name":"<answers>","unitPrice":"0.10"}],"currency":"CNY","timeZone":"Asia/Shanghai"}"#;
     let plan = PlanVersion {
         name: "standard".into(),
-        uid: "u".into(),
-        generation: 2,
+        uid: "u-again".into(),
+        generation: 1,
         digest: Digest::of(spec.as_bytes()),
         spec: spec.into(),
     };
-    bench.store.put_plan(&plan, now()).await.unwrap();
+    assert_eq!(bench.store.put_plan(&plan, now()).await.unwrap(), PutPlan::Stored);
     let [bill, note] = bench.bill_and_debit_note().await;
     for (number, line, rows) in [(&note, 0, 11), (&bill, 0, 0), (&bill, 1, 11)] {
         let page = bench
@@ -380,7 +380,7 @@ async fn the_overview_says_what_the_month_will_come_to_and_on_what_that_rests() 
         "{page}"
     );
     assert!(
-        page.contains("--exclusions exclusions.csv --period 2026-11 --contract-from 2026-11-12 --as-of 2026-11-12T00:00:00Z<"),
+        page.contains("--exclusions exclusions.csv --period 2026-11 --contract-from 2026-11-12T00:00:00Z --as-of 2026-11-12T00:00:00Z<"),
         "the month runs: {page}"
     );
     assert!(page.contains("class=\"expected\""), "expected days are drawn");

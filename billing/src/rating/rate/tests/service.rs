@@ -77,6 +77,52 @@ fn what_is_excluded_does_not_count_and_what_has_not_ended_neither() {
     );
 }
 
+fn at_least_available() -> RatePlan {
+    full_plan(&[(
+        "sla",
+        json!({"availability": {"objective": "99", "slice": "5m", "badShare": "0.05", "minimumRequests": 10,
+        "credits": [{"below": "99", "percent": "10"}], "creditCap": "30"}}),
+    )])
+}
+
+#[test]
+fn before_and_after_service_is_owed_nothing_that_was_not_reported_is_bad() {
+    let plan = at_least_available();
+    let mut service = minutes_with_bad_slices(0);
+    // From the 10th at 18:00 to the 11th at noon there was an account, and gateways that reported.
+    let owed = Bounds {
+        start: "2026-11-10T10:00:00Z".parse().unwrap(),
+        end: "2026-11-11T04:00:00Z".parse().unwrap(),
+    };
+    service.minutes.retain(|(minute, _)| owed.contain(*minute));
+    let account = Account {
+        service: Some(&service),
+        owed,
+        ..Account::whole(&plan, november(), &[])
+    };
+    let slices = rate(&account).unwrap().service.unwrap().slices.unwrap();
+    assert_eq!((slices.good, slices.counted), (18 * 12, 18 * 12));
+}
+
+#[test]
+fn a_slice_in_which_customers_could_not_come_in_is_bad_however_few_requests_there_were() {
+    let plan = at_least_available();
+    let mut service = minutes_with_bad_slices(0);
+    // Quiet minutes, of which the probe found one closed; and one closed minute among many good requests.
+    for (place, (_, counts)) in service.minutes.iter_mut().enumerate() {
+        let (is_quiet, unreachable) = (place < 5, place == 3 || place == 500);
+        if is_quiet {
+            *counts = MinuteCounts::default();
+        }
+        counts.unreachable = unreachable;
+        counts.bad += u64::from(unreachable);
+    }
+    let rated = with_service(&plan, &[], &service);
+    let bad = rated.service.unwrap().slices.unwrap().bad;
+    let causes: Vec<_> = bad.iter().map(|time| (time.cause, time.requests)).collect();
+    assert_eq!(causes, [(BadCause::Unreachable, 1), (BadCause::Unreachable, 51)]);
+}
+
 #[test]
 fn of_several_objectives_the_highest_percentage_counts() {
     let plan = |percent: &str| {

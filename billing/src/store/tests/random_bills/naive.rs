@@ -45,10 +45,12 @@ pub(super) fn bill(case: &Case) -> (Vec<(String, i128)>, i128) {
     let plan = parts[parts.len() - 1].plan;
     let exponent = exponent(plan);
     let covered: Vec<_> = parts.iter().filter_map(|part| part.contract(case)).collect();
-    let contract = covered
-        .first()
-        .zip(covered.last())
-        .map(|(first, last)| (first.0, last.1));
+    let contract = covered.first().zip(covered.last()).map(|(first, last)| {
+        (
+            first.0.max(case.registered),
+            last.1.min(case.closed.unwrap_or(last.1)),
+        )
+    });
     let credit = contract.and_then(|contract| credit(case, &plan["sla"], (start, end), contract));
     if let Some(percent) = credit {
         lines.push((
@@ -268,7 +270,7 @@ fn credit(
     (start, end): (Timestamp, Timestamp),
     contract: (Timestamp, Timestamp),
 ) -> Option<Fraction> {
-    if case.minutes.is_empty() {
+    if case.minutes.iter().all(|(minute, _)| *minute >= end) {
         return None;
     }
     let is_excluded = |instant: Timestamp| {
