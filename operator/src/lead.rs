@@ -20,7 +20,7 @@ use crate::api::BotPool;
 use crate::autoscale::CreationPace;
 use crate::controllers::billing::Billing;
 use crate::controllers::checkpoint::{self, Checkpoints};
-use crate::controllers::context::{Calls, Context, Installation, Random};
+use crate::controllers::context::{Beside, Calls, Context, Installation, Random};
 use crate::controllers::events::EventSink;
 use crate::controllers::gone::forget_gone;
 use crate::controllers::live::LiveBoard;
@@ -158,6 +158,7 @@ fn begin(leader: &Leader) -> (Arc<Context>, impl Future<Output = ()> + Send + 's
         tenants_done: Mutex::default(),
         upkeep: Context::upkeep(leader.fleet.now()),
         calls: Calls::default(),
+        beside: Beside::default(),
         pace: Mutex::new(CreationPace::new(
             leader.installation.creations_per_second,
             leader.installation.creations_burst,
@@ -175,6 +176,7 @@ async fn lead(
     publisher: &mut AbortOnDropHandle<()>,
     steps: &mut mpsc::UnboundedReceiver<PoolKey>,
 ) {
+    let _beside = context.beside.until_dropped();
     let Controllers {
         tenants,
         pools,
@@ -313,6 +315,7 @@ mod tests {
         LeaderHint {
             address: address.to_owned(),
             transitions: 8,
+            changes: 0,
         }
     }
 

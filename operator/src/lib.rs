@@ -6,6 +6,7 @@
 //! - [`fleet`]: what workers and gateways report, and what they are told.
 //! - [`controllers`]: makes the cluster and billing agree with the resources.
 //! - [`admin`]: what the admin port shows beyond health and metrics.
+//! - `calls`: calls to the API server, each with a limit.
 //! - `dispatch`: runs work by keys, each one at a time and all at once.
 //! - `door`: probes of the tenants' public doors.
 //! - [`lead`]: what the leading replica runs.
@@ -20,6 +21,7 @@
 pub mod admin;
 pub mod api;
 pub mod autoscale;
+mod calls;
 pub mod cli;
 pub mod controllers;
 mod dispatch;

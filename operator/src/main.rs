@@ -8,6 +8,10 @@ use clap::Parser as _;
 use springtide_operator::api::{all_crds, crds_yaml};
 use springtide_operator::cli::{Arguments, Command};
 
+/// A new leader takes on thousands of streams in seconds, and lists whole clusters; this allocator gives back what that took.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     springtide_runtime::install_crypto_provider();

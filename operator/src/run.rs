@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::calls;
 use crate::cli::RunArguments;
 use crate::controllers::billing::RemoteBilling;
 use crate::controllers::context::{Installation, Random};
@@ -34,8 +35,6 @@ use crate::watched::Watched;
 const LEASE_DURATION: Duration = Duration::from_secs(3);
 const RENEW_DEADLINE: Duration = Duration::from_secs(2);
 const RETRY_PERIOD: Duration = Duration::from_millis(400);
-/// A call that the API server does not go on with for this long has failed.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const IDENTITY_RETRY: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM.
@@ -47,9 +46,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
         .context("no cluster is configured: run in a Pod, or set KUBECONFIG")?;
     // For watches, on which nothing may come for minutes.
     let watching = Client::try_from(config.clone())?;
-    let mut bounded = config.clone();
-    (bounded.read_timeout, bounded.write_timeout) = (Some(CALL_TIMEOUT), Some(CALL_TIMEOUT));
-    let client = Client::try_from(bounded)?;
+    let client = calls::client(config.clone(), calls::LIMIT)?;
     let health = admin::Health::default();
     health.starting("identity");
     health.starting("fleet");
@@ -76,6 +73,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let fleet = Fleet::new(
         FleetSettings {
             leader: standing.leader.clone(),
+            address: standing.address.clone(),
             prober,
             clock: clock.clone(),
             steps,
@@ -190,8 +188,10 @@ async fn serve_fleet(
 ) -> Result<(), tonic::transport::Error> {
     let incoming = tls.incoming(listener, shutdown.clone());
     tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(Duration::from_secs(2)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(2)))
+        // Who falls silent is noticed by what it does not say; this only clears away what nobody holds any more. A peer that is
+        // merely slow to answer would have to attach anew, and be slower.
+        .http2_keepalive_interval(Some(Duration::from_secs(10)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .add_service(FleetServer::new(fleet))
         .serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned())
         .await

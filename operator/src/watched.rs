@@ -206,6 +206,9 @@ where
 fn keep_authors_of_overrides<K: kube::Resource>(object: &mut K) {
     if let Some(entries) = object.meta_mut().managed_fields.as_mut() {
         entries.retain(pool::owns_replicas);
+        for entry in entries {
+            entry.fields_v1 = Some(pool::replicas_alone());
+        }
     }
 }
 

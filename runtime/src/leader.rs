@@ -12,8 +12,9 @@ use tonic::transport::Channel;
 use crate::identity::{PeerIdentity, SystemRole};
 use crate::tls::TlsMaterial;
 
-/// Longest wait for a replica: to connect, and to be attached.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest wait for a replica: to connect, and to be attached. A new leader is asked by thousands at once, and who gives up makes it
+/// do the same again.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// From being detached until the next try, where no leader was named; twice as long after each that is in vain.
 const RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(1);
@@ -40,16 +41,31 @@ pub struct LeaderFinder {
     candidates: VecDeque<String>,
     /// Tries in vain since we were attached last.
     tries: u32,
+    /// The address that was tried last.
+    tried: String,
+    /// The leader that a follower named last.
+    named: String,
+    /// See [`Self::lost_leader`].
+    lost: String,
 }
 
 impl LeaderFinder {
-    /// `service` is "HOST:PORT" of the headless service.
+    /// `service` is "HOST:PORT" of the headless service; or several, with commas between them.
     pub fn new(service: impl Into<String>) -> Self {
         Self {
             service: service.into(),
             candidates: VecDeque::new(),
             tries: 0,
+            tried: String::new(),
+            named: String::new(),
+            lost: String::new(),
         }
+    }
+
+    /// The leader that does not answer any more, which a hello says; empty if there is none. A follower that has not heard of it since
+    /// keeps the stream until it knows of another, so that nobody goes back and forth between the two meanwhile.
+    pub fn lost_leader(&self) -> &str {
+        &self.lost
     }
 
     /// The next address to try; `None` if the service resolves to nothing now.
@@ -57,7 +73,9 @@ impl LeaderFinder {
         if self.candidates.is_empty() {
             self.candidates = self.resolve().await;
         }
-        self.candidates.pop_front()
+        let next = self.candidates.pop_front();
+        self.tried = next.clone().unwrap_or_default();
+        next
     }
 
     /// Connects to the next one.
@@ -75,6 +93,7 @@ impl LeaderFinder {
         let pause = RETRY.saturating_mul(1 << self.tries.min(8)).min(LONGEST_RETRY);
         let is_first = self.tries == 0;
         self.tries += 1;
+        self.remember(&detached);
         match detached {
             Detached::NotLeader(leader) if !leader.is_empty() => {
                 self.redirected(leader);
@@ -90,6 +109,18 @@ impl LeaderFinder {
         }
     }
 
+    fn remember(&mut self, detached: &Detached) {
+        match detached {
+            Detached::Ended(_) => self.lost.clone_from(&self.tried),
+            Detached::Unreachable if self.tried == self.named => self.lost.clone_from(&self.tried),
+            Detached::NotLeader(leader) if !leader.is_empty() => {
+                self.named.clone_from(leader);
+                self.lost.clear();
+            }
+            Detached::Unreachable | Detached::NotLeader(_) => {}
+        }
+    }
+
     /// A follower named the leader: it is tried next.
     fn redirected(&mut self, leader: String) {
         self.candidates.retain(|candidate| *candidate != leader);
@@ -97,14 +128,15 @@ impl LeaderFinder {
     }
 
     async fn resolve(&self) -> VecDeque<String> {
-        match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(&self.service)).await {
-            Ok(Ok(addresses)) => addresses.map(|address| address.to_string()).collect(),
-            Ok(Err(error)) => {
-                tracing::debug!(service = self.service, %error, "operator not found");
-                VecDeque::new()
+        let mut found = VecDeque::new();
+        for service in self.service.split(',') {
+            match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host(service)).await {
+                Ok(Ok(addresses)) => found.extend(addresses.map(|address| address.to_string())),
+                Ok(Err(error)) => tracing::debug!(service, %error, "operator not found"),
+                Err(_) => {}
             }
-            Err(_) => VecDeque::new(),
         }
+        found
     }
 }
 
@@ -129,6 +161,25 @@ mod tests {
             let at_once = tokio::time::timeout(Duration::ZERO, finder.after(detached)).await;
             assert!(at_once.is_err());
             assert_eq!(finder.next().await.as_deref(), Some("127.0.0.1:7444"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_is_lost_when_its_stream_ends_or_it_was_named_and_does_not_answer_until_another_is_named()
+     {
+        let mut finder = LeaderFinder::new("127.0.0.1:7444,127.0.0.1:7454");
+        let named = |leader: &str| Detached::NotLeader(leader.into());
+        for (tried, detached, lost) in [
+            ("127.0.0.1:7444", Detached::Unreachable, ""),
+            ("127.0.0.1:7454", named("10.0.0.9:7444"), ""),
+            ("10.0.0.9:7444", Detached::Unreachable, "10.0.0.9:7444"),
+            ("127.0.0.1:7444", named(""), "10.0.0.9:7444"),
+            ("127.0.0.1:7454", named("10.0.0.8:7444"), ""),
+            ("10.0.0.8:7444", Detached::Ended(String::new()), "10.0.0.8:7444"),
+        ] {
+            assert_eq!(finder.next().await.as_deref(), Some(tried));
+            finder.after(detached).await;
+            assert_eq!(finder.lost_leader(), lost, "after {tried}");
         }
     }
 

@@ -26,6 +26,8 @@ use crate::identity::PeerIdentity;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A machine that is there answers within this, however busy what runs on it is.
+const TCP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Handshakes under way at once; more wait in the listen queue.
 const MAX_HANDSHAKES: usize = 256;
 
@@ -210,10 +212,11 @@ impl TlsMaterial {
     /// the connection is lost.
     pub fn channel(&self, address: &str, expected: &PeerIdentity) -> Result<Channel, TlsError> {
         let (endpoint, connector) = self.endpoint(address, expected)?;
+        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
         Ok(endpoint.connect_with_connector_lazy(connector))
     }
 
-    /// Like [`Self::channel`], but connects now.
+    /// Like [`Self::channel`], but connects now; for how long it tries is the caller's to say.
     pub async fn connect(&self, address: &str, expected: &PeerIdentity) -> Result<Channel, TlsError> {
         let (endpoint, connector) = self.endpoint(address, expected)?;
         endpoint
@@ -231,7 +234,6 @@ impl TlsMaterial {
                 address: address.to_owned(),
                 source,
             })?
-            .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(5))
             .keep_alive_while_idle(true);
@@ -264,7 +266,7 @@ impl tower::Service<http::Uri> for Connector {
         let Self { config, server_name } = self.clone();
         Box::pin(async move {
             let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
-            let stream = TcpStream::connect(authority).await?;
+            let stream = tokio::time::timeout(TCP_TIMEOUT, TcpStream::connect(authority)).await??;
             stream.set_nodelay(true)?;
             let name = ServerName::try_from(server_name).map_err(std::io::Error::other)?;
             Ok(TokioIo::new(

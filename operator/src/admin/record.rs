@@ -70,6 +70,9 @@ pub struct PoolObservation {
     pub draining: u32,
     /// Workers and gateways that should be heard and are not.
     pub silent: u32,
+    /// Workers that count as such that take conversations, were heard, and are not any more.
+    #[serde(default)]
+    pub lost: u32,
     /// Which those are.
     #[serde(default)]
     pub silent_peers: Vec<SilentPeer>,
@@ -176,6 +179,7 @@ impl PoolRecord {
                 starting: observation.starting,
                 draining: live.draining,
                 silent: observation.silent,
+                lost: observation.lost,
                 silent_peers: live.silent.iter().map(SilentPeer::of).collect(),
             },
             terms: PoolTerms {

@@ -34,6 +34,8 @@ pub enum Binding {
     DownRate,
     /// A worker or gateway is not heard: nothing leaves.
     MissingData,
+    /// Workers are not heard any more, and customers wait for those that are: others are started for them.
+    LostWorkers,
     /// The leader has not watched for long enough: nothing leaves.
     ColdWindow,
     /// A promotion holds: nothing leaves.
@@ -46,7 +48,7 @@ pub enum Binding {
 
 impl Binding {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Load,
         Self::Forecast,
         Self::Minimum,
@@ -58,6 +60,7 @@ impl Binding {
         Self::DownWindow,
         Self::DownRate,
         Self::MissingData,
+        Self::LostWorkers,
         Self::ColdWindow,
         Self::PromotionHolds,
         Self::Busy,
@@ -83,6 +86,7 @@ impl Binding {
             Self::DownWindow => "DownWindow",
             Self::DownRate => "DownRate",
             Self::MissingData => "MissingData",
+            Self::LostWorkers => "LostWorkers",
             Self::ColdWindow => "ColdWindow",
             Self::PromotionHolds => "PromotionHolds",
             Self::Busy => "Busy",
@@ -183,7 +187,7 @@ pub fn decide(
     let most = if reason == Binding::MissingData {
         u32::MAX
     } else {
-        ceiling.max(wanted)
+        ceiling.min(bounds.kept_share).max(wanted)
     };
     let keeps = hold.min(most) > wanted && !policy.suspended;
     let (desired, binding) = if keeps {
@@ -191,6 +195,13 @@ pub fn decide(
     } else {
         (wanted, binding)
     };
+    let (desired, binding) = made_up_for(policy, observation, terms).map_or((desired, binding), |more| {
+        if more > desired {
+            (more, Binding::LostWorkers)
+        } else {
+            (desired, binding)
+        }
+    });
     history.decided(now, desired);
     Decision {
         desired,
@@ -241,6 +252,17 @@ fn needs(policy: &Policy, observation: &Observation, load: f64, history: &mut Hi
         untrusted,
         forecast_needed,
     }
+}
+
+/// What the load needs beside workers that are lost, which exist still, and may be heard again; none where nobody waits, for then
+/// those that are heard can take it. So a leader that could not listen for a while makes up for nobody. Of a worker that it never
+/// heard nothing is known, and it is not made up for either.
+fn made_up_for(policy: &Policy, observation: &Observation, terms: Terms) -> Option<u32> {
+    let needed = terms.react.max(terms.forecast);
+    let heard = observation.have().saturating_sub(observation.lost);
+    let waits = observation.waiting > 0 && needed > heard;
+    (observation.lost > 0 && waits && !policy.suspended)
+        .then(|| needed.saturating_add(observation.lost).min(terms.ceiling))
 }
 
 /// What would be wanted if other tenants wanted nothing.

@@ -38,13 +38,13 @@ pub use observation::{Bounds, Observation, Policy};
 pub use occurrence::{Around, Occurrence, Recurrence, Schedule, ScheduleError};
 pub use pace::{CreationPace, TokenBucket};
 pub use plan::{
-    BaselineFrom, BoostBase, BoostSize, Boosted, Bound, Course, Creations, DEFAULT_HOLD_TIME, Missing, Phase,
-    Plan, Planned, PoolNow, PoolShape, Remembered, RememberedPool, STARTING_AT_ONCE, Sight, SightedPool,
-    Staffing, TenantRoom, Terms, Timing, VERIFICATION, Wish, lead, lead_of, planned,
+    Ahead, BaselineFrom, Beside, BoostBase, BoostSize, Boosted, Bound, Course, Creations, DEFAULT_HOLD_TIME,
+    Missing, Phase, Plan, Planned, PoolNow, PoolShape, Remembered, RememberedPool, STARTING_AT_ONCE, Sight,
+    SightedPool, Staffing, TenantRoom, Terms, Timing, VERIFICATION, Wish, lead, lead_of, planned,
 };
 pub use rates::{CounterWindow, Flow, Rates};
 pub use scarcity::{TenantClaim, grants};
-pub use share::{Claim, share};
+pub use share::{Claim, Share, share};
 pub use staff::{ServiceLevel, staff};
 pub use start_times::{DEFAULT_START_TIME, StartTimes};
 pub use victim::{Candidate, Departure, choose_victims};

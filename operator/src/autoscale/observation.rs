@@ -48,6 +48,8 @@ pub struct Observation {
     pub starting: u32,
     /// Workers or gateways that should be heard and are not.
     pub silent: u32,
+    /// Workers that count as ready, were heard, and are not any more.
+    pub lost: u32,
 }
 
 impl Observation {
@@ -66,6 +68,8 @@ pub struct Bounds<'a> {
     pub plans: &'a [Plan],
     /// The most that the tenant's limit, or its share of a cluster that is short, leaves to this pool.
     pub tenant_share: u32,
+    /// The most that this pool may keep without wanting it now: beyond, another pool of the tenant wants the room.
+    pub kept_share: u32,
     /// It is the share of a cluster that is short.
     pub scarce: bool,
 }

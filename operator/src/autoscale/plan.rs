@@ -21,10 +21,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::occurrence::Occurrence;
 use super::staff::{ServiceLevel, staff};
 
-pub use self::planned::{Planned, planned};
+pub use self::planned::{Ahead, Planned, planned};
 pub use self::wish::{
-    BaselineFrom, BoostBase, Bound, PoolNow, PoolShape, Remembered, RememberedPool, Sight, SightedPool,
-    TenantRoom, Terms, Wish,
+    BaselineFrom, Beside, BoostBase, Bound, PoolNow, PoolShape, Remembered, RememberedPool, Sight,
+    SightedPool, TenantRoom, Terms, Wish,
 };
 
 /// So many workers of a pool start at once, or as many as answer already if that is more.
@@ -122,6 +122,11 @@ impl Timing {
     /// By when all that are wanted for an occurrence answer.
     pub fn ready_by(&self, occurrence: Occurrence) -> Timestamp {
         before(occurrence.start, self.ready_by)
+    }
+
+    /// By when and until when all that are wanted for an occurrence are held.
+    pub(super) fn held(&self, occurrence: Occurrence) -> (Timestamp, Timestamp) {
+        (self.ready_by(occurrence), after(occurrence.end, self.hold))
     }
 }
 
@@ -253,10 +258,8 @@ impl Course {
     /// Of an occurrence whose workers need `lead` from now. `begun` is when pre-warming began, if it did: that stays, however
     /// starts change, and what changes then is how fast the floor rises.
     pub fn new(occurrence: Occurrence, timing: &Timing, lead: Duration, begun: Option<Timestamp>) -> Self {
-        let Occurrence { end, .. } = occurrence;
-        let ready_by = timing.ready_by(occurrence);
+        let (ready_by, falls_at) = timing.held(occurrence);
         let prewarm_at = begun.unwrap_or_else(|| before(ready_by, timing.ramp.max(lead)));
-        let falls_at = after(end, timing.hold);
         // A falling floor stands a minute at each step, the first of which is all of it.
         let minutes = Duration::from_secs_f64((1.0 / timing.step - ROUNDING).ceil().clamp(1.0, 1e7) * 60.0);
         Self {

@@ -56,6 +56,7 @@ fn observations() -> impl Strategy<Value = Observation> {
                 ready,
                 starting,
                 silent: 0,
+                lost: 0,
             },
         )
 }
@@ -96,6 +97,7 @@ fn replay(policy: &Policy, earlier: &[(Observation, u64, bool)]) -> (History, Mo
         manual: None,
         plans: &[],
         tenant_share: 400,
+        kept_share: u32::MAX,
         scarce: false,
     };
     for (observation, seconds, silent) in earlier {
@@ -116,7 +118,7 @@ proptest! {
         earlier in histories(), more_active in 0_u32..200, more_waiting in 0_u32..200, tenant_share in 0_u32..200,
     ) {
         let (history, now) = replay(&policy, &earlier);
-        let bounds = Bounds { manual, plans: &plans, tenant_share, scarce: false };
+        let bounds = Bounds { manual, plans: &plans, tenant_share, kept_share: u32::MAX, scarce: false };
         let more = Observation {
             active: observation.active + more_active,
             waiting: observation.waiting + more_waiting,
@@ -133,7 +135,7 @@ proptest! {
         earlier in histories(), tenant_share in 0_u32..200,
     ) {
         let (mut history, now) = replay(&policy, &earlier);
-        let bounds = Bounds { manual, plans: &plans, tenant_share, scarce: false };
+        let bounds = Bounds { manual, plans: &plans, tenant_share, kept_share: u32::MAX, scarce: false };
         let decision = decide(&policy, &observation, &bounds, &mut history, now);
         let filled = decision.busy.min(observation.have());
         prop_assert!(decision.desired <= decision.ceiling.max(filled), "{decision:?}");
@@ -146,7 +148,7 @@ proptest! {
         policy in policies(), earlier in histories(), later in histories(),
     ) {
         let (mut history, mut now) = replay(&policy, &earlier);
-        let bounds = Bounds { manual: None, plans: &[], tenant_share: u32::MAX, scarce: false };
+        let bounds = Bounds { manual: None, plans: &[], tenant_share: u32::MAX, kept_share: u32::MAX, scarce: false };
         let mut sizes: Vec<(Moment, u32)> = Vec::new();
         let mut size = history.last().unwrap_or(0);
         for (observation, seconds, _) in later {
@@ -164,13 +166,30 @@ proptest! {
     }
 
     #[test]
+    fn what_is_lost_is_made_up_for_within_the_ceiling(
+        policy in policies(), observation in observations(), manual in overrides(), plans in plans(),
+        lost in 0_u32..20, tenant_share in 0_u32..200,
+    ) {
+        let bounds = Bounds { manual, plans: &plans, tenant_share, kept_share: u32::MAX, scarce: false };
+        let lost = lost.min(observation.ready);
+        let observation = Observation { silent: lost, lost, ..observation };
+        let decision = decide(&policy, &observation, &bounds, &mut History::default(), Moment::ZERO);
+        let have = observation.have();
+        prop_assert!(decision.desired <= decision.ceiling.max(have), "{decision:?}");
+        let heard_later = decision.desired.max(have) - lost;
+        let needed = if observation.waiting > 0 { decision.react() } else { 0 };
+        prop_assert!(heard_later >= needed.min(decision.ceiling.saturating_sub(lost)), "{decision:?}");
+        prop_assert!(heard_later <= have.max(decision.react().max(decision.forecast_needed)).max(decision.floor), "{decision:?}");
+    }
+
+    #[test]
     fn missing_data_never_lowers(
         policy in policies(), observation in observations(), manual in overrides(), plans in plans(),
         earlier in histories(), silent in 1_u32..10, tenant_share in 0_u32..200,
     ) {
         let (history, now) = replay(&policy, &earlier);
-        let bounds = Bounds { manual, plans: &plans, tenant_share, scarce: false };
-        let missing = Observation { silent, ..observation.clone() };
+        let bounds = Bounds { manual, plans: &plans, tenant_share, kept_share: u32::MAX, scarce: false };
+        let missing = Observation { silent, lost: silent.min(observation.ready), ..observation.clone() };
         let with_all = decide(&policy, &observation, &bounds, &mut history.clone(), now);
         let decision = decide(&policy, &missing, &bounds, &mut history.clone(), now);
         prop_assert!(decision.desired >= with_all.desired);
@@ -182,7 +201,7 @@ proptest! {
         policy in policies(), observation in observations(), manual in overrides(), plans in plans(), earlier in histories(),
     ) {
         let (mut history, now) = replay(&policy, &earlier);
-        let bounds = Bounds { manual, plans: &plans, tenant_share: 100, scarce: false };
+        let bounds = Bounds { manual, plans: &plans, tenant_share: 100, kept_share: u32::MAX, scarce: false };
         let first = decide(&policy, &observation, &bounds, &mut history, now);
         let again = decide(&policy, &observation, &bounds, &mut history, now);
         prop_assert_eq!(first.desired, again.desired);
@@ -196,7 +215,7 @@ proptest! {
         for mode in [OverrideMode::Floor, OverrideMode::Pin, OverrideMode::Ceiling] {
             let with = |workers| {
                 let manual = Override::new(mode, workers, jiff::Timestamp::UNIX_EPOCH, Duration::from_mins(1));
-                let bounds = Bounds { manual, plans: &[], tenant_share: 400, scarce: false };
+                let bounds = Bounds { manual, plans: &[], tenant_share: 400, kept_share: u32::MAX, scarce: false };
                 decide(&policy, &observation, &bounds, &mut history.clone(), now).desired
             };
             prop_assert!(with(workers - 1) <= with(workers));

@@ -3,6 +3,8 @@
 //! - *guaranteed*: what a tenant gets before anybody gets more.
 //! - *weight*: by which what is left is shared: a tenant of weight 3 gets three workers beyond its guarantee where one of
 //!   weight 1 gets one, until it has what it wants (weighted max-min fairness).
+//! - *kept*: workers that a tenant has beyond what it wants now, and lets go only later (its load just fell, or a promotion
+//!   holds them): it keeps those for whose room nobody has a use.
 //! - *size*: what one worker takes of the room; a large one counts for several small ones.
 //! - *occupied*: workers with conversations; they are never reclaimed, so they are granted whatever else holds.
 
@@ -14,6 +16,8 @@ use std::collections::BinaryHeap;
 pub struct TenantClaim {
     /// Workers it wants, within its limit.
     pub wanted: u32,
+    /// Workers it would have if nobody else had a use for their room: at least those it wants, or else those.
+    pub kept: u32,
     /// Workers that have conversations.
     pub occupied: u32,
     /// Workers it gets first.
@@ -22,6 +26,13 @@ pub struct TenantClaim {
     pub weight: u32,
     /// Of one of its workers; at least 1.
     pub size: u32,
+}
+
+impl TenantClaim {
+    /// With what nobody else has a use for.
+    pub fn most(&self) -> u32 {
+        self.wanted.max(self.kept)
+    }
 }
 
 /// Workers granted to each claim, in their order, when there is room for workers of `capacity` in all.
@@ -35,13 +46,11 @@ pub fn grants(capacity: u64, claims: &[TenantClaim]) -> Vec<u32> {
     let left = fill(&mut granted, claims, left, guaranteed, |claim, has| {
         Share::of(has, 1, claim.guaranteed)
     });
-    fill(
-        &mut granted,
-        claims,
-        left,
-        |claim| claim.wanted,
-        |claim, has| Share::of(has.saturating_sub(guaranteed(claim)), claim.size, claim.weight),
-    );
+    let beyond = |claim: &TenantClaim, has: u32| {
+        Share::of(has.saturating_sub(guaranteed(claim)), claim.size, claim.weight)
+    };
+    let left = fill(&mut granted, claims, left, |claim| claim.wanted, beyond);
+    fill(&mut granted, claims, left, TenantClaim::most, beyond);
     granted
 }
 
@@ -117,6 +126,7 @@ mod tests {
     fn claim(wanted: u32, occupied: u32, guaranteed: u32, weight: u32) -> TenantClaim {
         TenantClaim {
             wanted,
+            kept: 0,
             occupied,
             guaranteed,
             weight,
@@ -160,27 +170,41 @@ mod tests {
         assert_eq!(grants(12, &claims), [10, 2]);
     }
 
+    #[test]
+    fn what_a_tenant_only_keeps_makes_way_for_what_another_wants_and_for_nothing_else() {
+        let keeps = |claim, kept| TenantClaim { kept, ..claim };
+        // It wants 5 and has 15; the other wants its guarantee, or one worker more than there is room for.
+        let first = keeps(claim(5, 2, 0, 1), 15);
+        assert_eq!(grants(20, &[first, claim(15, 3, 15, 1)]), [5, 15]);
+        assert_eq!(grants(20, &[first, claim(6, 3, 0, 1)]), [14, 6]);
+        assert_eq!(grants(30, &[first, claim(6, 3, 0, 1)]), [15, 6]);
+    }
+
     proptest! {
         #[test]
         fn grants_keep_their_promises(
             capacity in 0_u64..300,
-            claims in prop::collection::vec((0_u32..80, 0_u32..40, 0_u32..30, 1_u32..10), 1..8),
+            claims in prop::collection::vec((0_u32..80, 0_u32..40, 0_u32..30, 1_u32..10, 0_u32..90), 1..8),
         ) {
             let claims: Vec<_> = claims
                 .into_iter()
-                .map(|(wanted, occupied, guaranteed, weight)| claim(wanted, occupied, guaranteed, weight))
+                .map(|(wanted, occupied, guaranteed, weight, kept)| TenantClaim { kept, ..claim(wanted, occupied, guaranteed, weight) })
                 .collect();
             let granted = grants(capacity, &claims);
             let total = |of: &mut dyn Iterator<Item = u32>| of.map(u64::from).sum::<u64>();
             let sum = total(&mut granted.iter().copied());
             let occupied = total(&mut claims.iter().map(|claim| claim.occupied));
-            let all = total(&mut claims.iter().map(|claim| claim.wanted.max(claim.occupied)));
+            let all = total(&mut claims.iter().map(|claim| claim.most().max(claim.occupied)));
             prop_assert!(sum <= capacity.max(occupied));
-            prop_assert_eq!(sum, capacity.max(occupied).min(all), "nothing lies idle that somebody wants");
+            prop_assert_eq!(sum, capacity.max(occupied).min(all), "nothing lies idle that somebody wants or keeps");
             let entitled = total(&mut claims.iter().map(|claim| claim.occupied.max(claim.guaranteed.min(claim.wanted))));
+            let nobody_keeps: Vec<_> = claims.iter().map(|claim| TenantClaim { kept: 0, ..*claim }).collect();
+            for (granted, without) in granted.iter().zip(grants(capacity, &nobody_keeps)) {
+                prop_assert!(*granted >= without, "what is kept takes from nobody what it wants");
+            }
             for (claim, granted) in claims.iter().zip(&granted) {
                 prop_assert!(*granted >= claim.occupied);
-                prop_assert!(*granted <= claim.wanted.max(claim.occupied));
+                prop_assert!(*granted <= claim.most().max(claim.occupied));
                 prop_assert!(entitled > capacity || *granted >= claim.guaranteed.min(claim.wanted));
             }
         }

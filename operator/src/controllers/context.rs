@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::{Promotion, RatePlan, Tenant};
 use crate::autoscale::{CreationPace, Moment, TokenBucket};
@@ -106,6 +108,8 @@ pub struct Context {
     pub grants: Mutex<HashMap<springtide_proto::ids::TenantId, Arc<tokio::sync::Mutex<()>>>>,
     /// How many calls pools have at the API server.
     pub calls: Calls,
+    /// What goes on beside decisions.
+    pub beside: Beside,
     /// How fast workers are created, over all pools.
     pub pace: Mutex<CreationPace>,
     /// How fast all that only keeps things fresh is done, over all pools: it must not crowd out what a decision needs.
@@ -148,6 +152,28 @@ impl Calls {
     /// For a status, which can wait: `None` if there are too many already. So the API server gets as many as it answers.
     pub fn to_tell(&self) -> Option<OwnedSemaphorePermit> {
         self.telling.clone().try_acquire_owned().ok()
+    }
+}
+
+/// Work that goes on beside decisions and ends when we lead no longer: nothing is written after that.
+#[derive(Default)]
+pub struct Beside(Mutex<CancellationToken>);
+
+impl Beside {
+    /// What is begun from now on ends when the guard is dropped.
+    pub fn until_dropped(&self) -> DropGuard {
+        let ends = CancellationToken::new();
+        *self.0.lock() = ends.clone();
+        ends.drop_guard()
+    }
+
+    /// Begins it; without a result where it was ended.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> AbortOnDropHandle<Option<T>> {
+        let ends = self.0.lock().clone();
+        AbortOnDropHandle::new(tokio::spawn(async move { ends.run_until_cancelled(work).await }))
     }
 }
 

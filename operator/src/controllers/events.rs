@@ -11,6 +11,9 @@ use crate::names::FIELD_MANAGER;
 /// So many may wait to be published; more are dropped, for they only tell what conditions say too.
 const QUEUE: usize = 1_024;
 const MAX_NOTE: usize = 1_000;
+/// A recorder remembers what it published, so that the same Event again raises a count, and with each it goes through all that
+/// it remembers. After so many another one takes its place.
+const REMEMBERED: usize = 1_000;
 
 /// Takes Events and publishes them later.
 #[derive(Clone, Debug)]
@@ -22,15 +25,18 @@ impl EventSink {
     /// A sink, and what publishes its Events until every sink is gone.
     pub fn new(client: Client, instance: String) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, mut receiver) = mpsc::channel::<(ObjectReference, Event)>(QUEUE);
-        let recorder = Recorder::new(
-            client,
-            Reporter {
-                controller: FIELD_MANAGER.to_owned(),
-                instance: Some(instance),
-            },
-        );
+        let reporter = Reporter {
+            controller: FIELD_MANAGER.to_owned(),
+            instance: Some(instance),
+        };
         let publisher = async move {
+            let anew = || Recorder::new(client.clone(), reporter.clone());
+            let (mut recorder, mut published) = (anew(), 0);
             while let Some((object, event)) = receiver.recv().await {
+                if published == REMEMBERED {
+                    (recorder, published) = (anew(), 0);
+                }
+                published += 1;
                 if let Err(error) = recorder.publish(&event, &object).await {
                     tracing::warn!(%error, reason = event.reason, "event not published");
                 }

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
 use springtide_proto::ids::TenantId;
 
 use crate::api::PromotionStatus;
-use crate::autoscale::{Baseline, Decision, Moment, Plan};
+use crate::autoscale::{Ahead, Baseline, Binding, Decision, Moment, Plan};
 use crate::fleet::PoolKey;
 
 /// A cache shows what was written within this.
@@ -74,12 +73,25 @@ pub struct LivePool {
     /// Time until a new worker answers, which 99 of 100 keep.
     #[serde(skip)]
     pub start_time: Duration,
+    /// Half of the workers that do not answer yet have been starting for longer.
+    #[serde(skip)]
+    pub starting_for: Duration,
     /// How long a conversation lasts on average, where that was measured.
     #[serde(skip)]
     pub hold_time: Option<Duration>,
     /// What load it usually has at a time of the week.
     #[serde(skip)]
     pub baseline: Arc<Baseline>,
+}
+
+impl LivePool {
+    /// Workers that are wanted, whatever other tenants want: what there should be, while it is not known what load there is.
+    fn wanted(&self) -> u32 {
+        match self.decision.binding {
+            Binding::MissingData | Binding::ColdWindow => self.demand.max(self.desired),
+            _ => self.demand,
+        }
+    }
 }
 
 /// A worker or gateway that should be heard and is not.
@@ -91,11 +103,24 @@ pub struct SilentPeer {
     pub age: Option<Duration>,
 }
 
+/// How large a pool is, in workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// That it has or should have, whichever is more.
+    pub held: u32,
+    /// That it wants, whatever other pools want.
+    pub wanted: u32,
+    /// That have conversations.
+    pub occupied: u32,
+}
+
 /// What pools want.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
     /// Workers that would be wanted if other tenants wanted nothing.
     pub wanted: u32,
+    /// Workers that there should be, where nobody else has a use for their room.
+    pub kept: u32,
     /// Workers that have conversations.
     pub occupied: u32,
     /// Of all workers that are wanted or have conversations together.
@@ -122,8 +147,8 @@ struct Boards {
     grants: BTreeMap<TenantId, u32>,
     /// By pool, then by the promotion's name.
     plans: BTreeMap<PoolKey, BTreeMap<String, Plan>>,
-    /// By when promotions need workers that do not exist yet, and how many, by the promotion's name.
-    needs: BTreeMap<String, (Timestamp, u32)>,
+    /// What promotions are going to have, by their names.
+    ahead: BTreeMap<String, Ahead<PoolKey>>,
     /// By the promotion's UID.
     written: BTreeMap<String, (Moment, PromotionStatus)>,
 }
@@ -155,9 +180,10 @@ impl LiveBoard {
         let mut sums: BTreeMap<TenantId, Demand> = BTreeMap::new();
         for (key, live) in boards.pools.iter().filter(|(key, _)| !left_out.contains(key)) {
             let sum = sums.entry(key.tenant.clone()).or_default();
-            sum.wanted = sum.wanted.saturating_add(live.demand);
+            sum.wanted = sum.wanted.saturating_add(live.wanted());
+            sum.kept = sum.kept.saturating_add(live.desired);
             sum.occupied = sum.occupied.saturating_add(live.occupied);
-            let workers = u64::from(live.demand.max(live.occupied));
+            let workers = u64::from(live.wanted().max(live.occupied));
             sum.size = sum
                 .size
                 .saturating_add(workers.saturating_mul(live.worker_size.into()));
@@ -204,10 +230,23 @@ impl LiveBoard {
         };
     }
 
-    /// What was decided for a pool last, and how many of its workers have conversations.
-    pub fn size(&self, key: &PoolKey) -> Option<(u32, u32)> {
+    /// How large a pool is, when it was decided.
+    pub fn size(&self, key: &PoolKey) -> Option<Size> {
         let boards = self.0.lock();
-        boards.pools.get(key).map(|live| (live.desired, live.occupied))
+        let live = boards.pools.get(key)?;
+        Some(Size {
+            held: live.desired.max(live.held),
+            wanted: live.wanted(),
+            occupied: live.occupied,
+        })
+    }
+
+    /// Pools of a tenant that are larger than they want to be.
+    pub fn with_more_than_wanted(&self, tenant: &TenantId) -> Vec<PoolKey> {
+        let boards = self.0.lock();
+        let of_tenant = boards.pools.iter().filter(|(key, _)| key.tenant == *tenant);
+        let larger = of_tenant.filter(|(_, live)| live.desired > live.wanted());
+        larger.map(|(key, _)| key.clone()).collect()
     }
 
     /// What was decided for a pool last.
@@ -234,20 +273,22 @@ impl LiveBoard {
         news
     }
 
-    /// By when a promotion needs workers that do not exist yet, and how many.
-    pub fn needs(&self, promotion: &str, needed: Option<(Timestamp, u32)>) {
+    /// What a promotion is going to have.
+    pub fn plans_ahead(&self, promotion: &str, ahead: Option<Ahead<PoolKey>>) {
         let mut boards = self.0.lock();
-        match needed {
-            Some(needed) => boards.needs.insert(promotion.to_owned(), needed),
-            None => boards.needs.remove(promotion),
+        match ahead {
+            Some(ahead) => boards.ahead.insert(promotion.to_owned(), ahead),
+            None => boards.ahead.remove(promotion),
         };
     }
 
-    /// What all promotions but this one need so.
-    pub fn needed_by_others(&self, promotion: &str) -> Vec<(Timestamp, u32)> {
+    /// What all promotions but this one are going to have, by their names.
+    pub fn ahead_of_others(&self, promotion: &str) -> Vec<(String, Ahead<PoolKey>)> {
         let boards = self.0.lock();
-        let others = boards.needs.iter().filter(|(name, _)| *name != promotion);
-        others.map(|(_, needed)| *needed).collect()
+        let others = boards.ahead.iter().filter(|(name, _)| *name != promotion);
+        others
+            .map(|(name, ahead)| (name.clone(), ahead.clone()))
+            .collect()
     }
 
     /// Forgets promotions that do not exist.
@@ -257,7 +298,7 @@ impl LiveBoard {
             asked.retain(|promotion, _| exists(promotion));
         }
         boards.plans.retain(|_, asked| !asked.is_empty());
-        boards.needs.retain(|promotion, _| exists(promotion));
+        boards.ahead.retain(|promotion, _| exists(promotion));
     }
 
     /// The cluster is short: each of these tenants has at most that many workers. Those whose share changed.

@@ -2,24 +2,26 @@
 //!
 //! - *room*: what the cluster holds of workers. The installation may name a maximum, in workers; else it is the size of
 //!   what nodes have, as soon as they take no more.
-//! - *short*: more is wanted than there is room for. Every tenant then has a share, computed for all of them at once;
-//!   otherwise only its own limit counts.
+//! - *short*: more is wanted than there is room for beside what tenants keep. Every tenant then has a share, computed for all of
+//!   them at once; otherwise only its own limit counts.
 //! - *misfit*: a pool whose workers no node takes although there is room. It claims nothing: what others let go for it would
 //!   lie idle.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
 use springtide_proto::ids::{PoolId, TenantId};
 
-use crate::api::Tenant;
+use crate::api::{BotPool, Tenant};
 use crate::autoscale::{Moment, TenantClaim, grants};
 use crate::fleet::PoolKey;
-use crate::names::tenant_of_namespace;
+use crate::names::{tenant_namespace, tenant_of_namespace};
 
 use super::context::Context;
-use super::pods::Room;
+use super::pods::{PodOwner, Room};
 
 /// Nodes that take workers again are believed after this, so that shares do not come and go with each Pod.
 const SETTLED: Duration = Duration::from_secs(30);
@@ -143,7 +145,7 @@ impl Scarcity {
 fn share_of_room(room: u64, claims: &[TenantClaim]) -> Option<Vec<u32>> {
     let sizes = claims
         .iter()
-        .map(|claim| u64::from(claim.wanted) * u64::from(claim.size));
+        .map(|claim| u64::from(claim.most()) * u64::from(claim.size));
     (sizes.fold(0, u64::saturating_add) > room).then(|| grants(room, claims))
 }
 
@@ -208,9 +210,11 @@ fn claims(context: &Context, misfits: &BTreeSet<PoolKey>) -> BTreeMap<TenantId, 
     let claim = |tenant: &Tenant| {
         let id = TenantId::parse(tenant.name_any()).ok()?;
         let demand = sums.get(&id).copied().unwrap_or_default();
+        let undecided = undecided(context, &id);
         let capacity = &tenant.spec.capacity;
         let claim = TenantClaim {
-            wanted: demand.wanted.min(capacity.limit),
+            wanted: demand.wanted.saturating_add(undecided).min(capacity.limit),
+            kept: demand.kept.saturating_add(undecided).min(capacity.limit),
             occupied: demand.occupied,
             guaranteed: capacity.guaranteed,
             weight: capacity.weight,
@@ -219,6 +223,47 @@ fn claims(context: &Context, misfits: &BTreeSet<PoolKey>) -> BTreeMap<TenantId, 
         Some((id, claim))
     };
     tenants.iter().filter_map(|tenant| claim(tenant)).collect()
+}
+
+/// What a tenant would have of the installation's maximum if it wanted all that its limit allows, and the others what they want
+/// now; none where there is no maximum.
+pub fn would_grant(context: &Context, tenant: &TenantId) -> Option<u32> {
+    let most = context.installation.max_workers?;
+    let mut all = claims(context, &BTreeSet::new());
+    let limit = context
+        .stores
+        .tenants
+        .get(&ObjectRef::new(tenant.as_str()))?
+        .spec
+        .capacity
+        .limit;
+    all.get_mut(tenant)?.wanted = limit;
+    let own = all.keys().position(|key| key == tenant)?;
+    let counted: Vec<_> = all
+        .into_values()
+        .map(|claim| TenantClaim { size: 1, ..claim })
+        .collect();
+    grants(most.into(), &counted).get(own).copied()
+}
+
+/// Workers of pools that this leader has not decided yet: what they want is not known, but it is not nothing.
+fn undecided(context: &Context, tenant: &TenantId) -> u32 {
+    let namespace = tenant_namespace(tenant.as_str());
+    let workers = |pool: &Arc<BotPool>| {
+        let pool = PoolId::parse(pool.name_any()).ok()?;
+        let owner = PodOwner::Pool {
+            namespace: namespace.clone(),
+            pool: pool.to_string(),
+        };
+        let key = PoolKey {
+            tenant: tenant.clone(),
+            pool,
+        };
+        let is_decided = context.live.size(&key).is_some();
+        (!is_decided).then(|| context.stores.pods.count(&owner))
+    };
+    let pools = context.stores.pools.of(&namespace);
+    u32::try_from(pools.iter().filter_map(workers).sum::<usize>()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -230,6 +275,7 @@ mod tests {
             .map(|(name, wanted, guaranteed)| {
                 let claim = TenantClaim {
                     wanted: *wanted,
+                    kept: 0,
                     occupied: 0,
                     guaranteed: *guaranteed,
                     weight: 1,
@@ -291,6 +337,21 @@ mod tests {
         assert_eq!(shares(20, 0), [7, 13]);
         // Then each may have 10 more waiting for a node.
         assert_eq!(shares(7, 13), [17, 23]);
+    }
+
+    #[test]
+    fn what_one_keeps_for_later_is_no_reason_for_another_to_wait() {
+        let mut wanted = claims(&[("a", 5, 0), ("b", 15, 15)]);
+        wanted.values_mut().next().unwrap().kept = 15;
+        let shares = Scarcity::default().shares(Some(20), &wanted, Moment::ZERO);
+        assert_eq!(shares_of(&shares), [5, 15]);
+        wanted.values_mut().last().unwrap().wanted = 5;
+        assert!(
+            Scarcity::default()
+                .shares(Some(20), &wanted, Moment::ZERO)
+                .is_empty(),
+            "there is room for both"
+        );
     }
 
     #[test]

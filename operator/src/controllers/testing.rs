@@ -25,7 +25,7 @@ use crate::election::LeaderHint;
 use crate::fleet::{Fleet, FleetMetrics, FleetSettings, PoolKey};
 
 use super::checkpoint::Checkpoints;
-use super::context::{Calls, Context, Installation, Stores};
+use super::context::{Beside, Calls, Context, Installation, Stores};
 use super::events::EventSink;
 use super::live::LiveBoard;
 use super::metrics::Metrics;
@@ -117,7 +117,7 @@ impl FakeApi {
             .collect()
     }
 
-    /// Creations in collections of that name are refused, as by admission.
+    /// Creations in collections of that name, and deletions of what is named so, are refused, as by admission.
     pub(crate) fn refuse(&self, collection: Option<&'static str>) {
         self.0.lock().refuses = collection;
     }
@@ -196,6 +196,7 @@ impl FakeApi {
                 merge(&mut merged, &body);
                 (StatusCode::OK, state.store(&object, merged))
             }
+            "DELETE" if state.refuses.is_some_and(|name| path.ends_with(name)) => failure(422),
             "DELETE" if state.is_another(&object, &body) => failure(409),
             "DELETE" => match state.objects.remove(&object) {
                 Some(found) => (StatusCode::OK, found),
@@ -297,6 +298,7 @@ impl Scenario {
         let (steps, step_queue) = mpsc::unbounded_channel();
         let settings = FleetSettings {
             leader: watch::channel(LeaderHint::default()).1,
+            address: String::new(),
             prober: None,
             clock: Arc::new(clock.clone()),
             steps,
@@ -346,6 +348,7 @@ impl Scenario {
             tenants_done: Mutex::default(),
             upkeep: Context::upkeep(std::time::Duration::ZERO),
             calls: Calls::default(),
+            beside: Beside::default(),
             pace: Mutex::new(CreationPace::new(50, 100, std::time::Duration::ZERO)),
             failures: Mutex::new(HashMap::new()),
         });
@@ -391,6 +394,18 @@ impl Scenario {
         );
         let pod: Pod = serde_json::from_value(pod).unwrap();
         self.context.stores.pods.insert(&pod);
+    }
+
+    /// Returns when nothing goes on beside the decisions of the pool.
+    pub(crate) async fn until_quiet(&self) {
+        let memory = self.context.memory(&key());
+        let quiet = async {
+            while !memory.lock().await.is_quiet() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(10), quiet).await;
+        ended.expect("something still goes on");
     }
 
     /// The API server knows the object, as the caches do.

@@ -47,6 +47,8 @@ pub struct LeaderHint {
     pub address: String,
     /// Transitions of the lease.
     pub transitions: u64,
+    /// How often the lease was seen to change: whoever holds it is alive.
+    pub changes: u64,
 }
 
 /// What the election publishes.
@@ -74,6 +76,8 @@ pub struct Election {
     observed: Option<Observed>,
     /// This process has held the lease.
     has_led: bool,
+    /// How often the lease was seen to change.
+    changes: u64,
 }
 
 /// The lease as we wrote it, and when we began to.
@@ -124,6 +128,7 @@ impl Election {
                 held: None,
                 observed: None,
                 has_led: false,
+                changes: 0,
             },
             standing,
         )
@@ -231,6 +236,7 @@ impl Election {
                 self.leader.send_replace(LeaderHint {
                     address: address(&lease),
                     transitions: term,
+                    changes: self.changes,
                 });
                 self.held = Some(Held {
                     lease,
@@ -255,12 +261,14 @@ impl Election {
             .is_none_or(|observed| observed.spec != spec)
         {
             self.observed = Some(Observed { spec, changed: now });
+            self.changes += 1;
         }
         // What a process before us held names us, and we do not lead.
         let is_own = holder(lease) == self.settings.identity;
         let hint = LeaderHint {
             address: if is_own { String::new() } else { address(lease) },
             transitions: transitions(lease),
+            changes: self.changes,
         };
         self.leader
             .send_if_modified(|known| std::mem::replace(known, hint.clone()) != hint);

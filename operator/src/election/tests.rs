@@ -109,13 +109,7 @@ async fn a_leader_whose_lease_another_took_stops_at_once() {
     .unwrap()
     .unwrap()
     .clone();
-    assert_eq!(
-        hint,
-        LeaderHint {
-            address: "10.0.0.2:7444".to_owned(),
-            transitions: 9
-        }
-    );
+    assert_eq!((hint.address.as_str(), hint.transitions), ("10.0.0.2:7444", 9));
     leader.end().await;
 }
 

@@ -25,19 +25,20 @@ pub(super) async fn serve(
     mut messages: impl Stream<Item = Result<GatewayMessage, Status>> + Unpin,
     mut out: mpsc::Sender<Result<GatewayCommand, Status>>,
 ) {
-    let mut is_open = fleet.open();
-    if !*is_open.borrow_and_update() {
-        drop(out.send(Ok(fleet.gateway_turned_away())).await);
-        return;
-    }
-    let facts = match hello(&peer, &mut messages).await {
-        Ok(facts) => facts,
+    let (facts, lost_leader) = match hello(&peer, &mut messages).await {
+        Ok(hello) => hello,
         Err(error) => {
             fleet.metrics.refused.get_or_create(&GATEWAYS).inc();
             drop(out.send(Err(error.into())).await);
             return;
         }
     };
+    let mut is_open = fleet.open();
+    fleet.open_or_known(&mut is_open, &lost_leader).await;
+    if !*is_open.borrow_and_update() {
+        drop(out.send(Ok(fleet.gateway_turned_away())).await);
+        return;
+    }
     let (commands, mut queue) = mpsc::channel(COMMANDS);
     let Some(attachment) = fleet.with_book(|book| book.attach_gateway(facts.clone(), commands, fleet.now()))
     else {
@@ -77,7 +78,7 @@ pub(super) async fn serve(
 async fn hello(
     peer: &PeerIdentity,
     messages: &mut (impl Stream<Item = Result<GatewayMessage, Status>> + Unpin),
-) -> Result<GatewayFacts, ApiError> {
+) -> Result<(GatewayFacts, String), ApiError> {
     let missing = || ApiError::invalid("hello", "a stream begins with a hello");
     let first = tokio::time::timeout(HELLO_TIMEOUT, messages.next())
         .await
@@ -88,9 +89,10 @@ async fn hello(
     else {
         return Err(missing());
     };
+    let lost_leader = hello.lost_leader.clone();
     let facts = GatewayFacts::from_wire(hello)?;
     peer.require(&PeerIdentity::tenant(&facts.tenant, TenantRole::Gateway))?;
-    Ok(facts)
+    Ok((facts, lost_leader))
 }
 
 fn take(fleet: &Arc<Inner>, facts: &GatewayFacts, attachment: u64, message: GatewayMessage) {

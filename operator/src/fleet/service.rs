@@ -32,6 +32,8 @@ use super::{Book, PoolKey, Prober, SILENCE_PERIOD};
 
 /// Commands under way on one stream; a peer that does not take them is cut off.
 pub(super) const COMMANDS: usize = 256;
+/// A follower that knows of no leader keeps a peer no longer than this: another one has taken over by then.
+const KEPT: Duration = Duration::from_secs(5);
 /// The moment at which a process begins: what an earlier leader saw was at most so long before.
 const BEGINNING: Duration = Duration::from_hours(1);
 
@@ -39,6 +41,8 @@ const BEGINNING: Duration = Duration::from_hours(1);
 pub struct FleetSettings {
     /// Who leads.
     pub leader: watch::Receiver<LeaderHint>,
+    /// "HOST:PORT" of this fleet service, as others are told it.
+    pub address: String,
     /// Asks workers; none in tests.
     pub prober: Option<Prober>,
     /// The time, by which the clocks of workers and gateways are judged.
@@ -211,8 +215,28 @@ impl Inner {
         self.tenants.lock().get(tenant).cloned()
     }
 
+    /// Returns when streams are taken, or when it is known where to send a peer that has lost `lost`, or who leads is not known for
+    /// long: thousands of peers ask once while nobody leads, not again and again.
+    pub(super) async fn open_or_known(&self, is_open: &mut watch::Receiver<bool>, lost: &str) {
+        let mut leader = self.settings.leader.clone();
+        let asked = leader.borrow().changes;
+        // We ourselves take the stream as soon as our term begins.
+        let is_nobody = |address: &str| address.is_empty() || address == self.settings.address;
+        let is_known =
+            |hint: &LeaderHint| !is_nobody(&hint.address) && (hint.address != lost || hint.changes != asked);
+        tokio::select! {
+            _ = is_open.wait_for(|is_open| *is_open) => {}
+            _ = leader.wait_for(is_known) => {}
+            () = tokio::time::sleep(KEPT) => {}
+        }
+    }
+
     fn not_leader(&self) -> NotLeader {
-        let LeaderHint { address, transitions } = self.settings.leader.borrow().clone();
+        let LeaderHint {
+            address,
+            transitions,
+            changes: _,
+        } = self.settings.leader.borrow().clone();
         NotLeader {
             address,
             epoch: Some(

@@ -31,23 +31,34 @@ fn key() -> PoolKey {
 
 struct Leading {
     fleet: Fleet,
+    leader: watch::Sender<LeaderHint>,
     _steps: mpsc::UnboundedReceiver<PoolKey>,
 }
 
 fn leading() -> Leading {
+    let leading = following();
+    leading.fleet.begin(7);
+    let none = std::collections::BTreeMap::new();
+    leading
+        .fleet
+        .with_book(|book| book.sync_workers(&key(), &none, 20, true));
+    leading
+}
+
+/// One that does not lead yet.
+fn following() -> Leading {
     let (sender, step_queue) = mpsc::unbounded_channel();
+    let (leader, receiver) = watch::channel(LeaderHint::default());
     let settings = FleetSettings {
-        leader: watch::channel(LeaderHint::default()).1,
+        leader: receiver,
+        address: "10.0.0.1:7444".to_owned(),
         prober: None,
         clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
         steps: sender,
     };
-    let fleet = Fleet::new(settings, FleetMetrics::default());
-    fleet.begin(7);
-    let none = std::collections::BTreeMap::new();
-    fleet.with_book(|book| book.sync_workers(&key(), &none, 20, true));
     Leading {
-        fleet,
+        fleet: Fleet::new(settings, FleetMetrics::default()),
+        leader,
         _steps: step_queue,
     }
 }
@@ -269,4 +280,73 @@ async fn a_stream_outlives_an_interruption_of_the_lease_and_ends_with_the_term()
     let last = commands.next().await.unwrap().unwrap().command.unwrap();
     assert!(matches!(last, Command::NotLeader(_)), "{last:?}");
     stream.await.unwrap();
+}
+
+/// What becomes of a worker that asks a follower which knows of a leader at 10.0.0.9 while `meanwhile` happens: where it is sent,
+/// or nothing where it is welcome; and after how many milliseconds.
+async fn asked(lost_leader: &str, meanwhile: impl FnOnce(&Leading)) -> (Option<String>, u128) {
+    let following = following();
+    following.leader.send_replace(LeaderHint {
+        address: "10.0.0.9:7444".to_owned(),
+        transitions: 6,
+        changes: 3,
+    });
+    let worker_message::Message::Hello(mut hello) = worker_hello(20) else {
+        unreachable!()
+    };
+    hello.lost_leader = lost_leader.to_owned();
+    let hello = Ok(WorkerMessage {
+        message: Some(worker_message::Message::Hello(hello)),
+    });
+    let messages = futures::stream::iter([hello]).chain(futures::stream::pending());
+    let peer = PeerIdentity::tenant(&key().tenant, TenantRole::Worker);
+    let (out, mut commands) = small::channel(64);
+    let begun = tokio::time::Instant::now();
+    let serving = worker_stream::serve(following.fleet.inner(), peer, messages, out);
+    let _serving = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(serving));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    meanwhile(&following);
+    let answer = match commands.next().await.unwrap().unwrap().command.unwrap() {
+        Command::NotLeader(not_leader) => Some(not_leader.address),
+        Command::Welcome(_) => None,
+        other => panic!("{other:?}"),
+    };
+    (answer, begun.elapsed().as_millis())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_lost_its_leader_asks_a_follower_once_and_is_told_or_taken_when_it_is_known_who_leads() {
+    let hint = |address: &str, changes| {
+        let address = address.to_owned();
+        move |following: &Leading| {
+            following.leader.send_replace(LeaderHint {
+                address,
+                transitions: 7,
+                changes,
+            });
+        }
+    };
+    let sent = |address: &str| Some(address.to_owned());
+    let lost = "10.0.0.9:7444";
+    assert_eq!(asked("", |_| {}).await, (sent(lost), 100), "it lost nobody");
+    assert_eq!(
+        asked("10.0.0.5:7444", |_| {}).await,
+        (sent(lost), 100),
+        "it lost another"
+    );
+    assert_eq!(asked(lost, hint(lost, 4)).await, (sent(lost), 100), "it is alive");
+    let other = "10.0.0.7:7444";
+    assert_eq!(asked(lost, hint(other, 4)).await, (sent(other), 100));
+    let begins = |following: &Leading| {
+        hint("10.0.0.1:7444", 4)(following);
+        following.fleet.begin(7);
+    };
+    assert_eq!(asked(lost, begins).await, (None, 100), "it leads itself");
+    assert_eq!(asked(lost, |_| {}).await, (sent(lost), 5_000), "nothing is known");
+    assert_eq!(asked(lost, hint("", 4)).await, (sent(""), 5_000), "nobody leads");
+    assert_eq!(
+        asked(lost, hint("10.0.0.1:7444", 4)).await,
+        (sent("10.0.0.1:7444"), 5_000),
+        "its own term does not begin"
+    );
 }

@@ -115,7 +115,9 @@ impl WorkerFacts {
             node,
             version,
             capacity,
+            lost_leader,
         } = hello;
+        bounded("lost_leader", lost_leader, MAX_TEXT)?;
         if !(1..=MAX_CAPACITY).contains(&capacity) {
             return Err(ApiError::invalid(
                 "capacity",
@@ -193,7 +195,9 @@ impl GatewayFacts {
             node,
             version,
             pools,
+            lost_leader,
         } = hello;
+        bounded("lost_leader", lost_leader, MAX_TEXT)?;
         bounded("node", node, MAX_TEXT)?;
         bounded("version", version, MAX_TEXT)?;
         if pools.len() > MAX_POOLS {

@@ -31,6 +31,8 @@ pub(super) struct Worker {
     pub(super) cordon: Option<CordonState>,
     /// When it was told to stay after all, until it was heard to.
     pub(super) called_back: Option<Moment>,
+    /// The cordon that was taken back before it was acknowledged: until it is, what the worker reports is from before both.
+    unacknowledged: Option<Epoch>,
     pub(super) terminating: bool,
     /// Conversations at once that its Pod was given, where that is known.
     pub(super) given: Option<u32>,
@@ -62,6 +64,7 @@ impl Worker {
             refusing: None,
             cordon: None,
             called_back: None,
+            unacknowledged: None,
             terminating: false,
             given: None,
             epoch: Epoch {
@@ -115,7 +118,10 @@ impl Worker {
 
     pub(super) fn uncordon(&mut self, now: Moment) {
         let epoch = self.next_epoch();
-        self.cordon = None;
+        let cordon = self.cordon.take();
+        self.unacknowledged = cordon
+            .filter(|cordon| !cordon.acknowledged)
+            .map(|cordon| cordon.epoch);
         self.called_back = Some(now);
         if let Some(report) = &mut self.report {
             // Until it says so itself again.
@@ -134,6 +140,9 @@ impl Worker {
             .into_iter()
             .flatten()
             .any(|last| epoch.transitions == last.transitions && epoch.sequence <= last.sequence);
+        if self.unacknowledged == Some(epoch) {
+            self.unacknowledged = None;
+        }
         match self.cordon.as_mut().filter(|cordon| cordon.epoch == epoch) {
             Some(cordon) if !cordon.acknowledged => cordon.acknowledged = true,
             // Another command has overtaken it.
@@ -146,6 +155,12 @@ impl Worker {
     /// A report that says it drains, right after it was called back, was on its way already: it is not that somebody else told it.
     pub(super) fn without_what_crossed(&mut self, report: WorkerReport, now: Moment) -> WorkerReport {
         let crossed = self.called_back.is_some_and(|then| now <= then + SILENCE);
+        if crossed && self.unacknowledged.is_some() && !report.draining {
+            return WorkerReport {
+                accepting: false,
+                ..report
+            };
+        }
         if crossed && report.draining && !report.ending {
             return WorkerReport {
                 accepting: false,

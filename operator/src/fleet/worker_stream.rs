@@ -7,7 +7,7 @@ use futures::channel::mpsc;
 use futures::{SinkExt as _, Stream, StreamExt as _};
 use springtide_proto::error::ApiError;
 use springtide_proto::fleet::worker_message::Message;
-use springtide_proto::fleet::{WorkerCommand, WorkerHello, WorkerLoad, WorkerMessage};
+use springtide_proto::fleet::{WorkerCommand, WorkerLoad, WorkerMessage};
 use springtide_runtime::identity::{PeerIdentity, TenantRole};
 use tonic::Status;
 
@@ -27,19 +27,20 @@ pub(super) async fn serve(
     mut messages: impl Stream<Item = Result<WorkerMessage, Status>> + Unpin,
     mut out: Out,
 ) {
-    let mut is_open = fleet.open();
-    if !*is_open.borrow_and_update() {
-        drop(out.send(Ok(fleet.worker_turned_away())).await);
-        return;
-    }
-    let facts = match hello(&peer, &mut messages).await {
-        Ok(facts) => facts,
+    let (facts, lost_leader) = match hello(&peer, &mut messages).await {
+        Ok(hello) => hello,
         Err(error) => {
             fleet.metrics.refused.get_or_create(&WORKERS).inc();
             drop(out.send(Err(error.into())).await);
             return;
         }
     };
+    let mut is_open = fleet.open();
+    fleet.open_or_known(&mut is_open, &lost_leader).await;
+    if !*is_open.borrow_and_update() {
+        drop(out.send(Ok(fleet.worker_turned_away())).await);
+        return;
+    }
     let (commands, mut queue) = mpsc::channel(COMMANDS);
     let attached = fleet.with_book(|book| book.attach_worker(facts.clone(), commands, fleet.now()));
     let attachment = match attached {
@@ -85,7 +86,7 @@ pub(super) async fn serve(
 async fn hello(
     peer: &PeerIdentity,
     messages: &mut (impl Stream<Item = Result<WorkerMessage, Status>> + Unpin),
-) -> Result<WorkerFacts, ApiError> {
+) -> Result<(WorkerFacts, String), ApiError> {
     let missing = || ApiError::invalid("hello", "a stream begins with a hello");
     let first = tokio::time::timeout(HELLO_TIMEOUT, messages.next())
         .await
@@ -96,13 +97,10 @@ async fn hello(
     else {
         return Err(missing());
     };
-    let facts = checked(hello)?;
+    let lost_leader = hello.lost_leader.clone();
+    let facts = WorkerFacts::from_wire(hello)?;
     peer.require(&PeerIdentity::tenant(&facts.key.tenant, TenantRole::Worker))?;
-    Ok(facts)
-}
-
-fn checked(hello: WorkerHello) -> Result<WorkerFacts, ApiError> {
-    WorkerFacts::from_wire(hello)
+    Ok((facts, lost_leader))
 }
 
 fn take(fleet: &Arc<Inner>, facts: &WorkerFacts, attachment: u64, message: WorkerMessage) {

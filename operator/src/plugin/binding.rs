@@ -50,6 +50,13 @@ fn means(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> Strin
             };
             format!("{silent} not heard: nobody knows their load, so no worker leaves.")
         }
+        Binding::LostWorkers => format!(
+            "{} not heard any more, and the others cannot take the load, which needs {react}: more are started in their place.",
+            match record.observation.lost {
+                1 => "1 worker is".to_owned(),
+                lost => format!("{lost} workers are"),
+            }
+        ),
         Binding::PromotionHolds => format!(
             "{} the pool: no worker leaves until the hold after the window is over; the load alone needs {react}.",
             promotions(record)
@@ -160,7 +167,7 @@ fn change(binding: Binding, record: &PoolRecord, pool: Option<&BotPool>) -> Stri
         Binding::DownRate => {
             "Wait; or raise spec.scaling.maxDownPercentPerMinute to let more leave at once.".to_owned()
         }
-        Binding::MissingData => format!(
+        Binding::MissingData | Binding::LostWorkers => format!(
             "The condition ScalingActive names who is silent; look at `kubectl get pods -n tenant-{tenant}`. A Pod that \
              is lost for good may be deleted."
         ),

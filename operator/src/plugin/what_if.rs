@@ -1,5 +1,6 @@
 //! What a promotion would do to pools, as text and as JSON.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -95,7 +96,69 @@ pub(super) fn sections(promotion: &Promotion, attempts: &[Attempt], now: Timesta
             heading + &paragraph(&error.to_string(), 2)
         }
     });
-    sections.collect::<Vec<_>>().join("\n")
+    let together = together(attempts)
+        .into_iter()
+        .map(|together| paragraph(&together.verdict(), 0));
+    sections.chain(together).collect::<Vec<_>>().join("\n")
+}
+
+/// What several pools of one tenant want that were tried one by one, and what its limit leaves to all of them.
+struct Together<'a> {
+    tenant: &'a str,
+    pools: usize,
+    wanted: u32,
+    allowed: u32,
+}
+
+impl Together<'_> {
+    fn verdict(&self) -> String {
+        let Self {
+            tenant,
+            pools,
+            wanted,
+            allowed,
+        } = self;
+        let counted = counted(*wanted, "worker");
+        let lacks = wanted.saturating_sub(*allowed);
+        if lacks == 0 {
+            return format!(
+                "Together the {pools} pools of tenant {tenant} want {counted} at most, which its limit leaves to them."
+            );
+        }
+        format!(
+            "Together the {pools} pools of tenant {tenant} want {counted} at most, and its limit leaves {allowed}: {lacks} will be \
+             lacking, although each pool by itself has room. Raise spec.capacity.limit (`kubectl edit tn {tenant}`)."
+        )
+    }
+}
+
+/// Of each tenant of which several pools were tried.
+fn together(attempts: &[Attempt]) -> Vec<Together<'_>> {
+    let mut tenants: BTreeMap<&str, Vec<&Tried>> = BTreeMap::new();
+    for tried in attempts.iter().filter_map(|(_, attempt)| attempt.as_ref().ok()) {
+        tenants.entry(&tried.record.tenant).or_default().push(tried);
+    }
+    tenants.retain(|_, tried| tried.len() > 1);
+    let of = |(tenant, tried): (_, Vec<&Tried>)| {
+        let wanted = tried
+            .iter()
+            .map(|tried| tried.outcome.wanted.min(tried.outcome.maximum));
+        let desired = tried
+            .iter()
+            .fold(0, |sum: u32, tried| sum.saturating_add(tried.record.desired));
+        // What is left to one is what the others do not have.
+        let left = tried.iter().map(|tried| {
+            let others = desired - tried.record.desired;
+            tried.outcome.tenant_share.saturating_add(others)
+        });
+        Together {
+            tenant,
+            pools: tried.len(),
+            wanted: wanted.fold(0, u32::saturating_add),
+            allowed: left.max().unwrap_or(0),
+        }
+    };
+    tenants.into_iter().map(of).collect()
 }
 
 /// All pools, as JSON.

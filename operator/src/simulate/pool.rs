@@ -81,6 +81,7 @@ impl Pool {
             limit: self.tenant_share,
             granted: None,
             others: 0,
+            beside: Vec::new(),
         }
     }
 

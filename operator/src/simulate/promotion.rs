@@ -178,7 +178,8 @@ impl Known {
         let again = now.checked_add(period).unwrap_or(Timestamp::MAX);
         self.next_look = planned.next_change(now).map_or(again, |change| change.min(again));
         self.remembered = planned.remember();
-        self.needed = planned.needed();
+        let ahead = planned.ahead().filter(|ahead| ahead.missing > 0);
+        self.needed = ahead.map(|ahead| (ahead.span.0, ahead.missing));
         let wish = planned.wishes.first();
         self.plan = wish.and_then(|wish| planned.plan(&self.name, wish));
         self.pool = wish.map(crate::autoscale::Wish::remember);

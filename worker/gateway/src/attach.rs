@@ -31,6 +31,7 @@ use crate::relay::Relay;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Messages that wait for the network, at most.
 const OUTBOX: usize = 64;
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Changes of a pool within this are one message.
 const COALESCE: Duration = Duration::from_millis(20);
 /// Conversations that a worker is taken to hold when nobody said: the worker arbitrates.
@@ -81,13 +82,13 @@ impl Attachment {
             return Detached::Unreachable;
         };
         let (outbox, messages) = mpsc::channel(OUTBOX);
-        if outbox
-            .send(GatewayMessage {
-                message: Some(Message::Hello(self.hello.clone())),
-            })
-            .await
-            .is_err()
-        {
+        let hello = GatewayMessage {
+            message: Some(Message::Hello(GatewayHello {
+                lost_leader: finder.lost_leader().to_owned(),
+                ..self.hello.clone()
+            })),
+        };
+        if outbox.send(hello).await.is_err() {
             return Detached::Unreachable;
         }
         let mut client = FleetClient::new(channel);
@@ -224,7 +225,7 @@ impl Attachment {
         for (id, pool) in &self.relay.pools {
             let service = format!("pool-{id}.tenant-{}.svc:{CONVERSATION_PORT}", self.relay.tenant);
             let Ok(Ok(addresses)) =
-                tokio::time::timeout(CONNECT_TIMEOUT, tokio::net::lookup_host(&service)).await
+                tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host(&service)).await
             else {
                 continue;
             };

@@ -12,11 +12,12 @@ use springtide_gateway::config::Config;
 use springtide_gateway::http::{Door, LONGEST_WAIT, router};
 use springtide_gateway::metrics::Metrics;
 use springtide_gateway::rateable::Rateable;
-use springtide_gateway::relay::{Relay, SharedPool};
+use springtide_gateway::relay::Relay;
 use springtide_gateway::service::ServiceMinutes;
 use springtide_gateway::service::book::Book;
 use springtide_gateway::service::keep::MinuteKeeper;
 use springtide_gateway::sessions::Sessions;
+use springtide_gateway::shared_pool::SharedPool;
 use springtide_gateway::workers::Workers;
 use springtide_proto::fleet::GatewayHello;
 use springtide_proto::metering::Witness;
@@ -201,6 +202,7 @@ fn hello(config: &Config, pod: &PodIdentity) -> GatewayHello {
         node: pod.node.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pools: config.channels.pools().iter().map(ToString::to_string).collect(),
+        lost_leader: String::new(),
     }
 }
 

@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use parking_lot::Mutex;
 use springtide_proto::conversation::close::Reason::{Finished, Moved};
 use springtide_proto::conversation::converse_request::Action;
 use springtide_proto::conversation::{AnswerKind, Close, ConverseRequest, Reply, Turn, close};
-use springtide_proto::ended::{ConversationEnd, Outcome};
+use springtide_proto::ended::Outcome;
 use springtide_proto::error::{ApiError, Reason};
 use springtide_proto::ids::{ConversationId, PodUid, PoolId, TenantId, TenantUid, TurnId};
 use springtide_proto::metering::Delivery;
@@ -27,11 +26,13 @@ use tokio_util::task::TaskTracker;
 use crate::config::Channels;
 use crate::ending::outcome_after;
 use crate::metrics::Metrics;
-use crate::pool::{Assignment, Pool, Worker};
+use crate::pool::{Assignment, Worker};
 use crate::rateable::Rateable;
 use crate::resume::ResumeToken;
 use crate::service::ServiceMinutes;
 use crate::sessions::{Session, Sessions};
+use crate::shared_pool::SharedPool;
+use crate::witnessed::Witnessed;
 use crate::workers::{WorkerAnswer, Workers};
 
 /// Longest wait for one worker's answer: then another is tried.
@@ -76,90 +77,6 @@ pub struct Place {
     pub position: usize,
     /// By the pace of the last admissions.
     pub estimate: Option<Duration>,
-}
-
-/// A reply whose usage event is in the spool. Say [`Witnessed::delivered`] when it is on its way to the customer; dropped
-/// without that, it counts as undelivered.
-#[derive(Debug)]
-pub struct Witnessed {
-    /// The worker's reply.
-    pub reply: Reply,
-    /// For the client.
-    pub token: ResumeToken,
-    turn: (ConversationId, TurnId),
-    sequence: Option<i64>,
-    if_unread: Option<ConversationEnd>,
-    sessions: Sessions,
-    spool: Spool,
-    metrics: Metrics,
-}
-
-impl Witnessed {
-    /// The reply is on its way.
-    pub fn delivered(mut self) -> (Reply, ResumeToken) {
-        if let Some(sequence) = self.sequence.take() {
-            self.spool.release(sequence);
-            let (conversation, turn) = &self.turn;
-            self.sessions.read(conversation, turn.clone());
-        }
-        (std::mem::take(&mut self.reply), self.token.clone())
-    }
-}
-
-impl Drop for Witnessed {
-    fn drop(&mut self) {
-        let Some(sequence) = self.sequence.take() else {
-            return;
-        };
-        self.metrics.undelivered();
-        let (conversation, turn) = &self.turn;
-        let was_read = self.sessions.was_read(conversation, turn);
-        let if_unread = self.if_unread.take().filter(|_| !was_read);
-        let spool = self.spool.clone();
-        tokio::spawn(async move {
-            let mut settled = spool.settle(sequence, Delivery::Undelivered).await;
-            if let Some(if_unread) = if_unread {
-                settled = settled.and(spool.unanswered(&if_unread).await);
-            }
-            if let Err(error) = settled {
-                tracing::warn!(%error, "an undelivered reply stays as delivered");
-            }
-        });
-    }
-}
-
-/// One pool and the notice that something about it changed.
-#[derive(Debug)]
-pub struct SharedPool {
-    pool: Mutex<Pool>,
-    changed: watch::Sender<u64>,
-}
-
-impl SharedPool {
-    /// See [`Pool::new`].
-    pub fn new(most_waiting: usize) -> Self {
-        Self {
-            pool: Mutex::new(Pool::new(most_waiting)),
-            changed: watch::channel(0).0,
-        }
-    }
-
-    /// Looks or changes, then tells all who wait.
-    pub fn change<T>(&self, change: impl FnOnce(&mut Pool) -> T) -> T {
-        let changed = change(&mut self.pool.lock());
-        self.changed.send_modify(|version| *version += 1);
-        changed
-    }
-
-    /// Only looks.
-    pub fn look<T>(&self, look: impl FnOnce(&Pool) -> T) -> T {
-        look(&self.pool.lock())
-    }
-
-    /// Changes of it.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
-    }
 }
 
 /// See the module.
@@ -508,26 +425,6 @@ impl Relay {
             action: Some(action),
             synthetic,
         }
-    }
-}
-
-impl SharedPool {
-    /// Assigns; tells the others only when somebody left the waiting room, so that those who wait do not wake each other.
-    fn change_quietly(
-        &self,
-        conversation: &ConversationId,
-        refused: &HashSet<PodUid>,
-        now: Instant,
-    ) -> Assignment {
-        let mut pool = self.pool.lock();
-        let before = pool.waiting(now).0;
-        let assignment = pool.assign(conversation, refused, now);
-        let changed = pool.waiting(now).0 != before;
-        drop(pool);
-        if changed {
-            self.changed.send_modify(|version| *version += 1);
-        }
-        assignment
     }
 }
 

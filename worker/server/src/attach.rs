@@ -73,7 +73,10 @@ impl Attachment {
         };
         let (outbox, messages) = mpsc::channel(OUTBOX);
         let hello = WorkerMessage {
-            message: Some(Message::Hello(self.hello.clone())),
+            message: Some(Message::Hello(WorkerHello {
+                lost_leader: finder.lost_leader().to_owned(),
+                ..self.hello.clone()
+            })),
         };
         if outbox.send(hello).await.is_err() {
             return Detached::Unreachable;

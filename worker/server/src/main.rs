@@ -162,6 +162,7 @@ fn hello(config: &Config, pod: &PodIdentity) -> WorkerHello {
         node: pod.node.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         capacity: config.capacity,
+        lost_leader: String::new(),
     }
 }
 

@@ -29,6 +29,7 @@ fn free() -> Bounds<'static> {
         manual: None,
         plans: &[],
         tenant_share: 400,
+        kept_share: 400,
         scarce: false,
     }
 }
@@ -180,6 +181,30 @@ fn nothing_leaves_before_the_window_is_warm_and_empty_of_need() {
 }
 
 #[test]
+fn what_is_held_for_later_makes_way_where_another_pool_wants_the_room() {
+    let mut history = warm(&policy());
+    decide(&policy(), &observed(160, 8), &free(), &mut history, at(100));
+    let decided = |kept_share: u32| {
+        let bounds = Bounds { kept_share, ..free() };
+        let decision = decide(
+            &policy(),
+            &observed(60, 8),
+            &bounds,
+            &mut history.clone(),
+            at(110),
+        );
+        (decision.desired, decision.binding)
+    };
+    assert_eq!(decided(400), (8, Binding::DownWindow));
+    assert_eq!(decided(5), (5, Binding::DownWindow));
+    assert_eq!(
+        decided(1),
+        (3, Binding::Load),
+        "what the load needs is not for later"
+    );
+}
+
+#[test]
 fn missing_data_keeps_what_was_decided_even_when_workers_are_lost() {
     let mut history = warm(&policy());
     decide(&policy(), &observed(100, 5), &free(), &mut history, at(100));
@@ -195,6 +220,32 @@ fn missing_data_keeps_what_was_decided_even_when_workers_are_lost() {
         at(300),
     );
     assert_eq!((decision.desired, decision.binding), (5, Binding::MissingData));
+}
+
+#[test]
+fn lost_workers_are_made_up_for_as_far_as_those_that_are_heard_cannot_take_the_load() {
+    let decided = |active: u32, waiting: u32, lost: u32, bounds: &Bounds<'_>| {
+        let mut history = warm(&policy());
+        decide(&policy(), &observed(110, 6), &free(), &mut history, at(100));
+        let observation = Observation {
+            waiting,
+            silent: lost,
+            lost,
+            ..observed(active, 6)
+        };
+        let decision = decide(&policy(), &observation, bounds, &mut history, at(103));
+        (decision.desired, decision.binding)
+    };
+    assert_eq!(
+        decided(60, 0, 3, &free()),
+        (6, Binding::MissingData),
+        "3 can take that"
+    );
+    // 90 conversations need 5 that are heard.
+    assert_eq!(decided(60, 30, 3, &free()), (8, Binding::LostWorkers));
+    assert_eq!(decided(60, 30, 1, &free()), (6, Binding::MissingData));
+    let ceiling = manual(OverrideMode::Ceiling, 7);
+    assert_eq!(decided(60, 30, 3, &ceiling), (7, Binding::LostWorkers));
 }
 
 #[test]

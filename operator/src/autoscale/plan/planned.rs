@@ -41,12 +41,20 @@ impl<K> Planned<K> {
         })
     }
 
-    /// By when workers are needed that do not exist yet, and how many those are.
-    pub fn needed(&self) -> Option<(Timestamp, u32)> {
+    /// What others must leave to it, while it is not over.
+    pub fn ahead(&self) -> Option<Ahead<K>>
+    where
+        K: Clone,
+    {
         let ahead = matches!(self.phase, Phase::Waiting | Phase::Prewarming | Phase::Open);
         let missing = self.wishes.iter().map(|wish| wish.missing().workers);
-        let missing = missing.fold(0, u32::saturating_add);
-        (ahead && missing > 0).then_some((self.course.ready_by, missing))
+        let wanted = self.wishes.iter();
+        let wanted = wanted.map(|wish| (wish.key.clone(), wish.boosted.wanted.min(wish.allowed)));
+        ahead.then(|| Ahead {
+            span: (self.course.ready_by, self.course.falls_at),
+            missing: missing.fold(0, u32::saturating_add),
+            wanted: wanted.collect(),
+        })
     }
 
     /// It is planned anew at least this often.
@@ -88,6 +96,17 @@ impl<K> Planned<K> {
             prewarm_at: Some(self.course.prewarm_at),
         }
     }
+}
+
+/// What a promotion is going to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ahead<K> {
+    /// By when, and until when.
+    pub span: (Timestamp, Timestamp),
+    /// Workers that do not exist yet, over all its pools.
+    pub missing: u32,
+    /// Workers of each pool, as far as limits allow.
+    pub wanted: Vec<(K, u32)>,
 }
 
 /// Plans a promotion by what is seen now; none if it never is.
@@ -160,7 +179,7 @@ fn assess<K: Clone>(terms: &Terms, sight: &Sight<K>, occurrence: Occurrence) -> 
     let mut wishes: Vec<_> = pools
         .map(|pool| wish::draft(terms, sight, pool, occurrence, begun))
         .collect();
-    wish::allow(terms, sight, &mut wishes);
+    wish::allow(terms, sight, occurrence, &mut wishes);
     let missing: Vec<_> = wishes.iter().map(Wish::missing).collect();
     let creations = creations(terms, sight, occurrence);
     let course = Course::new(occurrence, &terms.timing, lead(&missing, creations), began);

@@ -227,6 +227,7 @@ fn nothing_leaves_while_a_promotion_keeps_and_what_cools_down_may_fall() {
                 manual: None,
                 plans: std::slice::from_ref(&plan),
                 tenant_share: 100,
+                kept_share: u32::MAX,
                 scarce: false,
             };
             let seen = Observation {
@@ -259,6 +260,7 @@ fn decided(plans: &[Plan], tenant_share: u32) -> crate::autoscale::Decision {
         manual: None,
         plans,
         tenant_share,
+        kept_share: u32::MAX,
         scarce: false,
     };
     decide(

@@ -169,12 +169,35 @@ pub struct TenantRoom {
     pub granted: Option<u32>,
     /// Workers that its pools beside these have, or are due.
     pub others: u32,
+    /// What other promotions want of it.
+    pub beside: Vec<Beside>,
+}
+
+/// What another promotion wants of a tenant, beyond what pools have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beside {
+    /// By when, and until when.
+    pub span: (Timestamp, Timestamp),
+    /// Workers.
+    pub workers: u32,
+    /// It is served first where both want theirs by the same time.
+    pub first: bool,
 }
 
 impl TenantRoom {
     /// Workers at once that limit and share allow.
     pub fn most(&self) -> u32 {
         self.granted.map_or(self.limit, |granted| granted.min(self.limit))
+    }
+
+    /// Workers that others have, or will be given before those that are wanted for this span.
+    fn taken(&self, (from, until): (Timestamp, Timestamp)) -> u32 {
+        let earlier = self.beside.iter().filter(|beside| {
+            let (by, end) = beside.span;
+            let overlap = by < until && from < end;
+            overlap && (by < from || by == from && beside.first)
+        });
+        earlier.fold(self.others, |sum, beside| sum.saturating_add(beside.workers))
     }
 
     /// Which of them it is.
@@ -385,11 +408,13 @@ fn conversations(load: f64) -> u32 {
     load.ceil() as u32
 }
 
-/// What limits allow of each. A promotion's ceiling raises a pool's maximum; the pools of one tenant share what its limit leaves.
-pub(super) fn allow<K>(terms: &Terms, sight: &Sight<K>, wishes: &mut [Wish<K>]) {
+/// What limits allow of each for an occurrence. A promotion's ceiling raises a pool's maximum; the pools of one tenant share what
+/// its limit leaves, promotions that need theirs earlier first.
+pub(super) fn allow<K>(terms: &Terms, sight: &Sight<K>, occurrence: Occurrence, wishes: &mut [Wish<K>]) {
+    let span = terms.timing.held(occurrence);
     let tenants = sight.tenants.iter();
     let mut left: Vec<_> = tenants
-        .map(|tenant| tenant.most().saturating_sub(tenant.others))
+        .map(|tenant| tenant.most().saturating_sub(tenant.taken(span)))
         .collect();
     for (wish, pool) in wishes.iter_mut().zip(&sight.pools) {
         let Some(shape) = &pool.shape else {

@@ -1,5 +1,6 @@
 //! Does it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -7,15 +8,15 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _};
 
 use crate::api::BotPool;
-use crate::controllers::apply::{WriteError, apply_namespaced, create, delete, patch_guarded};
+use crate::controllers::apply::{WriteError, create};
 use crate::controllers::context::{Context, reference};
 use crate::controllers::metrics::BindingLabels;
 
-use super::budget;
 use super::build::Prepared;
+use super::changes;
 use super::dereference::Seen;
 use super::memory::{Expected, PoolMemory, Which};
-use super::moving::{self, Remark};
+use super::moving::Remark;
 
 /// What was done.
 #[derive(Debug)]
@@ -25,13 +26,15 @@ pub(super) struct Applied {
     pub(super) refused: Option<String>,
     /// Creations that the cluster-wide pace put off, until then.
     pub(super) put_off: Option<Duration>,
+    /// What there is to change waits for earlier changes that are still under way.
+    pub(super) changes_wait: bool,
     pub(super) result: Result<(), WriteError>,
 }
 
-/// Creates first: a step in load waits for nothing else.
+/// Creates first: a step in load waits for nothing else. What is to be changed besides is begun.
 pub(super) async fn apply(
-    context: &Context,
-    pool: &BotPool,
+    context: &Arc<Context>,
+    pool: &Arc<BotPool>,
     prepared: &Prepared<'_>,
     seen: &Seen,
     memory: &mut PoolMemory,
@@ -40,6 +43,7 @@ pub(super) async fn apply(
         created: Vec::new(),
         refused: None,
         put_off: None,
+        changes_wait: false,
         result: Ok(()),
     };
     let allowed = allowed(context, prepared, memory, &mut applied);
@@ -51,16 +55,13 @@ pub(super) async fn apply(
         .map(WriteError::reason);
     command(context, prepared, seen);
     say(context, pool, &prepared.remarks);
-    let steps = [
-        created,
-        delete_pods(context, pool, prepared, memory).await,
-        release_pods(context, pool, prepared, memory).await,
-        apply_service(context, pool, prepared, memory).await,
-        apply_budget(context, pool, prepared, seen, memory).await,
-        release_override(context, pool, prepared).await,
-    ];
-    // Each is tried, whatever became of the others; the first failure is told.
-    applied.result = steps.into_iter().collect();
+    let deleted = delete_counted(context, pool, prepared, memory).await;
+    // What failed is tried again after a pause.
+    let changed = memory.change_failed.take().map_or(Ok(()), Err);
+    if changed.is_ok() {
+        applied.changes_wait = !changes::begin(context, pool, prepared, seen, memory);
+    }
+    applied.result = created.and(deleted).and(changed);
     applied
 }
 
@@ -182,6 +183,20 @@ fn note_created(
     }
 }
 
+/// They are gone before others are created in their places.
+async fn delete_counted(
+    context: &Context,
+    pool: &BotPool,
+    prepared: &Prepared<'_>,
+    memory: &mut PoolMemory,
+) -> Result<(), WriteError> {
+    let counted: Vec<_> = prepared.delete.iter().filter(|pod| pod.counts).cloned().collect();
+    let mut deleted = Vec::new();
+    let result = changes::delete_pods(context, pool, &counted, &mut deleted).await;
+    memory.deleted.extend(deleted);
+    result
+}
+
 fn command(context: &Context, prepared: &Prepared<'_>, seen: &Seen) {
     context.fleet.with_book(|book| {
         for uid in &prepared.uncordon {
@@ -202,45 +217,7 @@ fn command(context: &Context, prepared: &Prepared<'_>, seen: &Seen) {
     }
 }
 
-async fn delete_pods(
-    context: &Context,
-    pool: &BotPool,
-    prepared: &Prepared<'_>,
-    memory: &mut PoolMemory,
-) -> Result<(), WriteError> {
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
-    for deletion in &prepared.delete {
-        let _permit = context.calls.to_change().await;
-        delete(&pods, &deletion.name, Some(&deletion.uid)).await?;
-        context.metrics.deletions.inc();
-        memory.deleted.insert(deletion.uid.clone());
-        if let Some(remark) = &deletion.remark {
-            context
-                .events
-                .publish(&reference(pool), true, "WorkerReplaced", remark);
-        }
-    }
-    Ok(())
-}
-
-async fn release_pods(
-    context: &Context,
-    pool: &BotPool,
-    prepared: &Prepared<'_>,
-    memory: &mut PoolMemory,
-) -> Result<(), WriteError> {
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
-    for release in &prepared.release {
-        let _permit = context.calls.to_change().await;
-        let remark = moving::release(&pods, release).await?;
-        let now = context.fleet.now();
-        memory.moving.released.insert(release.pod.uid.clone(), now);
-        say(context, pool, remark.as_slice());
-    }
-    Ok(())
-}
-
-fn say(context: &Context, pool: &BotPool, remarks: &[Remark]) {
+pub(super) fn say(context: &Context, pool: &BotPool, remarks: &[Remark]) {
     for Remark {
         alarming,
         reason,
@@ -249,68 +226,4 @@ fn say(context: &Context, pool: &BotPool, remarks: &[Remark]) {
     {
         context.events.publish(&reference(pool), *alarming, reason, note);
     }
-}
-
-async fn apply_budget(
-    context: &Context,
-    pool: &BotPool,
-    prepared: &Prepared<'_>,
-    seen: &Seen,
-    memory: &mut PoolMemory,
-) -> Result<(), WriteError> {
-    // What an earlier leader left is no reason to write for all pools at once.
-    if memory.budget.is_none() && pool.status.is_some() {
-        let age = context.fleet.with_book(|book| book.age(seen.now));
-        if age.is_none_or(|age| age < budget::taken_over_after(&pool.uid().unwrap_or_default())) {
-            return Ok(());
-        }
-    }
-    if let Some(workers) = budget::due(memory.budget.as_mut(), prepared.serving, seen.now) {
-        let _permit = context.calls.to_change().await;
-        apply_namespaced(&context.client, &budget::budget(prepared.valid, workers)).await?;
-        memory.budget = Some(budget::Written::new(workers, prepared.serving, seen.now));
-    }
-    Ok(())
-}
-
-async fn apply_service(
-    context: &Context,
-    pool: &BotPool,
-    prepared: &Prepared<'_>,
-    memory: &mut PoolMemory,
-) -> Result<(), WriteError> {
-    if memory.service == pool.metadata.generation && memory.service.is_some() {
-        return Ok(());
-    }
-    // An earlier leader saw to it, if not for this generation then for one before: whether it is as it should be can wait.
-    if memory.service.is_none() && pool.status.is_some() && !context.may_keep_up() {
-        return Ok(());
-    }
-    let _permit = context.calls.to_change().await;
-    apply_namespaced(&context.client, &prepared.service).await?;
-    memory.service = pool.metadata.generation;
-    Ok(())
-}
-
-/// On lapse, and only then, the field goes back to 0, so that the same command works again.
-async fn release_override(
-    context: &Context,
-    pool: &BotPool,
-    prepared: &Prepared<'_>,
-) -> Result<(), WriteError> {
-    if !prepared.manual_lapsed {
-        return Ok(());
-    }
-    let pools: Api<BotPool> = Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());
-    let _permit = context.calls.to_change().await;
-    let released = patch_guarded(&pools, pool, serde_json::json!({"spec": {"replicas": 0}})).await?;
-    if released {
-        context.events.publish(
-            &reference(pool),
-            false,
-            "OverrideLapsed",
-            "the manual override lapsed and was set back to 0",
-        );
-    }
-    Ok(())
 }

@@ -18,8 +18,8 @@ use super::validate::ValidPool;
 
 /// A budget that was too high for this long is lowered.
 const LOWER_AFTER: Duration = Duration::from_mins(5);
-/// A new leader looks after the budgets that an earlier one left over this span.
-const TAKE_OVER: Duration = Duration::from_mins(1);
+/// A new leader looks after the budgets that an earlier one left over this span, where no more workers serve than it found.
+const TAKE_OVER: Duration = Duration::from_mins(5);
 
 /// What was written, and what was there since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,9 @@ pub(super) fn due(written: Option<&mut Written>, serving: u32, now: Moment) -> O
 
 /// When in a term a leader first looks after the budget of a pool that was there before.
 pub(super) fn taken_over_after(uid: &str) -> Duration {
-    let sum: u64 = uid.bytes().map(u64::from).sum();
+    let sum = uid
+        .bytes()
+        .fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     Duration::from_secs(sum % TAKE_OVER.as_secs())
 }
 

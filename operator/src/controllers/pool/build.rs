@@ -53,6 +53,8 @@ pub(super) struct Deletion {
     pub(super) uid: String,
     /// Said in an Event, where it is more than the end of a drain.
     pub(super) remark: Option<String>,
+    /// It counts until it is gone: nothing was told to leave before.
+    pub(super) counts: bool,
 }
 
 impl Deletion {
@@ -61,6 +63,7 @@ impl Deletion {
             name: pod.name.clone(),
             uid: pod.uid.clone(),
             remark,
+            counts: false,
         }
     }
 }
@@ -81,6 +84,7 @@ pub(super) fn build<'a>(valid: &'a ValidPool<'a>, seen: &Seen, memory: &mut Pool
         manual: holding.map(|manual| manual.manual),
         plans: &seen.plans,
         tenant_share: seen.tenant_share,
+        kept_share: seen.kept_share,
         scarce: seen.scarce,
     };
     resume(valid, &observation, memory);
@@ -206,6 +210,7 @@ fn observe(seen: &Seen, workers: &Workers, memory: &PoolMemory) -> Observation {
         ready: to_u32(workers.ready.len()),
         starting: to_u32(workers.starting.len() + memory.expected.len()),
         silent: to_u32(workers.silent.len() + seen.silent_gateways.len()),
+        lost: to_u32(workers.ready.iter().filter(|worker| worker.is_lost()).count()),
     }
 }
 
@@ -373,7 +378,10 @@ fn dismiss(prepared: &mut Prepared<'_>, worker: &Worker) {
     match worker.view {
         Some(_) => prepared.cordon.push(worker.pod.uid.clone()),
         // Never attached, so no gateway was told of it.
-        None => prepared.delete.push(Deletion::of(&worker.pod, None)),
+        None => prepared.delete.push(Deletion {
+            counts: true,
+            ..Deletion::of(&worker.pod, None)
+        }),
     }
 }
 
@@ -429,9 +437,22 @@ fn live(
         tenant_share: seen.tenant_share,
         scarce: seen.scarce,
         start_time: memory.learned.starts.p99(),
+        starting_for: starting_for(seen, workers),
         hold_time: memory.learned.hold.measured(),
         baseline: memory.learned.baseline.learned(),
     }
+}
+
+/// Half of the workers that do not answer yet have been starting for longer.
+fn starting_for(seen: &Seen, workers: &Workers) -> Duration {
+    let mut ages: Vec<_> = workers
+        .starting
+        .iter()
+        .map(|worker| seen.time.as_second().saturating_sub(worker.pod.created))
+        .collect();
+    ages.sort_unstable();
+    let median = ages.get(ages.len().saturating_sub(1) / 2).copied().unwrap_or(0);
+    Duration::from_secs(u64::try_from(median).unwrap_or(0))
 }
 
 fn to_u32(count: usize) -> u32 {

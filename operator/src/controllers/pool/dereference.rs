@@ -12,9 +12,9 @@ use kube::{Api, ResourceExt as _};
 use springtide_proto::ids::PoolId;
 
 use crate::api::{BotPool, Tenant};
-use crate::autoscale::{Claim, Moment, Plan, share};
+use crate::autoscale::{Claim, Moment, Plan, Share, share};
 use crate::controllers::context::Context;
-use crate::controllers::live::SilentPeer;
+use crate::controllers::live::{SilentPeer, Size};
 use crate::controllers::pods::{PodFacts, PodOwner};
 use crate::fleet::{KnownPod, PoolKey, PoolView};
 use crate::names::tenant_namespace;
@@ -43,6 +43,8 @@ pub(super) struct Seen {
     pub(super) missing_knowledge: Vec<String>,
     pub(super) plans: Vec<Plan>,
     pub(super) tenant_share: u32,
+    /// The most that the pool may keep without wanting it now.
+    pub(super) kept_share: u32,
     /// The tenant's share of a cluster that is short is less than its limit.
     pub(super) scarce: bool,
 }
@@ -70,10 +72,12 @@ pub(super) fn dereference(
     let view = in_step_with_pods(context, key, (&pods, conversations), &gateways, now);
     let granted = context.live.granted(&key.tenant);
     let limit = tenant.as_ref().map_or(0, |tenant| tenant.spec.capacity.limit);
+    let share = tenant_share(context, key, granted.map_or(limit, |granted| granted.min(limit)));
     Seen {
         now,
         time: context.clock.now(),
-        tenant_share: tenant_share(context, key, granted.map_or(limit, |granted| granted.min(limit))),
+        tenant_share: share.most,
+        kept_share: share.kept,
         scarce: granted.is_some_and(|granted| granted < limit),
         tenant,
         pods,
@@ -193,7 +197,7 @@ fn plans(context: &Context, key: &PoolKey) -> Vec<Plan> {
     context.live.plans(key).into_iter().filter(exists).collect()
 }
 
-fn tenant_share(context: &Context, key: &PoolKey, limit: u32) -> u32 {
+fn tenant_share(context: &Context, key: &PoolKey, limit: u32) -> Share {
     let namespace = tenant_namespace(key.tenant.as_str());
     let all = context.stores.pools.of(&namespace);
     let own = all.iter().position(|pool| pool.name_any() == key.pool.as_str());
@@ -218,10 +222,16 @@ fn claim(context: &Context, key: &PoolKey, pool: &BotPool) -> Claim {
             pool,
         })
     });
-    let (desired, occupied) = live.unwrap_or_default();
+    // What a pool wants that was not decided yet is not known: it keeps what it has.
+    let known = live.unwrap_or(Size {
+        held: pods,
+        wanted: pods,
+        occupied: 0,
+    });
     Claim {
-        held: pods.max(desired),
-        occupied,
+        held: pods.max(known.held),
+        wanted: known.wanted,
+        occupied: known.occupied,
         min: if pool.spec.suspend {
             0
         } else {

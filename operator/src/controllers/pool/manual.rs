@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time};
 
 use crate::api::{BotPool, ManualMode, OverrideStatus};
 use crate::autoscale::{Override, OverrideMode};
@@ -123,6 +123,11 @@ fn given(pool: &BotPool, known: Option<&OverrideStatus>) -> Given {
 
 fn time(entry: &ManagedFieldsEntry) -> Option<Timestamp> {
     entry.time.as_ref().map(|time| time.0)
+}
+
+/// The fields of a manager that wrote `spec.replicas` and nothing else.
+pub fn replicas_alone() -> FieldsV1 {
+    FieldsV1(serde_json::json!({"f:spec": {"f:replicas": {}}}))
 }
 
 /// Whether that manager wrote `spec.replicas`.

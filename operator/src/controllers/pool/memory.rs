@@ -14,6 +14,7 @@ use crate::controllers::checkpoint::Earlier;
 use crate::controllers::pods::{PodFacts, version_of};
 
 use super::budget;
+use super::changes::Changing;
 use super::dereference::Seen;
 use super::look::Look;
 use super::moving::MovingMemory;
@@ -53,14 +54,20 @@ pub struct PoolMemory {
     pub(super) moving: MovingMemory,
     /// The budget that was written.
     pub(super) budget: Option<budget::Written>,
+    /// So many served when this leader first looked: a budget that an earlier one wrote is for these.
+    pub(super) served: Option<u32>,
     /// ConfigMaps that were missing when last looked for, and when that was.
     pub(super) knowledge: Option<(Moment, i64, Vec<String>)>,
     /// Generation for which the Service was applied.
     pub(super) service: Option<i64>,
     /// When the status was written last.
     pub(super) status_written: Option<Moment>,
-    /// A status that is being written.
-    pub(super) telling: Option<AbortOnDropHandle<Result<(), WriteError>>>,
+    /// A status that is being written; it ends without a result where the term ends.
+    pub(super) telling: Option<AbortOnDropHandle<Option<Result<(), WriteError>>>>,
+    /// Other changes that are being made.
+    pub(super) changing: Option<Changing>,
+    /// Why the last ones could not be made, until it is told.
+    pub(super) change_failed: Option<WriteError>,
 }
 
 /// A Pod that is there and that the watch has not shown.
@@ -106,17 +113,18 @@ struct Looked {
 }
 
 impl PoolMemory {
-    /// Returns when no status is under way.
+    /// Nothing is under way beside decisions.
     #[cfg(test)]
-    pub(super) async fn told(&self) {
-        let is_under_way = || {
-            self.telling
-                .as_ref()
-                .is_some_and(|telling| !telling.is_finished())
-        };
-        while is_under_way() {
-            tokio::task::yield_now().await;
-        }
+    pub(in crate::controllers) fn is_quiet(&self) -> bool {
+        let tells = self
+            .telling
+            .as_ref()
+            .is_some_and(|telling| !telling.is_finished());
+        let changes = self
+            .changing
+            .as_ref()
+            .is_some_and(|changing| !changing.is_finished());
+        !tells && !changes
     }
 
     /// Takes over what an earlier leader had learned, once; forgets what was learned of another pool of the same name.

@@ -10,6 +10,7 @@
 mod apply;
 mod budget;
 mod build;
+mod changes;
 mod dereference;
 mod findings;
 mod look;
@@ -32,12 +33,13 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::api::BotPool;
 use crate::autoscale::Binding;
+use crate::fleet::PoolKey;
 
 use super::apply::WriteError;
 use super::checkpoint;
 use super::context::{Context, reference};
 
-pub use manual::owns_replicas;
+pub use manual::{owns_replicas, replicas_alone};
 pub(super) use memory::PEAK_SPAN;
 pub use memory::PoolMemory;
 pub(super) use template::{container_security, downward, pod_security, readiness, variable};
@@ -46,7 +48,7 @@ pub(super) use validate::key;
 /// Every pool is looked at again after this, whether or not anything happened; one that is settled, after this much longer.
 const SAFETY: Duration = Duration::from_secs(2);
 const SETTLED: Duration = Duration::from_secs(10);
-/// A status that was held back is written after this.
+/// What was held back is done after this.
 const STATUS_PERIOD: Duration = Duration::from_millis(500);
 const KIND: &str = "botpool";
 
@@ -93,6 +95,7 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Opti
     let missing_knowledge = dereference::missing_knowledge(&context, &pool, &key, &mut memory).await?;
     let grant = context.grant(&key.tenant);
     let granting = grant.lock().await;
+    changes::settle(&mut memory);
     let mut seen = dereference::dereference(&context, &pool, &key, missing_knowledge);
     seen.pods.retain(|pod| !memory.is_past(pod));
     let valid = validate::validate(&pool, &key, &seen, &context.installation)?;
@@ -108,6 +111,7 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Opti
         .fleet
         .with_book(|book| book.at_contract_limit(&key, at_contract_limit));
     drop(granting);
+    ask_for_room(&context, &key, &prepared);
     let wants_to_know = !prepared.create.is_empty() || memory.is_puzzled();
     if wants_to_know && look::is_behind(&context, &pool, &seen, &mut memory).await? {
         // Decided again by what is there.
@@ -117,6 +121,7 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Opti
     let more = update_status::update_status(&context, &pool, &prepared, &applied, &seen, &mut memory)?;
     applied.result?;
     context.succeeded(KIND, &key.to_string());
+    let more = more.or(applied.changes_wait.then_some(STATUS_PERIOD));
     let again = more.unwrap_or_else(|| {
         if is_settled(&prepared, &seen) {
             SETTLED
@@ -125,6 +130,19 @@ pub async fn reconcile(pool: Arc<BotPool>, context: Arc<Context>) -> Result<Opti
         }
     });
     Ok(Some(applied.put_off.unwrap_or(again).min(again)))
+}
+
+/// Pools of the tenant that have more than they want make room at once, and not only when they are looked at again.
+fn ask_for_room(context: &Context, key: &PoolKey, prepared: &build::Prepared<'_>) {
+    let decision = &prepared.decision;
+    let is_short = decision.binding == Binding::TenantLimit || decision.binding == Binding::FairShare;
+    if is_short {
+        for other in context.live.with_more_than_wanted(&key.tenant) {
+            if other != *key {
+                context.fleet.request_decision(&other);
+            }
+        }
+    }
 }
 
 /// Nothing is under way, and time alone changes nothing: whatever does is told at once.

@@ -36,11 +36,11 @@ async fn reconciled(scenario: &Scenario, pool: &BotPool) -> Option<Duration> {
     tried(scenario, pool).await.unwrap()
 }
 
-/// Returns when its status is written, too.
+/// Returns when what goes on beside it has come to its end, too.
 async fn tried(scenario: &Scenario, pool: &BotPool) -> Result<Option<Duration>, PoolError> {
     scenario.know(pool);
     let reconciled = reconcile(Arc::new(pool.clone()), scenario.context.clone()).await;
-    scenario.context.memory(&key()).lock().await.told().await;
+    scenario.until_quiet().await;
     reconciled
 }
 
@@ -61,6 +61,15 @@ async fn template_of(pool: &BotPool) -> String {
         .as_str()
         .unwrap()
         .to_owned()
+}
+
+/// Two workers of what the pool runs now, attached and asked.
+async fn two_serve(scenario: &Scenario, pool: &BotPool) -> [TestWorker; 2] {
+    let template = template_of(pool).await;
+    let fleet = &scenario.context.fleet;
+    scenario.show_worker("web-0", "u0", true, &template);
+    scenario.show_worker("web-1", "u1", true, &template);
+    [("web-0", "u0"), ("web-1", "u1")].map(|(pod, uid)| TestWorker::attach(fleet, &key(), pod, uid))
 }
 
 #[tokio::test]
@@ -150,12 +159,8 @@ async fn a_pool_without_its_tenant_starts_nothing_and_says_so() {
 async fn a_worker_leaves_only_after_it_acknowledged_and_is_empty() {
     let scenario = scenario();
     let pool = web(at_once(1));
-    let template = template_of(&pool).await;
     let fleet = &scenario.context.fleet;
-    scenario.show_worker("web-0", "u0", true, &template);
-    scenario.show_worker("web-1", "u1", true, &template);
-    let mut stays = TestWorker::attach(fleet, &key(), "web-0", "u0");
-    let mut leaves = TestWorker::attach(fleet, &key(), "web-1", "u1");
+    let [mut stays, mut leaves] = two_serve(&scenario, &pool).await;
     stays.report(fleet, 9, 0, true);
     leaves.report(fleet, 1, 0, true);
 
@@ -183,12 +188,8 @@ async fn a_worker_leaves_only_after_it_acknowledged_and_is_empty() {
 async fn a_worker_that_leaves_is_kept_when_it_is_needed_again() {
     let scenario = scenario();
     let pool = web(at_once(1));
-    let template = template_of(&pool).await;
     let fleet = &scenario.context.fleet;
-    scenario.show_worker("web-0", "u0", true, &template);
-    scenario.show_worker("web-1", "u1", true, &template);
-    let mut stays = TestWorker::attach(fleet, &key(), "web-0", "u0");
-    let mut leaves = TestWorker::attach(fleet, &key(), "web-1", "u1");
+    let [mut stays, mut leaves] = two_serve(&scenario, &pool).await;
     stays.report(fleet, 5, 0, true);
     leaves.report(fleet, 1, 0, true);
     reconciled(&scenario, &pool).await;

@@ -7,7 +7,6 @@ use futures::FutureExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, ResourceExt as _};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::{BotPool, BotPoolStatus, DecisionStatus};
 use crate::controllers::apply::{WriteError, apply_status};
@@ -43,7 +42,7 @@ pub(super) fn update_status(
     memory: &mut PoolMemory,
 ) -> Result<Option<Duration>, PoolError> {
     let told = memory.telling.take_if(|telling| telling.is_finished());
-    if let Some(Ok(told)) = told.and_then(FutureExt::now_or_never) {
+    if let Some(Ok(Some(told))) = told.and_then(FutureExt::now_or_never) {
         told?;
     }
     let known = pool.status.clone().unwrap_or_default();
@@ -100,14 +99,20 @@ pub(super) fn update_status(
         scaled,
         permit,
     };
-    memory.telling = Some(AbortOnDropHandle::new(tokio::spawn(
-        telling.tell(context.clone()),
-    )));
+    let (key, context) = (prepared.valid.key.clone(), context.clone());
+    memory.telling = Some(context.clone().beside.spawn(async move {
+        let told = telling.tell(&context).await;
+        if told.is_err() {
+            // A decision takes note of it.
+            context.fleet.request_decision(&key);
+        }
+        told
+    }));
     Ok(None)
 }
 
 impl Telling {
-    async fn tell(self, context: Arc<Context>) -> Result<(), WriteError> {
+    async fn tell(self, context: &Context) -> Result<(), WriteError> {
         let pool = &self.pool;
         let pools: Api<BotPool> =
             Api::namespaced(context.client.clone(), &pool.namespace().unwrap_or_default());

@@ -52,6 +52,13 @@ impl Worker {
         self.view.as_ref().is_some_and(|view| view.available)
     }
 
+    /// It was heard, and is not any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.view
+            .as_ref()
+            .is_some_and(|view| view.silent && view.answered.is_some())
+    }
+
     /// As one that could leave, of a pool whose workers should run what has that digest.
     pub(super) fn candidate(&self, digest: &str) -> Candidate {
         Candidate {
@@ -110,7 +117,7 @@ fn place(sorted: &mut Workers, worker: Worker, digest: &str, now: Moment) {
     };
     if view.available {
         sorted.ready.push(worker);
-    } else if view.silent && view.answered.is_some() {
+    } else if worker.is_lost() {
         sorted.silent.push(silent(&worker));
         // Where the Pod is not ready either, the worker is lost, and another is started in its place.
         if worker.pod.ready {

@@ -1,6 +1,7 @@
 //! What a promotion asks for now, from what is seen.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,6 +15,9 @@ use super::announce::{self, Milestone};
 use super::dereference::{Seen, SeenPool};
 use super::remembered::{remembered, remembered_pool};
 use super::validate::Valid;
+
+/// What starts that do not end count at most: a node that is waited for is there by then, or nobody knows when.
+const LONGEST_START: Duration = Duration::from_mins(30);
 
 /// What is asked of one pool.
 pub(super) type Wish = autoscale::Wish<PoolKey>;
@@ -124,7 +128,8 @@ fn pool_now(live: &LivePool) -> PoolNow {
     PoolNow {
         ready: live.ready,
         starting: live.starting,
-        start_time: live.start_time,
+        // A start that does not end is not measured, but it takes at least as long as it has.
+        start_time: live.start_time.max(live.starting_for.min(LONGEST_START)),
         hold_time: live.hold_time,
         peak: live.peak,
         baseline: live.baseline.clone(),

@@ -11,10 +11,11 @@ use kube::runtime::reflector::ObjectRef;
 use springtide_proto::ids::{PoolId, TenantId};
 
 use crate::api::{BotPool, Promotion, PromotionStatus};
-use crate::autoscale::{CreationPace, TenantRoom};
+use crate::autoscale::{Beside, CreationPace, TenantRoom};
 use crate::controllers::context::Context;
 use crate::controllers::live::LivePool;
 use crate::controllers::pool::PEAK_SPAN;
+use crate::controllers::scarcity;
 use crate::fleet::PoolKey;
 use crate::names::{tenant_namespace, tenant_of_namespace};
 
@@ -67,7 +68,20 @@ pub(super) fn dereference(context: &Context, promotion: &Promotion, valid: &Vali
         .fleet
         .with_book(|book| book.age(context.fleet.now()))
         .unwrap_or_default();
-    let tenants = tenants(context, &objects, &keys);
+    let name = promotion.name_any();
+    let others = context.live.ahead_of_others(&name);
+    let mut tenants = tenants(context, &objects, &keys);
+    for (other, ahead) in &others {
+        for (key, wanted) in ahead.wanted.iter().filter(|(key, _)| !keys.contains(key)) {
+            if let Some(tenant) = tenants.get_mut(&key.tenant) {
+                tenant.beside.push(Beside {
+                    span: ahead.span,
+                    workers: wanted.saturating_sub(taken(context, key, &objects)),
+                    first: *other < name,
+                });
+            }
+        }
+    }
     let pools = keys.into_iter().map(|key| {
         let (object, live) = (objects.get(&key).cloned(), context.live.pool(&key));
         let recent = object.as_ref().is_some_and(|object| is_recent(object, now));
@@ -85,7 +99,10 @@ pub(super) fn dereference(context: &Context, promotion: &Promotion, valid: &Vali
         short_memory: age < PEAK_SPAN,
         too_many,
         creations_per_second: CreationPace::assured(context.installation.creations_per_second),
-        others: context.live.needed_by_others(&promotion.name_any()),
+        others: others
+            .iter()
+            .map(|(_, ahead)| (ahead.span.0, ahead.missing))
+            .collect(),
         tenants,
     })
 }
@@ -154,21 +171,26 @@ fn tenants(
             tenants.entry(key.tenant.clone()).or_insert_with(|| TenantRoom {
                 zone: TimeZone::get(&tenant.spec.time_zone).unwrap_or(TimeZone::UTC),
                 limit: tenant.spec.capacity.limit,
-                granted: context.live.granted(&key.tenant),
+                granted: context
+                    .live
+                    .granted(&key.tenant)
+                    .or_else(|| scarcity::would_grant(context, &key.tenant)),
                 others: 0,
+                beside: Vec::new(),
             });
         }
     }
-    for (key, object) in objects.iter().filter(|(key, _)| !chosen.contains(key)) {
+    for key in objects.keys().filter(|key| !chosen.contains(key)) {
         if let Some(tenant) = tenants.get_mut(&key.tenant) {
-            let min = if object.spec.suspend {
-                0
-            } else {
-                object.spec.scaling.min
-            };
-            let taken = context.live.desired(key).max(min);
-            tenant.others = tenant.others.saturating_add(taken);
+            tenant.others = tenant.others.saturating_add(taken(context, key, objects));
         }
     }
     tenants
+}
+
+/// Workers that a pool has, or is due.
+fn taken(context: &Context, key: &PoolKey, objects: &BTreeMap<PoolKey, Arc<BotPool>>) -> u32 {
+    let active = objects.get(key).filter(|object| !object.spec.suspend);
+    let min = active.map_or(0, |object| object.spec.scaling.min);
+    context.live.desired(key).max(min)
 }

@@ -57,7 +57,7 @@ pub async fn reconcile(promotion: Arc<Promotion>, context: Arc<Context>) -> Resu
         update_status::say_invalid(&context, &promotion, message, context.clock.now()).await?;
         let (name, (_, plans)) = (promotion.name_any(), still_held(&promotion, &context));
         ask(&context, &name, plans);
-        context.live.needs(&name, None);
+        context.live.plans_ahead(&name, None);
     }
     outcome
 }
@@ -112,7 +112,9 @@ async fn hold(promotion: &Promotion, context: &Context) -> Result<Action, Promot
     let wishes = prepared.wishes.iter().filter(|_| !going);
     let plans = wishes.filter_map(|wish| Some((wish.key.clone(), prepared.plan(&name, wish)?)));
     ask(context, &name, plans.collect());
-    context.live.needs(&name, prepared.needed().filter(|_| !going));
+    context
+        .live
+        .plans_ahead(&name, prepared.ahead().filter(|_| !going));
     if going {
         return Ok(Action::await_change());
     }

@@ -18,7 +18,7 @@ use super::dereference::{Seen, SeenPool};
 use super::findings::{findings, prewarm_ready};
 use super::validate::validate;
 use super::*;
-use crate::autoscale::{Baseline, BaselineFrom, Bound, TenantRoom};
+use crate::autoscale::{Baseline, BaselineFrom, Beside, Bound, TenantRoom};
 use crate::controllers::conditions::{Finding, Holds};
 use crate::controllers::live::LivePool;
 use crate::controllers::testing::{Cached, NOW, Scenario, acme, key, web};
@@ -83,6 +83,7 @@ fn seen(now: Timestamp, live: &LivePool) -> Seen {
         limit: 20,
         granted: None,
         others: 0,
+        beside: Vec::new(),
     };
     let pool = SeenPool {
         key: key(),

@@ -1,5 +1,7 @@
 //! Makes it so.
 
+use std::time::Duration;
+
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{Api, ResourceExt as _};
@@ -18,7 +20,7 @@ use crate::names::{
 
 use super::TenantError;
 use super::build::{Prepared, owned};
-use super::dereference::{NamespaceState, Seen};
+use super::dereference::{NamespaceState, Seen, image_of};
 
 /// What was done.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub(super) struct Applied {
     pub(super) provisioned: bool,
     /// What billing said: whether it knows the plan.
     pub(super) registered: Option<Result<bool, ApiError>>,
+    /// From when on it is done again, where it is done.
+    pub(super) until: Option<Moment>,
 }
 
 /// A tenant that was provisioned and registered.
@@ -34,8 +38,22 @@ pub(super) struct Applied {
 pub struct Done {
     uid: String,
     generation: Option<i64>,
-    at: Moment,
+    until: Moment,
     applied: Applied,
+}
+
+impl Done {
+    fn of(tenant: &Tenant, prepared: &Prepared, applied: &Applied, until: Moment) -> Self {
+        Self {
+            uid: prepared.uid.clone(),
+            generation: tenant.metadata.generation,
+            until,
+            applied: Applied {
+                until: Some(until),
+                ..applied.clone()
+            },
+        }
+    }
 }
 
 /// What was done for this generation of the tenant of late is not done again: its gateways' Pods come and go often, and all
@@ -47,33 +65,57 @@ pub(super) async fn unless_done(
     seen: &Seen,
 ) -> Result<Applied, TenantError> {
     let (name, now) = (tenant.name_any(), context.fleet.now());
+    let gateways = i32::try_from(context.installation.gateway_replicas);
+    let stands = seen.namespace == NamespaceState::Ours && gateways == Ok(seen.gateways_wanted);
     let done = {
         let mut tenants = context.tenants_done.lock();
-        let gateways = i32::try_from(context.installation.gateway_replicas);
-        let stands = seen.namespace == NamespaceState::Ours && gateways == Ok(seen.gateways_wanted);
-        let holds = |done: &Done| {
-            let same = done.uid == prepared.uid && done.generation == tenant.metadata.generation;
-            same && stands && done.at + super::SAFETY > now
-        };
-        if !tenants.get(&name).is_some_and(holds) {
-            tenants.remove(&name);
+        // What an earlier leader saw to is seen to later: a new one has more urgent things to do, and not for all tenants at once.
+        if stands && !tenants.contains_key(&name) && is_as_left(tenant, prepared, seen) {
+            let until = now + spread(&prepared.uid);
+            tenants.insert(name.clone(), Done::of(tenant, prepared, &LEFT, until));
         }
-        tenants.get(&name).map(|done| done.applied.clone())
+        let holds = |done: &&Done| {
+            let same = done.uid == prepared.uid && done.generation == tenant.metadata.generation;
+            same && stands && done.until > now
+        };
+        tenants.get(&name).filter(holds).map(|done| done.applied.clone())
     };
     if let Some(applied) = done {
         return Ok(applied);
     }
     let applied = apply(context, tenant, prepared, seen).await?;
-    if applied.provisioned && matches!(applied.registered, Some(Ok(true))) {
-        let done = Done {
-            uid: prepared.uid.clone(),
-            generation: tenant.metadata.generation,
-            at: now,
-            applied: applied.clone(),
-        };
-        context.tenants_done.lock().insert(name, done);
+    if !applied.provisioned || !matches!(applied.registered, Some(Ok(true))) {
+        return Ok(applied);
     }
+    let until = now + super::SAFETY + spread(&prepared.uid);
+    let done = Done::of(tenant, prepared, &applied, until);
+    let applied = done.applied.clone();
+    context.tenants_done.lock().insert(name, done);
     Ok(applied)
+}
+
+/// As a tenant is that an earlier leader left ready.
+const LEFT: Applied = Applied {
+    provisioned: true,
+    registered: Some(Ok(true)),
+    until: None,
+};
+
+/// An earlier leader, with the same image of gateways, left this generation of the tenant ready.
+fn is_as_left(tenant: &Tenant, prepared: &Prepared, seen: &Seen) -> bool {
+    let conditions = tenant.status.iter().flat_map(|status| &status.conditions);
+    let mut ready = conditions.filter(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ready.any(|ready| ready.observed_generation == tenant.metadata.generation)
+        && seen.gateways_image.is_some()
+        && seen.gateways_image == image_of(&prepared.gateways)
+}
+
+/// Tenants that were provisioned together are not all written again together.
+fn spread(uid: &str) -> Duration {
+    let sum = uid
+        .bytes()
+        .fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    super::SAFETY / 256 * (sum % 256)
 }
 
 async fn apply(
@@ -89,6 +131,7 @@ async fn apply(
         return Ok(Applied {
             provisioned: false,
             registered: None,
+            until: None,
         });
     }
     let namespaces: Api<Namespace> = Api::all(context.client.clone());
@@ -102,6 +145,7 @@ async fn apply(
     Ok(Applied {
         provisioned: true,
         registered: Some(context.billing.register_tenant(request).await),
+        until: None,
     })
 }
 

@@ -32,7 +32,14 @@ pub(super) struct Seen {
     pub(super) namespace: NamespaceState,
     pub(super) gateways_wanted: i32,
     pub(super) gateways_available: i32,
+    pub(super) gateways_image: Option<String>,
     pub(super) plan: Option<Arc<RatePlan>>,
+}
+
+/// The image that gateways run.
+pub(super) fn image_of(gateways: &Deployment) -> Option<String> {
+    let pod = gateways.spec.as_ref()?.template.spec.as_ref()?;
+    pod.containers.first()?.image.clone()
 }
 
 pub(super) async fn dereference(context: &Context, tenant: &Tenant) -> Result<Seen, TenantError> {
@@ -45,6 +52,7 @@ pub(super) async fn dereference(context: &Context, tenant: &Tenant) -> Result<Se
         namespace: namespace_state(context, tenant).await?,
         gateways_wanted: spec.and_then(|spec| spec.replicas).unwrap_or(0),
         gateways_available: status.and_then(|status| status.available_replicas).unwrap_or(0),
+        gateways_image: gateways.as_ref().and_then(image_of),
         plan: context.stores.plans.get(&ObjectRef::new(&tenant.spec.rate_plan)),
     })
 }

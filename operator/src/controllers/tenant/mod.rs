@@ -29,7 +29,7 @@ use super::apply::WriteError;
 use super::context::{Context, reference};
 use super::identities::IdentityError;
 
-/// A tenant at which nothing is missing is looked at again after this: certificates are renewed then.
+/// A tenant at which nothing is missing is written again after this or up to twice as long: certificates are renewed then.
 const SAFETY: Duration = Duration::from_mins(5);
 /// One at which something is missing, after this.
 const UNREADY: Duration = Duration::from_secs(5);
@@ -69,7 +69,14 @@ pub async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>) -> Result<Act
     let applied = apply::unless_done(&context, &tenant, &prepared, &seen).await?;
     let ready = update_status::update_status(&context, &tenant, &seen, &applied).await?;
     context.succeeded(KIND, &tenant.name_any());
-    Ok(Action::requeue(if ready { SAFETY } else { UNREADY }))
+    let left = applied
+        .until
+        .map(|until| until.saturating_sub(context.fleet.now()));
+    Ok(Action::requeue(if ready {
+        left.unwrap_or(SAFETY)
+    } else {
+        UNREADY
+    }))
 }
 
 /// What cannot succeed until it is edited waits for the edit; the rest is tried again, less and less often.

@@ -100,6 +100,42 @@ async fn what_was_written_of_late_is_not_written_again_unless_gateways_are_gone(
 }
 
 #[tokio::test]
+async fn what_an_earlier_leader_left_ready_is_written_later_unless_gateways_are_to_run_another_image() {
+    for writes_at_once in [false, true] {
+        let scenario = scenario();
+        let mut tenant = acme();
+        tenant.status = serde_json::from_value(json!({"conditions": [{
+            "type": "Ready", "status": "True", "reason": "AllReady", "message": "", "observedGeneration": 1,
+            "lastTransitionTime": "2026-11-10T11:00:00Z",
+        }]}))
+        .unwrap();
+        scenario.know(&tenant);
+        scenario
+            .api
+            .put(NAMESPACE, namespace(json!({"springtide.dev/tenant": "acme"})));
+        let mut image = scenario.context.installation.gateway_image.clone();
+        if writes_at_once {
+            image += "-before";
+        }
+        scenario.api.put(GATEWAYS, json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "status": {"availableReplicas": 2},
+            "spec": {"replicas": 2, "selector": {}, "template": {"spec": {"containers": [{"name": "gateway", "image": image}]}}},
+        }));
+        let writes = || scenario.billing.registered.lock().len();
+        let look = async || {
+            reconcile(Arc::new(tenant.clone()), scenario.context.clone())
+                .await
+                .unwrap()
+        };
+        look().await;
+        assert_eq!(writes(), usize::from(writes_at_once), "{image}");
+        scenario.context.fleet.skip(SAFETY);
+        look().await;
+        assert_eq!(writes(), 1, "{image}");
+    }
+}
+
+#[tokio::test]
 async fn keys_and_tokens_are_made_once() {
     let scenario = scenario();
     for _ in 0..2 {

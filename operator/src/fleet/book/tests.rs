@@ -275,7 +275,7 @@ fn a_new_leader_takes_no_worker_from_gateways_before_its_book_is_complete() {
 
 #[test]
 fn a_report_that_crossed_a_call_to_stay_is_no_leave_taking_and_one_that_comes_later_is() {
-    let (mut book, attachment, _commands) = with_worker();
+    let (mut book, attachment, mut commands) = with_worker();
     let worker = facts("u1", "b1");
     let drains = |sequence| WorkerReport {
         accepting: false,
@@ -283,12 +283,23 @@ fn a_report_that_crossed_a_call_to_stay_is_no_leave_taking_and_one_that_comes_la
         ..report(sequence, 5)
     };
     book.cordon(&key(), "u1", Duration::from_mins(1), at(1_000));
-    book.uncordon(&key(), "u1", at(1_001));
+    book.uncordon(&key(), "u1", at(1_000));
     let draining = |book: &Book, now| book.view(&key(), now).worker("u1").unwrap().draining;
-    said(&mut book, &worker, attachment, drains(2), at(1_002));
+    said(&mut book, &worker, attachment, report(2, 5), at(1_001));
+    let available = book.view(&key(), at(1_001)).worker("u1").unwrap().available;
+    assert!(!available, "it has heard of neither, and first comes the cordon");
+    let mut cordon = None;
+    while let Ok(WorkerCommand { command }) = commands.try_recv() {
+        if let Some(worker_command::Command::Cordon(command)) = command {
+            cordon = command.epoch;
+        }
+    }
+    let cordon: Epoch = cordon.unwrap().into();
+    book.cordon_acknowledged(&worker, attachment, cordon).unwrap();
+    said(&mut book, &worker, attachment, drains(3), at(1_002));
     assert!(!draining(&book, at(1_002)), "it was on its way");
-    said(&mut book, &worker, attachment, report(3, 5), at(1_003));
-    said(&mut book, &worker, attachment, drains(4), at(1_004));
+    said(&mut book, &worker, attachment, report(4, 5), at(1_003));
+    said(&mut book, &worker, attachment, drains(5), at(1_004));
     assert!(
         draining(&book, at(1_004)),
         "it was heard to stay, and leaves by itself now"
@@ -298,11 +309,11 @@ fn a_report_that_crossed_a_call_to_stay_is_no_leave_taking_and_one_that_comes_la
     book.uncordon(&key(), "u1", at(2_001));
     let ending = WorkerReport {
         ending: true,
-        ..drains(5)
+        ..drains(6)
     };
     said(&mut book, &worker, attachment, ending, at(2_002));
     assert!(draining(&book, at(2_002)), "its Pod ends whatever it is told");
-    said(&mut book, &worker, attachment, drains(6), at(2_001 + 3_000));
+    said(&mut book, &worker, attachment, drains(7), at(2_001 + 3_000));
     assert!(draining(&book, at(5_001)), "after so long it did not cross");
 }
 

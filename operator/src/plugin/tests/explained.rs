@@ -30,6 +30,7 @@ pub(super) fn record() -> PoolRecord {
             starting: 1,
             draining: 0,
             silent: 0,
+            lost: 0,
             silent_peers: Vec::new(),
         },
         terms: PoolTerms {
@@ -168,6 +169,7 @@ fn every_binding_says_what_it_means_and_what_to_change() {
         (Binding::DownWindow, "6 were needed within the last 1m"),
         (Binding::DownRate, "The pool is shrinking to 6: at most 50 %"),
         (Binding::MissingData, "0 workers and gateways are not heard"),
+        (Binding::LostWorkers, "0 workers are not heard any more"),
         (
             Binding::ColdWindow,
             "The operator that leads has not watched for 1m yet",

@@ -66,6 +66,43 @@ fn the_limit_that_cuts_is_named() {
 }
 
 #[test]
+fn pools_that_were_tried_one_by_one_are_held_against_the_limit_that_they_share() {
+    let together = |limit: u32| {
+        let promotion = read_promotion(PROMOTION).unwrap();
+        let now = NOW.parse().unwrap();
+        let attempts = ["web", "voice"].map(|name| {
+            let mut record = record();
+            // Each has six.
+            (record.pool, record.terms.tenant_share) = (name.to_owned(), limit - 6);
+            let mut pool: BotPool = serde_json::from_value(pool("web", 100)).unwrap();
+            pool.metadata.name = Some("web".to_owned());
+            let seen = seen(&record, &pool, "Asia/Shanghai", Baseline::default());
+            let outcome = what_if(&pool, &promotion, &[], &seen, now, 4).unwrap();
+            let tried = Tried {
+                record,
+                seen,
+                knows_zone: true,
+                outcome,
+            };
+            (format!("acme/{name}"), Ok(tried))
+        });
+        let text = sections(&promotion, &attempts, now);
+        text.lines()
+            .skip_while(|line| !line.starts_with("Together"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let short = together(50);
+    assert!(
+        short.starts_with(
+            "Together the 2 pools of tenant acme want 60 workers at most, and its limit leaves 50: 10 will be"
+        ),
+        "{short}"
+    );
+    assert!(together(60).ends_with("which its limit leaves to them."));
+}
+
+#[test]
 fn conversations_last_as_long_as_was_measured() {
     let mut record = record();
     let pool: BotPool = serde_json::from_value(pool("web", 9)).unwrap();

@@ -194,6 +194,7 @@ impl Autoscaler for Springtide {
             ready: view.ready,
             starting: view.starting,
             silent: 0,
+            lost: 0,
         };
         let plans = self.promotions.plans(&Live {
             now,
@@ -212,6 +213,7 @@ impl Autoscaler for Springtide {
             manual: self.manual.filter(|manual| !manual.has_lapsed(time)),
             plans,
             tenant_share: self.tenant_share,
+            kept_share: u32::MAX,
             scarce: false,
         };
         let decision = decide(&self.policy, &observation, &bounds, &mut self.history, now);

@@ -48,6 +48,7 @@ fn floors(
         limit,
         granted: None,
         others: 0,
+        beside: Vec::new(),
     };
     let seconds = (0..200 * 60).map(|second| {
         let plans = promotions.plans(&Live {
@@ -187,6 +188,7 @@ fn slow_starts_bring_pre_warming_forward_by_what_99_of_100_keep() {
             limit: 400,
             granted: None,
             others: 0,
+            beside: Vec::new(),
         };
         let baseline = Arc::default();
         let seconds = (0..7_200).find(|second| {

@@ -143,6 +143,7 @@ async fn when_a_tenants_limit_falls_its_pools_share_it_and_none_gives_up_all() {
     }
     let eight = crate::controllers::live::LivePool {
         desired: 8,
+        demand: 8,
         ..{
             let other = self::scenario();
             reconciled(&other, &web(at_once(1))).await;

@@ -17,6 +17,25 @@ async fn a_lost_worker_is_replaced_and_its_load_is_no_demand() {
 }
 
 #[tokio::test]
+async fn workers_that_fall_silent_are_made_up_for_while_their_pods_seem_ready_as_far_as_others_cannot_take_the_load()
+ {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let [mut heard, mut lost] = two_serve(&scenario, &pool).await;
+    let fleet = &scenario.context.fleet;
+    heard.report(fleet, 15, 0, true);
+    lost.report(fleet, 15, 0, true);
+    reconciled(&scenario, &pool).await;
+    lost.detach(fleet);
+    reconciled(&scenario, &pool).await;
+    assert!(created(&scenario).is_empty(), "the other takes what is known of");
+    let _commands = gateway(fleet, &key(), "g1", 6);
+    reconciled(&scenario, &pool).await;
+    assert_eq!(created(&scenario), ["web-2"]);
+    assert_eq!(scenario.context.live.pool(&key()).unwrap().binding, "LostWorkers");
+}
+
+#[tokio::test]
 async fn a_worker_that_refuses_for_long_is_replaced_and_leaves_when_another_answers() {
     let scenario = scenario();
     let pool = web(at_once(1));

@@ -165,3 +165,86 @@ async fn a_pool_is_decided_again_while_its_status_is_under_way() {
     }
     assert_eq!(created(&scenario), ["web-0", "web-1"]);
 }
+
+/// One worker stays, and `web-1` was told to leave and has drained: its Pod is to be deleted.
+async fn one_has_drained(scenario: &Scenario, pool: &BotPool) -> [TestWorker; 2] {
+    let fleet = &scenario.context.fleet;
+    let [mut stays, mut leaves] = two_serve(scenario, pool).await;
+    stays.report(fleet, 9, 0, true);
+    leaves.report(fleet, 1, 0, true);
+    reconciled(scenario, pool).await;
+    let epoch = leaves.cordoned().unwrap();
+    leaves.acknowledge(fleet, epoch);
+    leaves.report(fleet, 0, 0, false);
+    [stays, leaves]
+}
+
+#[tokio::test]
+async fn a_worker_is_created_while_another_is_being_deleted_which_is_not_called_back() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let _workers = one_has_drained(&scenario, &pool).await;
+    scenario.api.be_silent_at("/pods/web-1");
+    for (name, waiting) in [("g1", 0), ("g2", 50)] {
+        let _commands = gateway(&scenario.context.fleet, &key(), name, waiting);
+        let deciding = reconcile(Arc::new(pool.clone()), scenario.context.clone());
+        let again = tokio::time::timeout(Duration::from_secs(5), deciding).await;
+        again.expect("it waits for the deletion").unwrap();
+    }
+    assert!(!created(&scenario).is_empty());
+    let fleet = &scenario.context.fleet;
+    let cordon = fleet.with_book(|book| book.view(&key(), fleet.now()).worker("u1").unwrap().cordon);
+    assert!(cordon.flatten().is_some());
+}
+
+#[tokio::test]
+async fn a_worker_whose_deletion_failed_is_deleted_later_and_the_failure_is_told() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let _workers = one_has_drained(&scenario, &pool).await;
+    let deletions = || scenario.api.calls(&Method::DELETE, "/pods/web-1").len();
+    scenario.api.refuse(Some("/pods/web-1"));
+    reconciled(&scenario, &pool).await;
+    assert!(tried(&scenario, &pool).await.is_err());
+    assert_eq!(deletions(), 1, "tried again after a pause");
+    scenario.api.refuse(None);
+    reconciled(&scenario, &pool).await;
+    assert_eq!(deletions(), 2);
+    reconciled(&scenario, &pool).await;
+    assert_eq!(deletions(), 2, "and only once");
+}
+
+#[tokio::test]
+async fn what_was_being_changed_when_a_term_was_interrupted_is_changed_when_it_goes_on() {
+    let scenario = scenario();
+    let pool = web(at_once(1));
+    let term = scenario.context.beside.until_dropped();
+    let _workers = one_has_drained(&scenario, &pool).await;
+    scenario.api.be_silent_at("/pods/web-1");
+    reconcile(Arc::new(pool.clone()), scenario.context.clone())
+        .await
+        .unwrap();
+    drop(term);
+    // Nothing is under way any more, though the API server never answered.
+    scenario.until_quiet().await;
+    scenario.api.set_unreachable(false);
+    let _term = scenario.context.beside.until_dropped();
+    reconciled(&scenario, &pool).await;
+    assert_eq!(scenario.api.calls(&Method::DELETE, "/pods/web-1").len(), 1);
+}
+
+#[tokio::test]
+async fn under_a_new_leader_a_budget_is_written_at_once_only_where_more_workers_serve_than_it_found() {
+    let (scenario, pool) = decided_before(&web(at_once(1))).await;
+    let template = template_of(&pool).await;
+    scenario.show_worker("web-0", "u0", true, &template);
+    let mut worker = TestWorker::attach(&scenario.context.fleet, &key(), "web-0", "u0");
+    worker.report(&scenario.context.fleet, 1, 0, true);
+    let budgets = || scenario.api.calls(&Method::PATCH, "/poddisruptionbudgets/").len();
+    reconciled(&scenario, &pool).await;
+    assert_eq!(budgets(), 0);
+    let _commands = gateway(&scenario.context.fleet, &key(), "g1", 50);
+    reconciled(&scenario, &pool).await;
+    assert!(!created(&scenario).is_empty());
+    assert_eq!(budgets(), 1);
+}

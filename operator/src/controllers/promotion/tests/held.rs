@@ -29,6 +29,7 @@ async fn decided(scenario: &Scenario, pool: &crate::api::BotPool) -> LivePool {
     pool::reconcile(Arc::new(pool.clone()), scenario.context.clone())
         .await
         .unwrap();
+    scenario.until_quiet().await;
     scenario.context.live.pool(&key()).unwrap()
 }
 
@@ -71,6 +72,35 @@ async fn a_promotion_holds_its_floor_until_it_has_cooled_down() {
     assert_eq!(held(end(3)).await.0, 3, "three steps of a fifth of six");
     assert_eq!(held(end(5)).await.0, 1);
     assert_eq!(status(&scenario)["phase"], "Over");
+}
+
+#[tokio::test]
+async fn what_the_clusters_maximum_does_not_allow_is_said_before_the_cluster_is_short() {
+    let promotion = promotion(json!({}));
+    let mut scenario = scenario(&promotion).await;
+    Arc::get_mut(&mut scenario.context)
+        .unwrap()
+        .installation
+        .max_workers = Some(4);
+    scenario.clock.set(at(3_000));
+    reconciled(&scenario).await;
+    let condition = scenario.condition(PROMOTION, "PrewarmReady");
+    let message = condition["message"].as_str().unwrap();
+    assert!(message.contains("lacks 2 of 6 workers: the cluster"), "{message}");
+}
+
+#[tokio::test]
+async fn a_promotion_tells_others_what_it_is_going_to_have() {
+    let promotion = promotion(json!({}));
+    let scenario = scenario(&promotion).await;
+    scenario.clock.set(at(3_000));
+    reconciled(&scenario).await;
+    let ahead = scenario.context.live.ahead_of_others("another");
+    let [(name, ahead)] = ahead.as_slice() else {
+        panic!("{ahead:?}");
+    };
+    assert_eq!((name.as_str(), &ahead.wanted), ("double-11", &vec![(key(), 6)]));
+    assert_eq!(ahead.span.0, at(10));
 }
 
 #[tokio::test]
@@ -370,7 +400,12 @@ async fn what_is_gone_is_forgotten_and_a_pool_that_is_made_again_starts_anew() {
     };
     for name in ["double-11", "gone"] {
         scenario.context.live.ask(name, [(key(), plan())].into());
-        scenario.context.live.needs(name, Some((start(), 5)));
+        let ahead = crate::autoscale::Ahead {
+            span: (start(), start()),
+            missing: 5,
+            wanted: Vec::new(),
+        };
+        scenario.context.live.plans_ahead(name, Some(ahead));
     }
     decided(&scenario, &web(json!({"max": 10}))).await;
     crate::controllers::gone::forget_gone(&scenario.context);
@@ -379,7 +414,7 @@ async fn what_is_gone_is_forgotten_and_a_pool_that_is_made_again_starts_anew() {
         1,
         "of the promotion that exists"
     );
-    assert!(scenario.context.live.needed_by_others("double-11").is_empty());
+    assert!(scenario.context.live.ahead_of_others("double-11").is_empty());
     assert!(scenario.context.live.pool(&key()).is_some(), "the pool exists");
 
     let service = "/services/pool-web";

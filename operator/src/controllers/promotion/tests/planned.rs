@@ -387,6 +387,44 @@ async fn a_pool_is_staffed_for_its_own_service_level() {
 }
 
 #[tokio::test]
+async fn starts_that_do_not_end_are_waited_for_as_long_as_they_take_already() {
+    let mut live = live(1, 40).await;
+    live.starting_for = Duration::from_mins(15);
+    let begins = |live: &LivePool| {
+        let prepared = built(&promotion(json!({"ramp": "0s"})), &seen(at(300), live));
+        seconds_before_start(prepared.course.prewarm_at)
+    };
+    assert_eq!(begins(&live), 25 * MINUTE + 1 + 10);
+    live.starting_for = Duration::from_hours(50);
+    assert_eq!(begins(&live), 40 * MINUTE + 1 + 10, "half an hour at most");
+}
+
+#[tokio::test]
+async fn what_another_promotion_wants_of_the_tenants_limit_by_an_earlier_time_is_not_promised_again() {
+    let live = live(1, 40).await;
+    let lacks = |from: i64, until: i64, first: bool| {
+        let mut beside = seen(at(3_000), &live);
+        let tenant = beside.tenants.get_mut(&key().tenant).unwrap();
+        tenant.beside.push(Beside {
+            span: (at(from), at(until)),
+            workers: 17,
+            first,
+        });
+        let prepared = built(&promotion(json!({})), &beside);
+        (prepared.wishes[0].shortfall(), prepared.wishes[0].limited_by())
+    };
+    // This one wants 6 of 20, ten minutes before its start.
+    assert_eq!(lacks(60, -60, false), (3, Some("TenantLimit")));
+    assert_eq!(lacks(60, 10, false), (0, None), "it is over by then");
+    assert_eq!(lacks(9, -60, true), (0, None), "it wants them later");
+    assert_eq!(
+        (lacks(10, -60, false).0, lacks(10, -60, true).0),
+        (0, 3),
+        "one of two is the first"
+    );
+}
+
+#[tokio::test]
 async fn a_cluster_that_is_short_is_said_days_before_the_window() {
     let live = live(1, 40).await;
     let mut short = seen(at(3_000), &live);
