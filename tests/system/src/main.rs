@@ -11,6 +11,10 @@ use springtide_tests::data::DataArgs;
 use springtide_tests::{assignment, chaos, ingest, promotion, reads, scale};
 use tokio::runtime::Builder;
 
+/// Thousands of simulated workers are to take little of a processor that they share with what is measured.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Plays the demo on a running cluster: two client firms, customers, faults, a promotion, and the bills.
 ///
 /// Runs inside a node's network namespace; `cargo xtask demo` does all of that for you.

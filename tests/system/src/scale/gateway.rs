@@ -10,13 +10,13 @@ use springtide_proto::fleet::gateway_message::Message;
 use springtide_proto::fleet::{GatewayCommand, GatewayHello, GatewayLoad, GatewayMessage};
 use springtide_proto::time::timestamp_to_wire;
 use springtide_runtime::clock::{Clock as _, SystemClock, new_boot_id};
+use springtide_runtime::leader::{CONNECT_TIMEOUT, Detached};
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 
 use super::fleet::{Pool, Tenant};
-use super::link::{End, Link, RETRY, TIMEOUT};
+use super::link::{Connection, Link};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const OUTBOX: usize = 64;
@@ -40,31 +40,36 @@ struct Session {
 impl Gateway {
     /// Stays attached until it is dropped.
     pub(super) async fn run(self) {
-        let link = Link::new(self.tenant.gateway_tls.clone());
+        let link = Link::new(self.tenant.gateway_tls.clone(), Duration::ZERO);
         let mut session = Session {
             boot: new_boot_id(),
             ..Session::default()
         };
         loop {
-            let Some((generation, channel)) = link.channel().await else {
-                tokio::time::sleep(RETRY).await;
-                continue;
-            };
-            let end = self.attach(channel, &mut session).await;
-            link.ended(generation, end).await;
+            let connection = link.connection().await;
+            let generation = connection.generation;
+            let detached = self.attach(connection, &mut session).await;
+            link.detached(generation, detached).await;
         }
     }
 
-    async fn attach(&self, channel: Channel, session: &mut Session) -> End {
+    async fn attach(&self, connection: Connection, session: &mut Session) -> Detached {
         let (outbox, messages) = mpsc::channel(OUTBOX);
-        if send(&outbox, Message::Hello(self.hello(session))).await.is_none() {
-            return End::Lost;
+        if send(
+            &outbox,
+            Message::Hello(self.hello(session, connection.lost_leader)),
+        )
+        .await
+        .is_none()
+        {
+            return ended();
         }
-        let mut client = FleetClient::new(channel);
+        let mut client = FleetClient::new(connection.channel);
         let attached = client.attach_gateway(ReceiverStream::new(messages));
-        match tokio::time::timeout(TIMEOUT, attached).await {
+        match tokio::time::timeout(CONNECT_TIMEOUT, attached).await {
             Ok(Ok(commands)) => self.converse(commands.into_inner(), &outbox, session).await,
-            _ => End::Lost,
+            Ok(Err(status)) => Detached::Ended(status.message().to_owned()),
+            Err(_) => Detached::Unreachable,
         }
     }
 
@@ -73,7 +78,7 @@ impl Gateway {
         mut commands: tonic::Streaming<GatewayCommand>,
         outbox: &mpsc::Sender<GatewayMessage>,
         session: &mut Session,
-    ) -> End {
+    ) -> Detached {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut changed = Box::pin(self.tenant.waiting.notified());
         loop {
@@ -84,9 +89,9 @@ impl Gateway {
                     false
                 }
                 command = commands.next() => match command {
-                    None | Some(Err(_)) => return End::Lost,
+                    None | Some(Err(_)) => return ended(),
                     Some(Ok(GatewayCommand { command: Some(Command::NotLeader(other)) })) => {
-                        return End::NotLeader(other.address);
+                        return Detached::NotLeader(other.address);
                     }
                     // A simulated gateway goes by what its workers do, not by what it is told of them.
                     Some(Ok(_)) => continue,
@@ -95,13 +100,13 @@ impl Gateway {
             for pool in &self.tenant.pools {
                 let news = session.waiting.get(&pool.name) != Some(&pool.counts().waiting);
                 if (all || news) && send(outbox, report(session, pool)).await.is_none() {
-                    return End::Lost;
+                    return ended();
                 }
             }
         }
     }
 
-    fn hello(&self, session: &Session) -> GatewayHello {
+    fn hello(&self, session: &Session, lost_leader: String) -> GatewayHello {
         GatewayHello {
             tenant: self.tenant.name.clone(),
             pod: self.pod.clone(),
@@ -110,8 +115,13 @@ impl Gateway {
             node: self.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pools: self.tenant.pools.iter().map(|pool| pool.name.clone()).collect(),
+            lost_leader,
         }
     }
+}
+
+fn ended() -> Detached {
+    Detached::Ended("closed by the operator".to_owned())
 }
 
 async fn send(outbox: &mpsc::Sender<GatewayMessage>, message: Message) -> Option<()> {

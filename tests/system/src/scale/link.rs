@@ -1,17 +1,14 @@
-//! Connections to the leading operator. Those who share one attach over it with a stream each.
+//! Connections to the leading operator. Those who share one attach over it with a stream each, and look for the leader as workers
+//! and gateways do.
 
 use std::time::Duration;
 
-use springtide_runtime::identity::{PeerIdentity, SystemRole};
+use springtide_runtime::leader::{Detached, LeaderFinder};
 use springtide_runtime::tls::TlsMaterial;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
-/// As workers and gateways wait before they try again.
-pub(super) const RETRY: Duration = Duration::from_millis(250);
-/// As long as they wait for a connection, and for a stream.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(3);
 /// Addresses of the operator's replicas.
 pub(super) const REPLICAS: [&str; 2] = ["127.0.0.1:7444", "127.0.0.1:7454"];
 
@@ -22,30 +19,32 @@ pub(super) struct Link {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
+    finder: LeaderFinder,
     generation: u64,
     channel: Option<Channel>,
-    /// A follower named it.
-    leader: Option<String>,
-    next: usize,
 }
 
-/// Why a stream ended.
-#[derive(Debug)]
-pub(super) enum End {
-    /// That replica does not lead; this one does, if it is known.
-    NotLeader(String),
-    /// Anything else.
-    Lost,
+/// A connection as it is now.
+pub(super) struct Connection {
+    pub(super) channel: Channel,
+    /// As a hello says it.
+    pub(super) lost_leader: String,
+    /// Which of all that were made.
+    pub(super) generation: u64,
 }
 
 impl Link {
-    pub(super) fn new(tls: TlsMaterial) -> Self {
+    /// Its reports are due so much later than those of a link that is made now without a delay.
+    pub(super) fn new(tls: TlsMaterial, delay: Duration) -> Self {
         Self {
             tls,
-            begun: Instant::now(),
-            state: Mutex::default(),
+            begun: Instant::now() + delay,
+            state: Mutex::new(State {
+                finder: LeaderFinder::new(REPLICAS.join(",")),
+                generation: 0,
+                channel: None,
+            }),
         }
     }
 
@@ -55,36 +54,38 @@ impl Link {
         self.begun + every * u32::try_from(periods).unwrap_or(u32::MAX)
     }
 
-    /// The connection and its number; `None` if there is none now.
-    pub(super) async fn channel(&self) -> Option<(u64, Channel)> {
+    /// A stream over that connection ended.
+    pub(super) async fn detached(&self, generation: u64, detached: Detached) {
         let mut state = self.state.lock().await;
-        if state.channel.is_none() {
-            let address = state.leader.take().unwrap_or_else(|| {
-                state.next += 1;
-                REPLICAS[(state.next - 1) % REPLICAS.len()].to_owned()
-            });
-            let operator = PeerIdentity::System(SystemRole::Operator);
-            let connecting = self.tls.connect(&address, &operator);
-            state.channel = tokio::time::timeout(TIMEOUT, connecting).await.ok()?.ok();
-            state.generation += 1;
+        // Whoever shares it may have seen the same before.
+        if state.generation == generation && state.channel.take().is_some() {
+            state.finder.after(detached).await;
         }
-        Some((state.generation, state.channel.clone()?))
     }
 
-    /// A stream over that connection ended; waits as its peer would before it tries again.
-    pub(super) async fn ended(&self, generation: u64, end: End) {
-        let redirected = {
-            let mut state = self.state.lock().await;
-            if state.generation == generation {
-                state.channel = None;
-                if let End::NotLeader(leader) = &end {
-                    state.leader = Some(leader.clone()).filter(|leader| !leader.is_empty());
-                }
+    /// The connection, when there is one.
+    pub(super) async fn connection(&self) -> Connection {
+        let mut state = self.state.lock().await;
+        let State {
+            finder,
+            generation,
+            channel,
+        } = &mut *state;
+        loop {
+            if let Some(channel) = channel.clone() {
+                return Connection {
+                    channel,
+                    lost_leader: finder.lost_leader().to_owned(),
+                    generation: *generation,
+                };
             }
-            state.leader.is_some() || state.generation != generation
-        };
-        if !redirected {
-            tokio::time::sleep(RETRY).await;
+            match finder.connect(&self.tls).await {
+                Some(connected) => {
+                    *channel = Some(connected);
+                    *generation += 1;
+                }
+                None => finder.after(Detached::Unreachable).await,
+            }
         }
     }
 }

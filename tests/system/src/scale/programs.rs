@@ -44,8 +44,6 @@ impl Operators {
             .args(["--pod-name", &pod, "--pod-uid", &pod, "--pod-ip", "127.0.0.1"])
             .env("SPRINGTIDE_ADMIN_LISTEN", ADMIN[replica])
             .env("KUBECONFIG", &self.kubeconfig)
-            // As the chart has it.
-            .env("MALLOC_ARENA_MAX", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)

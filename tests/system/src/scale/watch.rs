@@ -16,7 +16,7 @@ use super::fleet::{Pool, Tenant};
 use super::gateway::Gateway;
 use super::link::Link;
 use super::notes::Notes;
-use super::worker::Worker;
+use super::worker::{HEARTBEAT, Worker};
 
 const TENANT_LABEL: &str = "springtide.dev/tenant";
 const POOL_LABEL: &str = "springtide.dev/pool";
@@ -40,11 +40,15 @@ struct Running {
 
 impl Parts {
     pub(super) fn new(tenants: &[Arc<Tenant>], capacity: u32, present: Present, notes: Notes) -> Self {
-        let pools = tenants.iter().flat_map(|tenant| {
-            tenant.pools.iter().map(|pool| {
-                let link = Arc::new(Link::new(tenant.worker_tls.clone()));
-                ((tenant.name.clone(), pool.name.clone()), (pool.clone(), link))
-            })
+        let pools = tenants
+            .iter()
+            .flat_map(|tenant| tenant.pools.iter().map(move |pool| (tenant, pool)));
+        let count = pools.clone().count();
+        let pools = pools.enumerate().map(|(place, (tenant, pool))| {
+            // Pools that came into being at different times do not report at the same instant.
+            let delay = HEARTBEAT.mul_f64(place as f64 / count as f64);
+            let link = Arc::new(Link::new(tenant.worker_tls.clone(), delay));
+            ((tenant.name.clone(), pool.name.clone()), (pool.clone(), link))
         });
         Self {
             pools: pools.collect(),

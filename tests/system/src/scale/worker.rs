@@ -10,16 +10,16 @@ use springtide_proto::fleet::worker_message::Message;
 use springtide_proto::fleet::{CordonAcknowledged, WorkerCommand, WorkerHello, WorkerLoad, WorkerMessage};
 use springtide_proto::time::timestamp_to_wire;
 use springtide_runtime::clock::{Clock as _, SystemClock, new_boot_id};
+use springtide_runtime::leader::{CONNECT_TIMEOUT, Detached};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 
 use super::fleet::{Load, Pool};
-use super::link::{End, Link, RETRY, TIMEOUT};
+use super::link::{Connection, Link};
 use super::notes::Notes;
 
-const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 const OUTBOX: usize = 16;
 
 /// A worker in a fake Pod.
@@ -51,26 +51,25 @@ impl Worker {
             load,
         };
         loop {
-            let Some((generation, channel)) = self.link.channel().await else {
-                tokio::time::sleep(RETRY).await;
-                continue;
-            };
-            let end = self.attach(channel, &mut session).await;
-            self.link.ended(generation, end).await;
+            let connection = self.link.connection().await;
+            let generation = connection.generation;
+            let detached = self.attach(connection, &mut session).await;
+            self.link.detached(generation, detached).await;
         }
     }
 
-    async fn attach(&self, channel: Channel, session: &mut Session) -> End {
+    async fn attach(&self, connection: Connection, session: &mut Session) -> Detached {
         let (outbox, messages) = mpsc::channel(OUTBOX);
-        let hello = Message::Hello(self.hello(session));
+        let hello = Message::Hello(self.hello(session, connection.lost_leader));
         if send(&outbox, hello).await.is_none() {
-            return End::Lost;
+            return ended();
         }
-        let mut client = FleetClient::new(channel);
+        let mut client = FleetClient::new(connection.channel);
         let attached = client.attach_worker(ReceiverStream::new(messages));
-        match tokio::time::timeout(TIMEOUT, attached).await {
+        match tokio::time::timeout(CONNECT_TIMEOUT, attached).await {
             Ok(Ok(commands)) => self.converse(commands.into_inner(), &outbox, session).await,
-            _ => End::Lost,
+            Ok(Err(status)) => Detached::Ended(status.message().to_owned()),
+            Err(_) => Detached::Unreachable,
         }
     }
 
@@ -79,9 +78,9 @@ impl Worker {
         mut commands: tonic::Streaming<WorkerCommand>,
         outbox: &mpsc::Sender<WorkerMessage>,
         session: &mut Session,
-    ) -> End {
+    ) -> Detached {
         if send(outbox, report(session)).await.is_none() {
-            return End::Lost;
+            return ended();
         }
         let mut heartbeat = tokio::time::interval_at(self.link.next_report(HEARTBEAT), HEARTBEAT);
         loop {
@@ -89,12 +88,12 @@ impl Worker {
                 _ = heartbeat.tick() => Some(report(session)),
                 changed = session.load.changed() => match changed {
                     Ok(()) => Some(report(session)),
-                    Err(_) => return End::Lost,
+                    Err(_) => return ended(),
                 },
                 command = commands.next() => match command {
-                    None | Some(Err(_)) => return End::Lost,
+                    None | Some(Err(_)) => return ended(),
                     Some(Ok(WorkerCommand { command: Some(Command::NotLeader(other)) })) => {
-                        return End::NotLeader(other.address);
+                        return Detached::NotLeader(other.address);
                     }
                     Some(Ok(WorkerCommand { command })) => {
                         command.and_then(|command| self.obey(&command, &mut session.gate))
@@ -104,7 +103,7 @@ impl Worker {
             if let Some(message) = message
                 && send(outbox, message).await.is_none()
             {
-                return End::Lost;
+                return ended();
             }
         }
     }
@@ -137,7 +136,7 @@ impl Worker {
         }
     }
 
-    fn hello(&self, session: &Session) -> WorkerHello {
+    fn hello(&self, session: &Session, lost_leader: String) -> WorkerHello {
         WorkerHello {
             tenant: self.pool.tenant.clone(),
             pool: self.pool.name.clone(),
@@ -148,8 +147,13 @@ impl Worker {
             node: self.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             capacity: self.capacity,
+            lost_leader,
         }
     }
+}
+
+fn ended() -> Detached {
+    Detached::Ended("closed by the operator".to_owned())
 }
 
 async fn send(outbox: &mpsc::Sender<WorkerMessage>, message: Message) -> Option<()> {

@@ -101,7 +101,7 @@ pub(crate) async fn service_minutes(cluster: &Cluster, tenant: &str) -> anyhow::
     let lines = billing_says(cluster, "minutes", tenant).await?;
     let minutes = lines.iter().skip(1).map(|line| {
         let fields: Vec<_> = line.split(',').collect();
-        let [minute, good, bad, _fast, _slow] = fields[..] else {
+        let [minute, good, bad, ..] = fields[..] else {
             anyhow::bail!("{line:?} is no minute")
         };
         let minute: jiff::Timestamp = minute.parse()?;

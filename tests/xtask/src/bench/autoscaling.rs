@@ -15,6 +15,7 @@ use crate::{demo, workspace};
 
 use super::billing::at_least;
 use super::in_process;
+use super::released::{self, OPERATOR};
 use super::scale;
 use super::simulation::{Outcome, Scene, TRACES};
 
@@ -46,7 +47,7 @@ pub(crate) struct Options {
     /// Run only this part.
     #[arg(long, value_enum)]
     only: Option<Part>,
-    /// Folder with `traces/`; without it the simulation is left out.
+    /// Folder with `traces/` [default: ../shared/data beside the checkout]; without one the simulation is left out.
     #[arg(long, env = "SPRINGTIDE_DATA", value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// Highest loads that each trace is scaled to, in conversations.
@@ -95,12 +96,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+fn data(options: &Options) -> Result<Option<PathBuf>> {
+    let beside = workspace::root()?.join("../shared/data");
+    let found = options.data.clone().or(Some(beside));
+    Ok(found.filter(|folder| folder.join("traces").is_dir()))
+}
+
 fn measure(options: &Options, part: Part, bars: &mut Vec<Value>, runs: &mut Vec<Value>) -> Result<()> {
     let folder = |name: &str| options.report.with_extension(name);
     let measured = match part {
         Part::Simulation => {
-            match &options.data {
-                Some(data) => simulate(data, &options.peaks, bars, runs)?,
+            match data(options)? {
+                Some(data) => simulate(&data, &options.peaks, bars, runs)?,
                 None => eprintln!("simulation skipped: no traces (set SPRINGTIDE_DATA or --data)"),
             }
             return Ok(());
@@ -144,19 +151,8 @@ pub(super) fn bar(what: &str, measured: f64, most: f64, n: u64, reference: &str)
 }
 
 fn simulate(data: &Path, peaks: &[u32], bars: &mut Vec<Value>, runs: &mut Vec<Value>) -> Result<()> {
-    alone("build, optimised (minutes the first time)", |step| {
-        let mut build = workspace::cargo()?;
-        step.run(build.args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "springtide-operator",
-            "--bin",
-            "springtide-operator",
-        ]))
-    })?;
-    let program = workspace::target()?.join("release/springtide-operator");
+    released::build(&[OPERATOR])?;
+    let program = released::program(OPERATOR)?;
     let folder = workspace::target()?.join("bench");
     fs::create_dir_all(&folder)?;
     let pool = |window: &str| -> Result<PathBuf> {

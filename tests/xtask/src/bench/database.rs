@@ -1,5 +1,5 @@
 //! What the parts of `bench billing` measure on: a PostgreSQL of their own, as durable as in production, with billing's tables,
-//! and the programs as they are released.
+//! and its program as it is released.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use crate::command::output;
 use crate::packages;
 use crate::postgres::Postgres;
-use crate::progress::alone;
-use crate::workspace;
+
+use super::released;
 
 const BILLING: &str = "springtide-billing";
 /// A crash loses nothing of what was acknowledged.
@@ -31,11 +31,11 @@ pub(super) struct Database {
 impl Database {
     /// Starts a server with these settings beside those that make it durable.
     pub(super) fn start(settings: &[(&str, &str)]) -> Result<Self> {
-        build(BILLING)?;
+        released::build(&[BILLING])?;
         let bin = packages::postgres_programs().context("no PostgreSQL server under /usr/lib/postgresql")?;
         let database = Self {
             server: Postgres::start_with(&bin, &[&DURABLE, settings].concat())?,
-            billing: released(BILLING)?,
+            billing: released::program(BILLING)?,
             bin,
         };
         output(&mut database.billing(&["migrate"]))?;
@@ -90,19 +90,4 @@ impl Database {
             .parse()
             .with_context(|| format!("{answer:?} is no number"))
     }
-}
-
-/// Builds a program as it is released: of the whole workspace, so that all benches share what is built.
-pub(super) fn build(program: &str) -> Result<()> {
-    let what = format!("build {program}, optimised (minutes the first time)");
-    alone(&what, |step| {
-        let mut build = workspace::cargo()?;
-        build.args(["build", "--release", "--locked", "--workspace"]);
-        step.run(build.args(["--bin", program]))
-    })
-}
-
-/// Where a program is that [`build`] made.
-pub(super) fn released(program: &str) -> Result<PathBuf> {
-    Ok(workspace::target()?.join("release").join(program))
 }

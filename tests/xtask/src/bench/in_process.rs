@@ -10,10 +10,9 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::command::attached;
-use crate::progress::alone;
-use crate::workspace;
 
 use super::autoscaling::bar;
+use super::released::{self, COURSE};
 
 /// How much.
 #[derive(Args)]
@@ -104,15 +103,11 @@ pub(super) fn chaos(options: &InProcessOptions, folder: &Path) -> Result<Vec<Val
 
 /// Runs the part; its figures.
 fn figures(part: &str, size: &[(&str, u64)], folder: &Path) -> Result<Value> {
-    alone("build, optimised (minutes the first time)", |step| {
-        let mut build = workspace::cargo()?;
-        build.args(["build", "--release", "--locked"]);
-        step.run(build.args(["--package", "springtide-tests", "--bin", "springtide-course"]))
-    })?;
+    released::build(&[COURSE])?;
     // The run ends with this command, however that ends.
     let mut run = Command::new("setpriv");
     run.args(["--pdeathsig", "TERM"]);
-    run.arg(workspace::target()?.join("release/springtide-course"));
+    run.arg(released::program(COURSE)?);
     run.arg(part).arg("--report").arg(folder);
     for (flag, value) in size {
         run.arg(format!("--{flag}={value}"));

@@ -15,7 +15,8 @@ use crate::progress::alone;
 
 use super::autoscaling::bar;
 use super::billing::at_least;
-use super::database::{Database, build, released};
+use super::database::Database;
+use super::released::{self, COURSE};
 
 /// How much.
 #[derive(Args)]
@@ -37,13 +38,12 @@ pub(super) struct IngestOptions {
     checkpoint_timeout: String,
 }
 
-const COURSE: &str = "springtide-course";
 /// Rows of the reference, at most.
 const REFERENCE_ROWS: u64 = 1_000_000;
 
 /// Bars, and all that was measured.
 pub(super) fn run(options: &IngestOptions, folder: &Path) -> Result<(Vec<Value>, Value)> {
-    build(COURSE)?;
+    released::build(&[COURSE])?;
     let settings = [
         ("wal_compression", "lz4"),
         ("wal_buffers", "64MB"),
@@ -74,7 +74,7 @@ fn measure(options: &IngestOptions, database: &Database, folder: &Path) -> Resul
     // The run ends with this command, however that ends.
     let mut run = Command::new("setpriv");
     run.args(["--pdeathsig", "TERM"]);
-    run.arg(released(COURSE)?).arg("ingest");
+    run.arg(released::program(COURSE)?).arg("ingest");
     run.arg("--report").arg(folder);
     run.arg("--billing").arg(database.program());
     run.args(["--database-url", database.address()]);

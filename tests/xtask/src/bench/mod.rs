@@ -8,6 +8,7 @@ mod ingest;
 mod invoices;
 mod pdf;
 mod reads;
+mod released;
 mod safety;
 mod scale;
 mod simulation;

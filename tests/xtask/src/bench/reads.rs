@@ -14,7 +14,8 @@ use crate::command::{attached, output};
 use crate::progress::alone;
 
 use super::autoscaling::bar;
-use super::database::{Database, build, released};
+use super::database::Database;
+use super::released::{self, COURSE};
 
 /// How much.
 #[derive(Args)]
@@ -30,7 +31,6 @@ pub(super) struct ReadOptions {
     others: u64,
 }
 
-const COURSE: &str = "springtide-course";
 /// Longest that 99 of 100 reads take, in milliseconds.
 const BAR: f64 = 20.0;
 const BILLED: u64 = 12;
@@ -59,7 +59,7 @@ const HOUR: &str = "decode(repeat('010a000a00', 60), 'hex')";
 
 /// Bars, and all that was measured.
 pub(super) fn run(options: &ReadOptions, folder: &Path) -> Result<(Vec<Value>, Value)> {
-    build(COURSE)?;
+    released::build(&[COURSE])?;
     let books = Books(Database::start(&[("shared_buffers", "1GB")])?);
     let open = alone(
         &format!("a year of a big tenant, and {} others", options.others),
@@ -83,7 +83,7 @@ fn measure(options: &ReadOptions, database: &Database, open: &Month, folder: &Pa
     // The run ends with this command, however that ends.
     let mut run = Command::new("setpriv");
     run.args(["--pdeathsig", "TERM"]);
-    run.arg(released(COURSE)?).arg("reads");
+    run.arg(released::program(COURSE)?).arg("reads");
     run.arg("--report").arg(folder);
     run.arg("--billing").arg(database.program());
     run.args(["--database-url", database.address()]);

@@ -16,6 +16,7 @@ use crate::progress::alone;
 use crate::{demo, packages, workspace};
 
 use super::autoscaling::bar;
+use super::released::{self, COURSE, OPERATOR};
 
 /// Fake nodes.
 const NODES: u16 = 20;
@@ -51,12 +52,7 @@ pub(super) fn run(options: &ScaleOptions, folder: &Path) -> Result<Vec<Value>> {
     cluster::possible()?;
     alone("packages", |step| packages::ensure(step, packages::CLUSTER))?;
     let binaries = alone("cluster programs", |step| cluster::ensure_binaries(step, true))?;
-    alone("build, optimised (minutes the first time)", |step| {
-        let mut build = workspace::cargo()?;
-        build.args(["build", "--release", "--locked"]);
-        build.args(["--package", "springtide-operator", "--bin", "springtide-operator"]);
-        step.run(build.args(["--package", "springtide-tests", "--bin", "springtide-course"]))
-    })?;
+    released::build(&[OPERATOR, COURSE])?;
     let state = State::new(&options.state)?;
     let guard = demo::down_guard(&state)?;
     alone("cluster up", |step| {
@@ -71,15 +67,14 @@ pub(super) fn run(options: &ScaleOptions, folder: &Path) -> Result<Vec<Value>> {
 }
 
 fn program(options: &ScaleOptions, state: &State, folder: &Path) -> Result<Command> {
-    let release = workspace::target()?.join("release");
     // The run ends with this command, however that ends.
     let mut run = Command::new("setpriv");
     run.args(["--pdeathsig", "TERM", "nsenter"])
         .arg(format!("--net=/run/netns/{CONTROL}"));
-    run.arg(release.join("springtide-course")).arg("scale");
+    run.arg(released::program(COURSE)?).arg("scale");
     run.arg("--state").arg(state.folder()).arg("--report").arg(folder);
     run.arg("--charts").arg(workspace::root()?.join("charts"));
-    run.arg("--operator").arg(release.join("springtide-operator"));
+    run.arg("--operator").arg(released::program(OPERATOR)?);
     let ScaleOptions {
         pools,
         tenants,

@@ -60,7 +60,7 @@ pub(crate) fn start(step: &Step, state: &State, folder: &Path, fake_nodes: Optio
     control::certificates(state, folder, port)?;
     pause_image(state, folder)?;
     step.note("control plane and container runtimes");
-    control::start_api(state, folder)?;
+    control::start_api(state, folder, fake_nodes.is_some())?;
     if fake_nodes.is_none() {
         on_each_node(|node| node::start_runtime(state, node))?;
     }
