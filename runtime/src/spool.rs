@@ -121,8 +121,16 @@ impl std::fmt::Debug for Spool {
 struct State {
     depth: AtomicU64,
     failing: AtomicBool,
-    held: Mutex<HashSet<i64>>,
+    held: Mutex<Held>,
     changed: Notify,
+}
+
+/// What the reporter may not have yet.
+#[derive(Clone, Default)]
+struct Held {
+    sequences: HashSet<i64>,
+    /// The newest record that was written here.
+    newest: i64,
 }
 
 impl Spool {
@@ -163,11 +171,13 @@ impl Spool {
                 .await
                 .map_err(|error| open_error(error.to_string()))?;
         }
-        let (depth,): (i64,) = sqlx::query_as("SELECT count(*) FROM record")
-            .fetch_one(&pool)
-            .await
-            .map_err(|error| open_error(error.to_string()))?;
+        let (depth, newest): (i64, i64) =
+            sqlx::query_as("SELECT count(*), coalesce(max(sequence), 0) FROM record")
+                .fetch_one(&pool)
+                .await
+                .map_err(|error| open_error(error.to_string()))?;
         let state = Arc::new(State::default());
+        state.held.lock().newest = newest;
         state
             .depth
             .store(u64::try_from(depth).unwrap_or_default(), Ordering::Relaxed);
@@ -192,14 +202,18 @@ impl Spool {
         .await
     }
 
-    /// Says whether a held record was delivered, and gives it to the reporter.
+    /// Says whether a held record was delivered, and gives it to the reporter; as it was appended, where that fails.
     pub async fn settle(&self, sequence: i64, delivery: Delivery) -> Result<(), SpoolError> {
-        self.write(Change::Settle { sequence, delivery }).await.map(drop)
+        let settled = self.write(Change::Settle { sequence, delivery }).await;
+        if settled.is_err() {
+            self.release(sequence);
+        }
+        settled.map(drop)
     }
 
     /// Gives a held record to the reporter as it was appended. No disk is touched.
     pub fn release(&self, sequence: i64) {
-        self.state.held.lock().remove(&sequence);
+        self.state.held.lock().sequences.remove(&sequence);
         self.state.changed.notify_waiters();
     }
 
@@ -216,15 +230,22 @@ impl Spool {
 
     /// The oldest records that are not held, at most `limit`.
     pub async fn oldest(&self, limit: u32) -> Result<Vec<SpooledRecord>, SpoolError> {
+        let before = self.state.held.lock().clone();
         let rows: Vec<Row> = sqlx::query_as(OLDEST)
             .bind(limit)
             .fetch_all(&self.relaxed)
             .await
             .map_err(|error| SpoolError::Read(error.to_string()))?;
-        let held = self.state.held.lock();
+        let after = self.state.held.lock();
+        // Of a record that was settled during the read, what was read may be what it was before.
+        let may_have_been_held = |sequence: &i64| {
+            before.sequences.contains(sequence)
+                || after.sequences.contains(sequence)
+                || (before.newest + 1..=after.newest).contains(sequence)
+        };
         Ok(rows
             .into_iter()
-            .filter(|(sequence, ..)| !held.contains(sequence))
+            .filter(|(sequence, ..)| !may_have_been_held(sequence))
             .map(|(sequence, event, delivery, reporter, boot_id)| SpooledRecord {
                 sequence,
                 event,
@@ -342,27 +363,39 @@ async fn write_group(pool: &SqlitePool, group: &[Write], state: &State) -> Resul
         };
         sequences.push(sequence);
     }
-    // Held before it is visible, so that the reporter cannot see it in between.
+    // Held before it is visible, and settled before it is let go, so that the reporter cannot see it in between.
     hold(group, &sequences, &ended, state);
     transaction.commit().await?;
+    let_go(group, sequences.iter().chain(&ended), state);
     state.depth.fetch_add(added, Ordering::Relaxed);
     Ok(sequences)
 }
 
 fn hold(group: &[Write], sequences: &[i64], ended: &[i64], state: &State) {
     let mut held = state.held.lock();
+    let held = &mut held.sequences;
     for (write, sequence) in group.iter().zip(sequences) {
         match write.change {
             Change::Append { held: true, .. } => drop(held.insert(*sequence)),
             // Also after an append: a place that a failed transaction gave back may be given again.
-            Change::Append { held: false, .. } | Change::Settle { .. } | Change::Rating(_) => {
+            Change::Append { held: false, .. } | Change::Rating(_) => {
                 held.remove(sequence);
             }
-            Change::Conversations(_) | Change::Probe => {}
+            Change::Conversations(_) | Change::Settle { .. } | Change::Probe => {}
         }
     }
     for sequence in ended {
         held.remove(sequence);
+    }
+}
+
+fn let_go<'a>(group: &[Write], written: impl Iterator<Item = &'a i64>, state: &State) {
+    let mut held = state.held.lock();
+    held.newest = written.copied().fold(held.newest, i64::max);
+    for write in group {
+        if let Change::Settle { sequence, .. } = write.change {
+            held.sequences.remove(&sequence);
+        }
     }
 }
 

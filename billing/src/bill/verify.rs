@@ -17,7 +17,7 @@ use super::schedule::schedule_of;
 use super::{BillError, read};
 use crate::metering::examine::FUTURE_TOLERANCE;
 use crate::rating::period::{Bounds, Period};
-use crate::store::{Account, KIND_CREDIT, Store};
+use crate::store::{Account, KIND_CREDIT, MeterFigures, Store, StoreError};
 use bills::{check_document, check_journal, check_lines};
 use chain::check_link;
 pub use chain::verify_chain;
@@ -151,6 +151,11 @@ impl Findings {
         }
     }
 
+    fn events_and_buckets(&mut self, what: &str, figures: MeterFigures) {
+        let (events, buckets) = (figures.events().to_string(), figures.buckets().to_string());
+        self.same(what, ("events", events), ("buckets", buckets));
+    }
+
     fn same(&mut self, what: &str, one: (&'static str, String), other: (&'static str, String)) {
         if one.1 == other.1 {
             return;
@@ -268,12 +273,21 @@ async fn check_events(
         .filter(|(_, bounds)| bounds.start >= whole_since)
     {
         findings.period = Some(period.to_string());
-        for (meter, figures) in store.meter_figures(account.ledger, &bounds).await? {
-            findings.same(
-                &meter,
-                ("events", figures.events().to_string()),
-                ("buckets", figures.buckets().to_string()),
-            );
+        for (meter, quarters) in store.meter_figures(account.ledger, &bounds).await? {
+            let mut all = MeterFigures::default();
+            for figures in quarters.values() {
+                all = all.plus(*figures).map_err(StoreError::from)?;
+            }
+            let moved = quarters.iter().find(|(_, figures)| !figures.agree());
+            match moved.filter(|_| all.agree()) {
+                None => findings.events_and_buckets(&meter, all),
+                // The month has all, but what stands in another quarter of an hour may have another price.
+                Some((start, figures)) => {
+                    let start = Timestamp::from_second(*start).unwrap_or_default();
+                    let what = format!("{meter} in the quarter of an hour from {start}");
+                    findings.events_and_buckets(&what, *figures);
+                }
+            }
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use crate::metering::standing::billable_sql;
 use crate::rating::number::{Exact, Overflow};
 use crate::rating::period::Bounds;
 
-/// What events and buckets say of one meter.
+/// What events and buckets say of one meter, in a quarter of an hour or in all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MeterFigures {
     /// Sum of the billable events, in billionths.
@@ -32,7 +32,24 @@ impl MeterFigures {
     pub fn buckets(self) -> Exact {
         Exact::from_nanos(self.buckets)
     }
+
+    /// Both say the same.
+    pub fn agree(self) -> bool {
+        self.events == self.buckets
+    }
+
+    /// With those of another time.
+    pub fn plus(self, other: Self) -> Result<Self, Overflow> {
+        let sum = |one: i128, other| one.checked_add(other).ok_or(Overflow);
+        Ok(Self {
+            events: sum(self.events, other.events)?,
+            buckets: sum(self.buckets, other.buckets)?,
+        })
+    }
 }
+
+/// By meter, and then by the second in which a quarter of an hour begins.
+pub type FiguresByMeter = BTreeMap<String, BTreeMap<i64, MeterFigures>>;
 
 /// A posting with the sums of its entries by account, in smallest units.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,44 +62,46 @@ pub struct Posting {
 
 // One statement, so that both are read at one moment. $1 ledger, $2 and $3 instants, $4 and $5 seconds.
 const FIGURES_POSTGRES: &str = concat!(
-    "SELECT 1::bigint, meter, sum(quantity)::text FROM event e JOIN event_key k ON k.key = e.key
+    "SELECT 1::bigint, meter, (event_time / 900000000000) * 900 AS start, sum(quantity)::text FROM event e JOIN event_key k ON k.key = e.key
      WHERE e.ledger_id = $1 AND e.event_time >= $2 AND e.event_time < $3 AND ",
     billable_sql!(),
-    " GROUP BY meter UNION ALL
-    SELECT 2::bigint, meter, sum(quantity)::text FROM usage_bucket WHERE ledger_id = $1 AND start_second >= $4 AND start_second < $5 GROUP BY meter"
+    " GROUP BY meter, start UNION ALL
+    SELECT 2::bigint, meter, start_second, sum(quantity)::text FROM usage_bucket
+    WHERE ledger_id = $1 AND start_second >= $4 AND start_second < $5 GROUP BY meter, start_second"
 );
 const FIGURES_SQLITE: &str = concat!(
-    "SELECT 1, meter, quantity FROM event e JOIN event_key k ON k.key = e.key
+    "SELECT 1, meter, (event_time / 900000000000) * 900, quantity FROM event e JOIN event_key k ON k.key = e.key
      WHERE e.ledger_id = $1 AND e.event_time >= $2 AND e.event_time < $3 AND ",
     billable_sql!(),
     " UNION ALL
-    SELECT 2, meter, quantity FROM usage_bucket WHERE ledger_id = $1 AND start_second >= $4 AND start_second < $5"
+    SELECT 2, meter, start_second, quantity FROM usage_bucket
+    WHERE ledger_id = $1 AND start_second >= $4 AND start_second < $5"
 );
 const POSTINGS: &str =
     "SELECT p.posting, p.currency, COALESCE(e.account, ''), COALESCE(e.amount, 0) FROM journal_posting p
     LEFT JOIN journal_entry e ON e.number = p.number AND e.posting = p.posting WHERE p.number = $1";
 
 impl Store {
-    /// Events and buckets of a period by meter; of a period whose buckets are whole.
+    /// Events and buckets of a period; of one whose buckets are whole.
     pub async fn meter_figures(
         &self,
         ledger: LedgerId,
         bounds: &Bounds,
-    ) -> Result<BTreeMap<String, MeterFigures>, StoreError> {
+    ) -> Result<FiguresByMeter, StoreError> {
         let (from, to) = (nanosecond_of(bounds.start)?, nanosecond_of(bounds.end)?);
         let (first, end) = bucket_range(bounds);
         let text = self.dialect(FIGURES_SQLITE, FIGURES_POSTGRES);
-        let rows: Vec<(i64, String, String)> = on_readers!(self, pool => {
+        let rows: Vec<(i64, String, i64, String)> = on_readers!(self, pool => {
             sqlx::query_as(text).bind(ledger).bind(from).bind(to).bind(first).bind(end).fetch_all(pool).await
         })?;
-        let mut figures: BTreeMap<String, MeterFigures> = BTreeMap::new();
-        for (side, meter, quantity) in rows {
+        let mut figures = FiguresByMeter::new();
+        for (side, meter, start, quantity) in rows {
             let nanos = match self {
                 Self::Sqlite(_) => quantity,
                 Self::Postgres(_) => nanos_of(&quantity)?,
             };
             let nanos: i128 = nanos.parse().map_err(|_| StoreError::unreadable("usage"))?;
-            let mine = figures.entry(meter).or_default();
+            let mine = figures.entry(meter).or_default().entry(start).or_default();
             let sum = if side == 1 {
                 &mut mine.events
             } else {

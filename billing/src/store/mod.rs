@@ -49,7 +49,7 @@ pub use alerts::{AlertTarget, Attempt, Delivery, DueDelivery, WatchLock};
 pub use all_tenants::{BilledInPeriod, OpenDispute, RecordedPlan, TenantDrift};
 pub use archive::{ArchiveError, ArchiveSettings, Archiver, Progress, Restored, Stretch, reach, restore};
 pub use assignments::PlanAssignment;
-pub use audit::{MeterFigures, Posting};
+pub use audit::{FiguresByMeter, MeterFigures, Posting};
 pub use bursts::ToldBurst;
 pub use entities::{DEFAULT_ENTITY, LegalEntity, SetEntity};
 pub use erasure::{Erased, Eraser, KeptText};

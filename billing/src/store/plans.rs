@@ -45,18 +45,25 @@ impl Store {
             digest,
         } = plan;
         let now = nanosecond_of(now)?;
+        let put = "INSERT INTO rate_plan (name, uid, generation, spec, digest, recorded_at) VALUES ($1, $2, $3, $4, $5, $6)
+            ON CONFLICT (name, uid, generation) DO NOTHING";
         let stored = self.dialect(
             "SELECT generation, digest FROM rate_plan WHERE name = $1 AND uid = $2 ORDER BY generation DESC",
             "SELECT generation, digest FROM rate_plan WHERE name = $1 AND uid = $2 ORDER BY generation DESC FOR UPDATE",
         );
         let used = "SELECT count(*) FROM invoice_plan WHERE name = $1 AND uid = $2";
-        let put = "INSERT INTO rate_plan (name, uid, generation, spec, digest, recorded_at) VALUES ($1, $2, $3, $4, $5, $6)
-            ON CONFLICT (name, uid, generation) DO UPDATE SET spec = excluded.spec, digest = excluded.digest";
+        let replace =
+            "UPDATE rate_plan SET spec = $4, digest = $5 WHERE name = $1 AND uid = $2 AND generation = $3";
         let digest = &digest.as_bytes()[..];
         in_transaction!(self, transaction => {
-            let stored: Vec<(i64, Vec<u8>)> =
+            // First, so that there is a row to be locked: a bill that is about to use another's is waited for, and seen.
+            let is_new = sqlx::query(put).bind(name).bind(uid).bind(generation).bind(spec).bind(digest).bind(now)
+                .execute(&mut *transaction).await?.rows_affected() > 0;
+            let mut stored: Vec<(i64, Vec<u8>)> =
                 sqlx::query_as(stored).bind(name).bind(uid).fetch_all(&mut *transaction).await?;
-            if stored.iter().any(|(known, content)| known == generation && content == digest) {
+            if is_new {
+                stored.retain(|(known, _)| known != generation);
+            } else if stored.iter().any(|(known, content)| known == generation && content == digest) {
                 return Ok(PutPlan::Stored);
             }
             let (bills,): (i64,) = sqlx::query_as(used).bind(name).bind(uid).fetch_one(&mut *transaction).await?;
@@ -64,8 +71,10 @@ impl Store {
             if bills > 0 && newest.is_some_and(|(known, content)| known >= generation || content != digest) {
                 return Ok(PutPlan::Changed);
             }
-            sqlx::query(put).bind(name).bind(uid).bind(generation).bind(spec).bind(digest).bind(now)
-                .execute(&mut *transaction).await?;
+            if !is_new {
+                sqlx::query(replace).bind(name).bind(uid).bind(generation).bind(spec).bind(digest)
+                    .execute(&mut *transaction).await?;
+            }
             transaction.commit().await?;
             Ok(PutPlan::Stored)
         })

@@ -149,6 +149,7 @@ on_both_databases! {
     verify::a_bucket_that_was_changed_is_named_with_both_figures_and_stops_that_tenant_alone,
     verify::a_bill_that_was_changed_or_taken_away_is_named,
     verify::a_journal_row_that_was_changed_is_named,
+    verify::usage_that_stands_in_another_quarter_of_an_hour_is_named,
     verify::events_that_retention_dropped_are_no_drift,
     pricing::an_amount_that_was_changed_with_all_that_hangs_on_it_is_found_with_both_figures,
     pricing::a_rule_that_was_changed_and_a_plan_that_is_not_as_it_was_are_found,

@@ -47,6 +47,36 @@ async fn a_held_record_is_durable_but_not_reported_until_it_is_settled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_read_is_never_reported_as_delivered_however_often_the_reporter_looks() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(&folder).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let reporter = tokio::spawn({
+        let (spool, over) = (spool.clone(), over.clone());
+        async move {
+            let mut reported = Vec::new();
+            while !over.load(Ordering::Relaxed) {
+                let records = spool.oldest(1_000).await.unwrap();
+                let sequences = records.iter().map(|record| record.sequence).collect();
+                spool.acknowledge(sequences).await.unwrap();
+                reported.extend(records.into_iter().map(|record| record.delivery));
+            }
+            reported
+        }
+    });
+    for _ in 0..200 {
+        let held = (Delivery::Delivered, true);
+        let sequence = spool.append(b"one".to_vec(), held.0, held.1).await.unwrap();
+        spool.settle(sequence, Delivery::Undelivered).await.unwrap();
+    }
+    while spool.depth() > 0 {
+        drop(tokio::time::timeout(Duration::from_millis(10), spool.changed()).await);
+    }
+    over.store(true, Ordering::Relaxed);
+    assert_eq!(reporter.await.unwrap(), [Delivery::Undelivered; 200]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn appends_that_come_together_all_get_their_own_place() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(&folder).await;

@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 
+use super::entities::until_waiting;
 use super::support::*;
 use crate::bill::issue;
 use crate::digest::Digest;
@@ -49,6 +50,46 @@ pub(super) async fn a_plan_version_that_a_bill_used_never_changes(bench: Bench) 
         .await
         .unwrap();
     assert_eq!(again, document);
+}
+
+/// Two replicas put a new object, one of them as it was edited since, and a bill is made in between. Of PostgreSQL alone: SQLite
+/// has one writer at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_contents_that_are_put_at_once_the_one_that_a_bill_used_stays() {
+    let Some(bench) = Bench::postgres().await else {
+        return;
+    };
+    let account = bench.account("acme").await;
+    issue(&bench.store, &account, november_period(), now())
+        .await
+        .unwrap();
+    let of = |price| PlanVersion {
+        uid: "just-made".into(),
+        ..plan(1, price)
+    };
+    let (first, second) = (of("0.30"), of("0.40"));
+    let mut replica = bench.admin().await;
+    sqlx::raw_sql("BEGIN").execute(&mut replica).await.unwrap();
+    sqlx::query("INSERT INTO rate_plan (name, uid, generation, spec, digest, recorded_at) VALUES ($1, $2, 1, $3, $4, 1)")
+        .bind(&first.name)
+        .bind(&first.uid)
+        .bind(&first.spec)
+        .bind(&first.digest.as_bytes()[..])
+        .execute(&mut replica)
+        .await
+        .unwrap();
+    let store = bench.store.clone();
+    let putting = tokio::spawn(async move { store.put_plan(&second, now()).await.unwrap() });
+    until_waiting(&bench, 1).await;
+    let used = "INSERT INTO invoice_plan SELECT number, 'standard', 'just-made', 1 FROM invoice; COMMIT";
+    sqlx::raw_sql(used).execute(&mut replica).await.unwrap();
+    assert_eq!(putting.await.unwrap(), PutPlan::Changed);
+    let kept = bench
+        .store
+        .plan_version(&first.name, &first.uid, 1)
+        .await
+        .unwrap();
+    assert_eq!(kept, Some(first));
 }
 
 pub(super) async fn the_newest_generation_of_the_newest_object_is_the_plan(bench: Bench) {

@@ -268,7 +268,7 @@ pub(super) async fn concurrent_issuers_of_several_entities_do_not_wait_for_each_
 }
 
 /// Waits until so many of the database's connections wait for a lock.
-async fn until_waiting(bench: &Bench, number: i64) {
+pub(super) async fn until_waiting(bench: &Bench, number: i64) {
     let mut connection = bench.admin().await;
     let text = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     loop {

@@ -161,6 +161,20 @@ pub(super) async fn a_journal_row_that_was_changed_is_named(bench: Bench) {
     );
 }
 
+pub(super) async fn usage_that_stands_in_another_quarter_of_an_hour_is_named(bench: Bench) {
+    let account = books(&bench, "acme").await;
+    let tamper = "UPDATE usage_bucket SET start_second = start_second + 900 WHERE statement = 1";
+    change(&bench.store, tamper).await.unwrap();
+    let quarter = interaction("acme", "t1").arrived_at.as_second() / 900 * 900;
+    let quarter = jiff::Timestamp::from_second(quarter).unwrap();
+    assert_eq!(
+        found(&bench.store, &account).await,
+        [format!(
+            "acme 2026-11 interactions in the quarter of an hour from {quarter}: events 2, buckets 1"
+        )]
+    );
+}
+
 pub(super) async fn events_that_retention_dropped_are_no_drift(bench: Bench) {
     let account = books(&bench, "acme").await;
     change(&bench.store, "DELETE FROM event").await.unwrap();
