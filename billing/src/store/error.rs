@@ -5,7 +5,7 @@ use springtide_proto::error::{ApiError, Reason};
 use crate::rating::number::Overflow;
 
 /// Version of the newest migration.
-pub(super) const SCHEMA_VERSION: i64 = 10;
+pub(super) const SCHEMA_VERSION: i64 = 11;
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]

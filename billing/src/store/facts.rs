@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::ingest::{instant_of, nanosecond_of};
 use super::modules::{SELECT_MODULES, module_change_of};
-use super::service::{first_hour_of, minutes_of};
+use super::service::{HOUR, first_hour_of, minutes_of};
 use super::{Landed, Store, StoreError};
 use crate::metering::decide::LedgerId;
 use crate::rating::period::Bounds;
@@ -45,7 +45,7 @@ const SELECT_EXCLUSIONS: OfLedgers = of_ledgers!(
     "SELECT ledger_id, from_time, to_time, reason, approver FROM service_exclusion WHERE ledger_id",
     "AND from_time < $3 AND to_time > $2 AND revoked_at IS NULL ORDER BY ledger_id, from_time, id"
 );
-/// Ledgers of a list that had reported minutes before an instant.
+/// Ledgers of a list that had reported minutes in hours that began before an instant.
 const EVER_SQLITE: &str = "SELECT value FROM json_each($1) WHERE EXISTS
     (SELECT 1 FROM service_hour h WHERE h.ledger_id = value AND h.is_probe = 0 AND h.statement > $2 AND h.statement <= $3
     AND h.start_second < $4)";
@@ -104,7 +104,8 @@ macro_rules! facts_over {
                     .bind($ids(&silent))
                     .bind(after)
                     .bind(up_to)
-                    .bind(bounds.end.as_second())
+                    // In a zone of half hours the last one goes on after the end, and its minutes were looked at.
+                    .bind(bounds.end.as_second() - HOUR + 1)
                     .fetch_all(&mut *connection)
                     .await?
             };

@@ -132,6 +132,11 @@ impl Postgres {
                 "retention",
                 include_str!("../../migrations/postgres/0010_retention.sql"),
             ),
+            (
+                11,
+                "audit stays",
+                include_str!("../../migrations/postgres/0011_audit_stays.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.pool).await?)
     }

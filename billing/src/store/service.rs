@@ -16,7 +16,7 @@ use crate::service_level::hour::{Hour, Offered};
 use crate::service_level::report::{MinutesReport, ReportedMinute};
 use crate::service_level::sum::{StoredHour, minutes_within};
 
-const HOUR: i64 = 3_600;
+pub(super) const HOUR: i64 = 3_600;
 
 const SELECT: &str = "SELECT start_second, is_probe, minutes FROM service_hour
     WHERE ledger_id = $1 AND start_second >= $2 AND start_second < $3 AND statement > $4 AND statement <= $5";
@@ -140,16 +140,24 @@ impl Store {
         landed: Landed,
     ) -> Result<Option<Minute>, StoreError> {
         let Landed { after, up_to } = landed;
-        let (hour,): (Option<i64>,) = on_readers!(self, pool => {
-            sqlx::query_as(LAST).bind(ledger).bind(after).bind(up_to).bind(before.as_second()).fetch_one(pool).await
-        })?;
-        let Some(hour) = hour else { return Ok(None) };
         let instant = |second| Timestamp::from_second(second).map_err(|_| unreadable_hour());
-        let bounds = Bounds {
-            start: instant(hour)?,
-            end: instant(hour + HOUR)?.min(before),
-        };
-        Ok(self.service_minutes(ledger, &bounds, landed).await?.pop())
+        let mut end = before;
+        loop {
+            let (hour,): (Option<i64>,) = on_readers!(self, pool => {
+                sqlx::query_as(LAST).bind(ledger).bind(after).bind(up_to).bind(end.as_second()).fetch_one(pool).await
+            })?;
+            let Some(hour) = hour else { return Ok(None) };
+            let bounds = Bounds {
+                start: instant(hour)?,
+                end: instant(hour + HOUR)?.min(before),
+            };
+            let last = self.service_minutes(ledger, &bounds, landed).await?.pop();
+            if last.is_some() {
+                return Ok(last);
+            }
+            // All that hour's minutes came later, or landed in other statements.
+            end = bounds.start;
+        }
     }
 }
 

@@ -166,6 +166,11 @@ impl Sqlite {
                 "retention",
                 include_str!("../../migrations/sqlite/0010_retention.sql"),
             ),
+            (
+                11,
+                "audit stays",
+                include_str!("../../migrations/sqlite/0011_audit_stays.sql"),
+            ),
         ];
         Ok(super::ingest::migrations(&texts).run(&self.writer).await?)
     }

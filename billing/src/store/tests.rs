@@ -170,6 +170,7 @@ on_both_databases! {
     service::a_month_of_two_gateways_is_read_at_once,
     service::a_uid_of_another_name_reports_no_minutes,
     service::a_month_before_the_first_report_has_no_service_level,
+    service::where_months_end_within_an_hour_the_minutes_after_are_of_the_next,
     service::an_exclusion_is_recorded_listed_and_revoked,
     service::no_exclusion_touches_a_period_whose_bill_was_issued,
     portal::a_token_opens_until_it_is_revoked_or_lapses_and_its_sessions_with_it,

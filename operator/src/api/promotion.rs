@@ -272,7 +272,7 @@ pub struct PromotionPoolStatus {
     /// By when all that are wanted are expected to answer, while some do not; absent where limits allow no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_at: Option<Time>,
-    /// What allows fewer than are wanted: Maximum, TenantLimit, FairShare, Suspended, NoTenant or NoPool.
+    /// What allows fewer than are wanted: Maximum, Override, TenantLimit, FairShare, Suspended, NoTenant or NoPool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited_by: Option<String>,
 }

@@ -39,8 +39,8 @@ pub use occurrence::{Around, Occurrence, Recurrence, Schedule, ScheduleError};
 pub use pace::{CreationPace, TokenBucket};
 pub use plan::{
     Ahead, BaselineFrom, Beside, BoostBase, BoostSize, Boosted, Bound, Course, Creations, DEFAULT_HOLD_TIME,
-    Missing, Phase, Plan, Planned, PoolNow, PoolShape, Remembered, RememberedPool, STARTING_AT_ONCE, Sight,
-    SightedPool, Staffing, TenantRoom, Terms, Timing, VERIFICATION, Wish, lead, lead_of, planned,
+    HeldTo, Missing, Phase, Plan, Planned, PoolNow, PoolShape, Remembered, RememberedPool, STARTING_AT_ONCE,
+    Sight, SightedPool, Staffing, TenantRoom, Terms, Timing, VERIFICATION, Wish, lead, lead_of, planned,
 };
 pub use rates::{CounterWindow, Flow, Rates};
 pub use scarcity::{TenantClaim, grants};

@@ -23,7 +23,7 @@ use super::staff::{ServiceLevel, staff};
 
 pub use self::planned::{Ahead, Planned, planned};
 pub use self::wish::{
-    BaselineFrom, Beside, BoostBase, Bound, PoolNow, PoolShape, Remembered, RememberedPool, Sight,
+    BaselineFrom, Beside, BoostBase, Bound, HeldTo, PoolNow, PoolShape, Remembered, RememberedPool, Sight,
     SightedPool, TenantRoom, Terms, Wish,
 };
 

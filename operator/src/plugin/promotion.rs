@@ -224,6 +224,9 @@ fn change(status: &PromotionStatus) -> String {
         Some("TenantLimit") => {
             "For more, raise spec.capacity.limit of the Tenant, or let its other pools have fewer; or ask for less in spec.boost."
         }
+        Some("Override") => {
+            "An override of the pool holds it down: release it by `kubectl scale botpool NAME --replicas=0`, or give a higher number."
+        }
         Some("FairShare") => {
             "The cluster is short: add nodes, or raise operator.maxWorkers of the chart or spec.capacity.guaranteed of the Tenant."
         }

@@ -71,6 +71,7 @@ impl Pool {
             min: self.policy.min,
             max: self.policy.max,
             suspended: false,
+            held_to: None,
         }
     }
 

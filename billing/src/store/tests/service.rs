@@ -246,6 +246,37 @@ pub(super) async fn a_month_before_the_first_report_has_no_service_level(bench: 
     );
 }
 
+pub(super) async fn where_months_end_within_an_hour_the_minutes_after_are_of_the_next(bench: Bench) {
+    let account = bench.account("acme").await;
+    // November in Kolkata.
+    let bounds = Bounds {
+        start: at("2026-10-31T18:30:00Z"),
+        end: at("2026-11-30T18:30:00Z"),
+    };
+    let known = async |time: &str| {
+        take(&bench.store, "acme", vec![minute("a", time, 1, 0)]).await;
+        let facts = bench.store.facts(account.ledger, bounds, false, Landed::EVER);
+        let service = facts.await.unwrap().service;
+        let last = bench
+            .store
+            .last_minute(account.ledger, bounds.end, Landed::EVER)
+            .await;
+        (
+            service.map(|service| service.minutes.len()),
+            last.unwrap().map(|(minute, _)| minute),
+        )
+    };
+    assert_eq!(
+        known("2026-11-30T18:30:00Z").await,
+        (None, None),
+        "the next month's"
+    );
+    let before = "2026-10-31T18:29:00Z";
+    assert_eq!(known(before).await, (Some(0), Some(at(before))));
+    let within = "2026-11-30T18:29:00Z";
+    assert_eq!(known(within).await, (Some(1), Some(at(within))));
+}
+
 pub(super) async fn a_uid_of_another_name_reports_no_minutes(bench: Bench) {
     bench.register("acme").await;
     let peer = PeerIdentity::tenant(&TenantId::parse("other").unwrap(), TenantRole::Gateway);

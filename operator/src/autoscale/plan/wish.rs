@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::super::baseline::Baseline;
 use super::super::occurrence::{Occurrence, Schedule};
+use super::super::share::{Claim, Share, share};
 use super::super::staff::ServiceLevel;
 use super::super::start_times::DEFAULT_START_TIME;
 use super::{BoostSize, Boosted, Missing, Phase, Staffing, Timing};
@@ -139,6 +140,17 @@ pub struct PoolShape {
     pub max: u32,
     /// The pool is to be empty.
     pub suspended: bool,
+    /// A person's override lets it have no more.
+    pub held_to: Option<HeldTo>,
+}
+
+/// An override that is an upper bound, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldTo {
+    /// Workers.
+    pub workers: u32,
+    /// When it lapses.
+    pub until: Timestamp,
 }
 
 /// What is true of a pool now.
@@ -249,6 +261,8 @@ pub enum Bound {
     Suspended,
     /// The pool's maximum, or the promotion's.
     Maximum(u32),
+    /// A person's override that lapses only after all should answer.
+    Override(HeldTo),
     /// The tenant's limit, with what its other pools have.
     TenantLimit(u32),
     /// The cluster is short: the tenant's share of it, with what its other pools have.
@@ -268,6 +282,7 @@ impl<K> Wish<K> {
             Bound::NoTenant => "NoTenant",
             Bound::Suspended => "Suspended",
             Bound::Maximum(_) => "Maximum",
+            Bound::Override(_) => "Override",
             Bound::TenantLimit(_) => "TenantLimit",
             Bound::FairShare(_) => "FairShare",
         };
@@ -409,36 +424,50 @@ fn conversations(load: f64) -> u32 {
 }
 
 /// What limits allow of each for an occurrence. A promotion's ceiling raises a pool's maximum; the pools of one tenant share what
-/// its limit leaves, promotions that need theirs earlier first.
+/// its limit leaves as they will when they are decided, promotions that need theirs earlier first.
 pub(super) fn allow<K>(terms: &Terms, sight: &Sight<K>, occurrence: Occurrence, wishes: &mut [Wish<K>]) {
     let span = terms.timing.held(occurrence);
-    let tenants = sight.tenants.iter();
-    let mut left: Vec<_> = tenants
-        .map(|tenant| tenant.most().saturating_sub(tenant.taken(span)))
-        .collect();
-    for (wish, pool) in wishes.iter_mut().zip(&sight.pools) {
+    let mut claims: Vec<Vec<(usize, Claim)>> = vec![Vec::new(); sight.tenants.len()];
+    for (place, (wish, pool)) in wishes.iter_mut().zip(&sight.pools).enumerate() {
+        wish.allowed = 0;
         let Some(shape) = &pool.shape else {
-            (wish.allowed, wish.bound) = (0, Bound::NoPool);
+            wish.bound = Bound::NoPool;
             continue;
         };
-        let room = pool
-            .tenant
-            .and_then(|place| sight.tenants.get(place).zip(left.get_mut(place)));
-        let Some((tenant, left)) = room else {
-            (wish.allowed, wish.bound) = (0, Bound::NoTenant);
+        let Some(claims) = pool.tenant.and_then(|tenant| claims.get_mut(tenant)) else {
+            wish.bound = Bound::NoTenant;
             continue;
         };
         if shape.suspended {
-            (wish.allowed, wish.bound) = (0, Bound::Suspended);
+            wish.bound = Bound::Suspended;
             continue;
         }
         let maximum = shape.max.max(terms.ceiling.unwrap_or(0));
-        (wish.allowed, wish.bound) = if *left < maximum {
-            (*left, tenant.bound())
-        } else {
-            (maximum, Bound::Maximum(maximum))
+        let held_to = shape
+            .held_to
+            .filter(|held| held.until > span.0 && held.workers < maximum);
+        (wish.allowed, wish.bound) = match held_to {
+            Some(held) => (held.workers, Bound::Override(held)),
+            None => (maximum, Bound::Maximum(maximum)),
         };
-        let taken = wish.boosted.wanted.max(shape.min).min(wish.allowed);
-        *left = left.saturating_sub(taken);
+        let maximum = wish.allowed;
+        let claim = Claim {
+            wanted: wish.boosted.wanted.min(maximum),
+            min: shape.min.min(maximum),
+            ..Claim::default()
+        };
+        claims.push((place, claim));
+    }
+    for (tenant, claims) in sight.tenants.iter().zip(claims) {
+        let left = tenant.most().saturating_sub(tenant.taken(span));
+        let (places, claims): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
+        for (own, place) in places.into_iter().enumerate() {
+            let Share { most, .. } = share(left, &claims, own);
+            if let Some(wish) = wishes.get_mut(place)
+                && most < wish.allowed
+            {
+                (wish.allowed, wish.bound) = (most, tenant.bound());
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time};
 
 use crate::api::{BotPool, ManualMode, OverrideStatus};
-use crate::autoscale::{Override, OverrideMode};
+use crate::autoscale::{HeldTo, Override, OverrideMode};
 use crate::controllers::conditions::whole_seconds;
 use crate::names::FIELD_MANAGER;
 
@@ -70,6 +70,16 @@ pub(super) fn manual(pool: &BotPool, now: Timestamp) -> Option<ManualState> {
         manual,
         set_by: by.unwrap_or_else(|| NOBODY_SAYS.to_owned()),
         lapsed: manual.has_lapsed(now),
+    })
+}
+
+/// What a promotion cannot have more of, and until when, because somebody said so.
+pub(in crate::controllers) fn held_to(pool: &BotPool, now: Timestamp) -> Option<HeldTo> {
+    let manual = manual(pool, now).filter(|manual| !manual.lapsed)?.manual;
+    let is_bound = matches!(manual.mode, OverrideMode::Pin | OverrideMode::Ceiling);
+    is_bound.then_some(HeldTo {
+        workers: manual.workers,
+        until: manual.lapses_at,
     })
 }
 

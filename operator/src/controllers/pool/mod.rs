@@ -39,6 +39,7 @@ use super::apply::WriteError;
 use super::checkpoint;
 use super::context::{Context, reference};
 
+pub(super) use manual::held_to;
 pub use manual::{owns_replicas, replicas_alone};
 pub(super) use memory::PEAK_SPAN;
 pub use memory::PoolMemory;

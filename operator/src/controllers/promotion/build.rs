@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::BotPool;
 use crate::autoscale::{self, Planned, PoolNow, PoolShape, Sight, SightedPool, VERIFICATION};
 use crate::controllers::live::LivePool;
+use crate::controllers::pool::held_to;
 use crate::fleet::PoolKey;
 
 use super::PromotionError;
@@ -105,7 +106,7 @@ fn sighted(seen: &Seen, pool: &SeenPool) -> SightedPool<PoolKey> {
     } = pool;
     SightedPool {
         key: key.clone(),
-        shape: object.as_deref().map(shape),
+        shape: object.as_deref().map(|object| shape(object, seen.now)),
         live: live.as_ref().map(pool_now),
         settling: *settling,
         tenant: seen.tenants.keys().position(|tenant| *tenant == key.tenant),
@@ -113,7 +114,7 @@ fn sighted(seen: &Seen, pool: &SeenPool) -> SightedPool<PoolKey> {
     }
 }
 
-fn shape(object: &BotPool) -> PoolShape {
+fn shape(object: &BotPool, now: Timestamp) -> PoolShape {
     let level = object.policy().map(|policy| policy.service_level);
     PoolShape {
         capacity: object.spec.worker.conversations.max(1),
@@ -121,6 +122,7 @@ fn shape(object: &BotPool) -> PoolShape {
         min: object.spec.scaling.min,
         max: object.spec.scaling.max,
         suspended: object.spec.suspend,
+        held_to: held_to(object, now),
     }
 }
 

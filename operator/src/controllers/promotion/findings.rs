@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::autoscale::{BaselineFrom, BoostBase, Bound, Phase};
+use crate::autoscale::{BaselineFrom, BoostBase, Bound, HeldTo, Phase};
 use crate::controllers::conditions::{Finding, Holds, whole_seconds};
 
 use super::build::{Prepared, Wish};
@@ -84,6 +84,12 @@ fn exceeds(wish: &Wish) -> Option<String> {
         Bound::Maximum(maximum) => {
             format!(
                 "its maximum is {maximum}; raise spec.scaling.max of the pool or spec.ceiling of the promotion"
+            )
+        }
+        Bound::Override(HeldTo { workers, until }) => {
+            let until = whole_seconds(until);
+            format!(
+                "an override holds it to {workers} until {until}; release it by `kubectl scale --replicas=0`"
             )
         }
         Bound::FairShare(granted) => format!(

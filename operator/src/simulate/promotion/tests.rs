@@ -66,6 +66,7 @@ fn floors(
                 min: 1,
                 max: 100,
                 suspended: false,
+                held_to: None,
             },
             room: &room,
         });
@@ -207,6 +208,7 @@ fn slow_starts_bring_pre_warming_forward_by_what_99_of_100_keep() {
                     min: 1,
                     max: 100,
                     suspended: false,
+                    held_to: None,
                 },
                 room: &room,
             });

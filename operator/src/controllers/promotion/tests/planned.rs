@@ -140,9 +140,28 @@ async fn what_limits_do_not_allow_is_said_days_before_with_what_would() {
     two.pools.push(two.pools[0].clone());
     two.pools[1].key.pool = springtide_proto::ids::PoolId::parse("voice").unwrap();
     let message = said(json!({}), &two);
+    for pool in ["web", "voice"] {
+        let said = format!("acme/{pool} lacks 1 of 6 workers: the tenant's limit of 10 leaves 5;");
+        assert!(message.contains(&said), "together they want 12 of 10: {message}");
+    }
+    let mut held = web(json!({"max": 10, "manual": {"mode": "Ceiling", "ttl": "4h"}}));
+    held.spec.replicas = 4;
+    let held_at = |now| {
+        let mut held_down = seen(now, &live);
+        held_down.pools[0].object = Some(Arc::new(held.clone()));
+        held_down
+    };
+    assert_eq!(
+        prewarm_ready(&built(&promotion(json!({})), &held_at(week)), week).reason,
+        "Waiting",
+        "it lapses before"
+    );
+    let message = said(json!({}), &held_at(at(60)));
     assert!(
-        message.starts_with("acme/voice lacks 2 of 6 workers"),
-        "together they want 12 of 10: {message}"
+        message.starts_with(
+            "acme/web lacks 2 of 6 workers: an override holds it to 4 until 2026-11-10T15:30:00Z;"
+        ),
+        "{message}"
     );
     let mut orphaned = seen(week, &live);
     orphaned.tenants.clear();
