@@ -200,9 +200,22 @@ impl Store {
             }
         };
         for (ledger, month) in &plan.due {
+            self.drop_kept(first_instant(*month)?, *ledger).await?;
             self.mark(DONE, first_instant(*month)?, *ledger).await?;
         }
         Ok(dropped)
+    }
+
+    /// Drops what is kept beside the events of a ledger and came before an instant.
+    async fn drop_kept(&self, before: Timestamp, ledger: LedgerId) -> Result<(), StoreError> {
+        let before = nanosecond_of(before)?;
+        in_transaction!(self, transaction => {
+            for text in DELETE_KEPT {
+                sqlx::query(text).bind(ledger).bind(before).execute(&mut *transaction).await?;
+            }
+            transaction.commit().await?;
+            Ok(())
+        })
     }
 
     /// Notes that events of all tenants that were recorded before an instant are dropped; to be said before they are.
@@ -239,6 +252,13 @@ impl Store {
 const DELETE_OF_LEDGER: [&str; 2] = [
     "INSERT INTO module_event SELECT * FROM event WHERE ledger_id = $1 AND recorded_at < $2 AND meter = 'modules'",
     "DELETE FROM event WHERE ledger_id = $1 AND recorded_at < $2",
+];
+
+/// Of the ledger $1, before $2. Of what was rejected only the tenant's name is known: the newest of that name has it.
+const DELETE_KEPT: [&str; 2] = [
+    "DELETE FROM rival WHERE ledger_id = $1 AND recorded_at < $2",
+    "DELETE FROM rejection WHERE last_at < $2 AND peer = (SELECT tenant FROM ledger WHERE id = $1)
+    AND NOT EXISTS (SELECT 1 FROM ledger newer WHERE newer.tenant = rejection.peer AND newer.id > $1)",
 ];
 
 /// As it is kept with an account.

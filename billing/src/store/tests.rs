@@ -105,6 +105,7 @@ on_both_databases! {
     kept::no_event_is_dropped_that_a_disputed_bill_may_be_made_of,
     kept::an_event_of_a_month_that_has_no_place_is_taken,
     retention::events_go_by_each_tenants_contract_and_their_keys_sums_and_modules_stay,
+    retention::what_is_kept_beside_events_goes_with_them,
     retention::what_was_dropped_is_due_no_more_and_a_second_server_stands_back,
     retention::events_of_a_disputed_bill_stay_and_those_of_other_tenants_go,
     retention::an_event_that_has_no_months_place_goes_as_well,

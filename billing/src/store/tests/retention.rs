@@ -13,7 +13,7 @@ use crate::drop_old_events::drop_due;
 use crate::metering::report::Verdict;
 use crate::metering::retention::{DropPlan, KeptDays};
 use crate::metrics::Metrics;
-use crate::store::{AccountDetails, DroppedByRule, Landed, Registration};
+use crate::store::{AccountDetails, DroppedByRule, KeptQuery, Landed, Registration};
 
 async fn account_kept_for(bench: &Bench, tenant: &str, days: u32) {
     let details = AccountDetails {
@@ -114,6 +114,40 @@ pub(super) async fn events_go_by_each_tenants_contract_and_their_keys_sums_and_m
     let audit = bench.store.audit(ledger, 10).await.unwrap();
     assert_eq!(audit.len(), 2, "a line for each drop: {audit:?}");
     assert_eq!(bench.store.audit_of_provider(10).await.unwrap().len(), 2);
+}
+
+pub(super) async fn what_is_kept_beside_events_goes_with_them(bench: Bench) {
+    make_months(&bench).await;
+    account_kept_for(&bench, "acme", 35).await;
+    account_kept_for(&bench, "beta", 70).await;
+    for (month, recorded) in [("11", "2026-11-15T00:00:00Z"), ("12", "2026-12-15T00:00:00Z")] {
+        for tenant in ["acme", "beta"] {
+            let id = format!("{tenant}-{month}");
+            let records = [
+                usage_event(tenant, &id, "1"),
+                usage_event(tenant, &id, "2"),
+                usage_event(tenant, &format!("{id}-wrong"), "-1"),
+            ];
+            let records = records.map(|event| by_anyone(&event));
+            bench.store.ingest(&records, at(recorded)).await.unwrap();
+        }
+    }
+    let kept = async |tenant: &str| {
+        let query = KeptQuery {
+            tenant: Some(tenant.to_owned()),
+            ..KeptQuery::default()
+        };
+        let kept = bench.store.kept(&query).await.unwrap();
+        kept.into_iter()
+            .map(|kept| (kept.reason, kept.at))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((kept("acme").await.len(), kept("beta").await.len()), (4, 4));
+    drop_at(&bench, "2027-01-05T00:00:00Z").await;
+    let left = kept("acme").await;
+    assert_eq!(left.len(), 2, "a conflict and a rejection: {left:?}");
+    assert!(left.iter().all(|(_, at_)| *at_ == at("2026-12-15T00:00:00Z")));
+    assert_eq!(kept("beta").await.len(), 4);
 }
 
 pub(super) async fn what_was_dropped_is_due_no_more_and_a_second_server_stands_back(bench: Bench) {
