@@ -62,7 +62,7 @@ pub struct Posting {
 
 // One statement, so that both are read at one moment. $1 ledger, $2 and $3 instants, $4 and $5 seconds.
 const FIGURES_POSTGRES: &str = concat!(
-    "SELECT 1::bigint, meter, (event_time / 900000000000) * 900 AS start, sum(quantity)::text FROM event e JOIN event_key k ON k.key = e.key
+    "SELECT 1::bigint, meter, (e.event_time / 900000000000) * 900 AS start, sum(quantity)::text FROM event e JOIN event_key k ON k.key = e.key
      WHERE e.ledger_id = $1 AND e.event_time >= $2 AND e.event_time < $3 AND ",
     billable_sql!(),
     " GROUP BY meter, start UNION ALL
@@ -70,7 +70,7 @@ const FIGURES_POSTGRES: &str = concat!(
     WHERE ledger_id = $1 AND start_second >= $4 AND start_second < $5 GROUP BY meter, start_second"
 );
 const FIGURES_SQLITE: &str = concat!(
-    "SELECT 1, meter, (event_time / 900000000000) * 900, quantity FROM event e JOIN event_key k ON k.key = e.key
+    "SELECT 1, meter, (e.event_time / 900000000000) * 900, quantity FROM event e JOIN event_key k ON k.key = e.key
      WHERE e.ledger_id = $1 AND e.event_time >= $2 AND e.event_time < $3 AND ",
     billable_sql!(),
     " UNION ALL
