@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::autoscale::{BaselineFrom, BoostBase, Bound, HeldTo, Phase};
 use crate::controllers::conditions::{Finding, Holds, whole_seconds};
+use crate::names::tenant_namespace;
 
 use super::build::{Prepared, Wish};
 use super::validate::{Pools, Valid};
@@ -86,12 +87,12 @@ fn exceeds(wish: &Wish) -> Option<String> {
                 "its maximum is {maximum}; raise spec.scaling.max of the pool or spec.ceiling of the promotion"
             )
         }
-        Bound::Override(HeldTo { workers, until }) => {
-            let until = whole_seconds(until);
-            format!(
-                "an override holds it to {workers} until {until}; release it by `kubectl scale --replicas=0`"
-            )
-        }
+        Bound::Override(HeldTo { workers, until }) => format!(
+            "an override holds it to {workers} until {}; release it by `kubectl scale bp {} -n {} --replicas=0`",
+            whole_seconds(until),
+            wish.key.pool,
+            tenant_namespace(wish.key.tenant.as_str())
+        ),
         Bound::FairShare(granted) => format!(
             "the cluster is short, and the tenant's share of {granted} leaves {}; add nodes, or raise operator.maxWorkers of the \
              chart or spec.capacity.guaranteed of the Tenant",

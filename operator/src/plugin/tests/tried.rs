@@ -1,13 +1,14 @@
 //! A promotion that is tried on worked records.
 
 use http::{Request, Response};
+use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
 
 use super::explained::record;
 use crate::admin::PoolRecord;
-use crate::api::BotPool;
+use crate::api::{BotPool, Promotion};
 use crate::autoscale::{Baseline, BaselineLearner};
 use crate::plugin::arguments::{Format, WhatIfArguments};
 use crate::plugin::cluster::Cluster;
@@ -36,16 +37,20 @@ fn tried(max: u32, share: u32) -> String {
     record.terms.tenant_share = share;
     let pool: BotPool = serde_json::from_value(pool("web", max)).unwrap();
     let promotion = read_promotion(PROMOTION).unwrap();
-    let seen = seen(&record, &pool, "Asia/Shanghai", Baseline::default());
     let now = NOW.parse().unwrap();
-    let outcome = what_if(&pool, &promotion, &[], &seen, now, 4).unwrap();
-    let tried = Tried {
+    let tried = attempt(record, &pool, &promotion, now);
+    sections(&promotion, &[("acme/web".to_owned(), Ok(tried))], now)
+}
+
+fn attempt(record: PoolRecord, pool: &BotPool, promotion: &Promotion, now: Timestamp) -> Tried {
+    let seen = seen(&record, pool, "Asia/Shanghai", Baseline::default());
+    let outcome = what_if(pool, promotion, &[], &seen, now, 4).unwrap();
+    Tried {
         record,
         seen,
         knows_zone: true,
         outcome,
-    };
-    sections(&promotion, &[("acme/web".to_owned(), Ok(tried))], now)
+    }
 }
 
 #[test]
@@ -76,14 +81,7 @@ fn pools_that_were_tried_one_by_one_are_held_against_the_limit_that_they_share()
             (record.pool, record.terms.tenant_share) = (name.to_owned(), limit - 6);
             let mut pool: BotPool = serde_json::from_value(pool("web", 100)).unwrap();
             pool.metadata.name = Some("web".to_owned());
-            let seen = seen(&record, &pool, "Asia/Shanghai", Baseline::default());
-            let outcome = what_if(&pool, &promotion, &[], &seen, now, 4).unwrap();
-            let tried = Tried {
-                record,
-                seen,
-                knows_zone: true,
-                outcome,
-            };
+            let tried = attempt(record, &pool, &promotion, now);
             (format!("acme/{name}"), Ok(tried))
         });
         let text = sections(&promotion, &attempts, now);
