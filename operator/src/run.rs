@@ -94,7 +94,7 @@ pub async fn run(arguments: RunArguments) -> anyhow::Result<()> {
     let billing = tls.channel(&arguments.billing, &PeerIdentity::System(SystemRole::Billing))?;
     let leader = Leader {
         client,
-        watched: Watched::start(&watching),
+        watched: Watched::start(&watching, &arguments.namespace),
         fleet,
         billing: Arc::new(RemoteBilling::new(billing)),
         authority: Arc::new(authority),

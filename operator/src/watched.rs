@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod};
 use kube::runtime::controller::{Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
@@ -23,6 +23,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::api::{BotPool, Promotion, RatePlan, Tenant};
+use crate::controllers::checkpoint::{self, ShownCheckpoints};
 use crate::controllers::context::Stores;
 use crate::controllers::nodes::NodeIndex;
 use crate::controllers::pods::{Owned, PodIndex, PodOwner};
@@ -62,8 +63,8 @@ pub struct Controllers {
 }
 
 impl Watched {
-    /// Begins to watch.
-    pub fn start(client: &Client) -> Self {
+    /// Begins to watch; `namespace` is the operator's own.
+    pub fn start(client: &Client, namespace: &str) -> Self {
         let (names, triggers) = (PoolNames::default(), Triggers::default());
         let (seen_names, known_names, asked) = (names.clone(), names.clone(), triggers.clone());
         let (tenants, tenant_store, tenant_watch) = keep::<Tenant>(client, move |event| {
@@ -81,9 +82,15 @@ impl Watched {
             plans: plan_store,
             pods: PodIndex::default(),
             nodes: NodeIndex::default(),
+            checkpoints: ShownCheckpoints::default(),
         };
         let pods = watch_pods(client.clone(), stores.pods.clone(), triggers.clone(), names);
         let nodes = watch_nodes(client.clone(), stores.clone(), triggers.clone());
+        let (maps, shards) = checkpoint::watched(client.clone(), namespace);
+        let checkpoints = watch_checkpoints(
+            watcher(maps, shards).default_backoff(),
+            stores.checkpoints.clone(),
+        );
         Self {
             stores,
             tenants,
@@ -99,6 +106,7 @@ impl Watched {
                 plan_watch,
                 AbortOnDropHandle::new(tokio::spawn(pods)),
                 AbortOnDropHandle::new(tokio::spawn(nodes)),
+                AbortOnDropHandle::new(tokio::spawn(checkpoints)),
             ],
         }
     }
@@ -272,6 +280,20 @@ async fn watch_pods(client: Client, index: PodIndex, triggers: Triggers, names: 
                     triggers.tenant(&tenant);
                 }
             }
+        }
+    }
+}
+
+/// Where it is behind or interrupted, what is missing is read when a term begins.
+async fn watch_checkpoints(
+    events: impl Stream<Item = Result<watcher::Event<ConfigMap>, watcher::Error>>,
+    shown: ShownCheckpoints,
+) {
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => shown.take(event),
+            Err(error) => tracing::warn!(%error, "watch of checkpoints interrupted"),
         }
     }
 }

@@ -10,7 +10,7 @@ use kube::{Client, Resource};
 use parking_lot::Mutex;
 use springtide_runtime::authority::Authority;
 use springtide_runtime::clock::Clock;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,7 +19,7 @@ use crate::autoscale::{CreationPace, Moment, TokenBucket};
 use crate::fleet::{Fleet, PoolKey};
 
 use super::billing::Billing;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{Checkpoints, ShownCheckpoints};
 use super::events::EventSink;
 use super::live::LiveBoard;
 use super::metrics::Metrics;
@@ -74,6 +74,8 @@ pub struct Stores {
     pub pods: PodIndex,
     /// Nodes that go.
     pub nodes: NodeIndex,
+    /// What leaders learned, as it is kept.
+    pub checkpoints: ShownCheckpoints,
 }
 
 /// What every reconcile is given.
@@ -125,7 +127,7 @@ pub struct Context {
 pub struct Calls {
     creating: Semaphore,
     changing: Semaphore,
-    telling: Arc<Semaphore>,
+    telling: Semaphore,
 }
 
 impl Calls {
@@ -134,7 +136,7 @@ impl Calls {
         Self {
             creating: Semaphore::new(CREATING_AT_ONCE),
             changing: Semaphore::new(CHANGING_AT_ONCE),
-            telling: Arc::new(Semaphore::new(TELLING_AT_ONCE)),
+            telling: Semaphore::new(TELLING_AT_ONCE),
         }
     }
 
@@ -149,9 +151,9 @@ impl Calls {
         self.changing.acquire().await.ok()
     }
 
-    /// For a status, which can wait: `None` if there are too many already. So the API server gets as many as it answers.
-    pub fn to_tell(&self) -> Option<OwnedSemaphorePermit> {
-        self.telling.clone().try_acquire_owned().ok()
+    /// For a status, which can wait. It is to be kept for a pause that is as long as the call took.
+    pub async fn to_tell(&self) -> Option<SemaphorePermit<'_>> {
+        self.telling.acquire().await.ok()
     }
 }
 
@@ -185,7 +187,9 @@ impl Default for Calls {
 
 const CREATING_AT_ONCE: usize = 64;
 const CHANGING_AT_ONCE: usize = 32;
-const TELLING_AT_ONCE: usize = 16;
+/// With the pauses between them, two are under way on average: hundreds a second of an API server that answers within milliseconds,
+/// and few of one that is busy, of which a status takes more than the creation of a worker.
+const TELLING_AT_ONCE: usize = 4;
 /// Requests of upkeep in a second, and at once.
 const UPKEEP_PER_SECOND: f64 = 20.0;
 const UPKEEP_BURST: f64 = 20.0;

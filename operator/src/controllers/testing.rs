@@ -24,7 +24,7 @@ use crate::autoscale::CreationPace;
 use crate::election::LeaderHint;
 use crate::fleet::{Fleet, FleetMetrics, FleetSettings, PoolKey};
 
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{Checkpoints, ShownCheckpoints};
 use super::context::{Beside, Calls, Context, Installation, Stores};
 use super::events::EventSink;
 use super::live::LiveBoard;
@@ -317,6 +317,7 @@ impl Scenario {
                 plans: store(cached.plans),
                 pods: PodIndex::default(),
                 nodes: NodeIndex::default(),
+                checkpoints: ShownCheckpoints::default(),
             },
             fleet,
             billing: billing.clone(),

@@ -4,11 +4,13 @@
 //! - *shard*: one of the ConfigMaps. The shard of an entry follows from the UID alone.
 //! - *waiting*: an entry that was read, of a pool that was not reconciled in this term yet. It is written again as it was.
 //!
-//! All shards are read when a term begins. One that could not be read is not written before it was, so that a moment's failure
-//! forgets nothing. Whatever fails, pools are decided: then with what this leader learned itself.
+//! Every replica watches the shards, so that whoever is elected knows them; those that the watch has not shown are read when a
+//! term begins. One that could not be read is not written before it was, so that a moment's failure forgets nothing. Whatever
+//! fails, pools are decided: then with what this leader learned itself.
 
 mod read;
 mod shards;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -23,6 +25,7 @@ use super::metrics::CheckpointLabels;
 
 pub use read::read_all;
 pub use shards::Checkpoints;
+pub use shown::{ShownCheckpoints, watched};
 pub use write::{keep, keep_last};
 
 /// A request to the API server takes at most this.

@@ -7,7 +7,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 
 use super::super::context::Context;
-use super::shards::{Entries, SHARDS, name_of};
+use super::shards::{SHARDS, name_of};
+use super::shown::entries_of;
 use super::{ShardError, TIMEOUT, count};
 
 /// A new leader waits at most this long for what earlier ones learned. What comes later is taken over later.
@@ -15,8 +16,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Shards read at once.
 const AT_ONCE: usize = 8;
 
-/// Reads all shards when a term begins.
+/// Takes all shards over when a term begins: as the watch shows them, or read.
 pub async fn read_all(context: &Context) {
+    for shard in 0..SHARDS {
+        if let Some(entries) = context.stores.checkpoints.of(shard) {
+            context.checkpoints.put(shard, entries);
+        }
+    }
     let all = futures::stream::iter(0..SHARDS).for_each_concurrent(AT_ONCE, |shard| async move {
         if let Err(error) = read(context, shard).await {
             tracing::warn!(error = ?anyhow::Error::from(error), "checkpoints not read, tried again later");
@@ -54,8 +60,6 @@ pub(super) async fn read(context: &Context, shard: u8) -> Result<(), ShardError>
             return Err(ShardError::Read { name, source });
         }
     };
-    let entries = found.binary_data.unwrap_or_default().into_iter();
-    let entries: Entries = entries.map(|(uid, bytes)| (uid, bytes.0)).collect();
-    context.checkpoints.put(shard, entries);
+    context.checkpoints.put(shard, entries_of(found));
     Ok(())
 }

@@ -92,6 +92,11 @@ pub(super) fn name_of(shard: u8) -> String {
     format!("{CHECKPOINT}-{shard:02}")
 }
 
+/// The shard of which the ConfigMap has that name, if any.
+pub(super) fn shard_named(name: &str) -> Option<u8> {
+    (0..SHARDS).find(|shard| name_of(*shard) == name)
+}
+
 /// Leaves out what does not fit, and says how many entries that were.
 pub(super) fn fit(entries: &mut Entries) -> u64 {
     let (mut bytes, mut left_out) = (0, 0);

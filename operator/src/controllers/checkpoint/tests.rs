@@ -4,6 +4,7 @@ use http::Method;
 use jiff::SignedDuration;
 use k8s_openapi::ByteString;
 use kube::api::ObjectMeta;
+use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 use super::shards::{Entries, MOST_BYTES, SHARDS, config_map, fit, name_of, shard_of};
@@ -107,6 +108,34 @@ async fn a_new_leader_knows_what_the_old_one_had_learned() {
     assert_eq!(after.baseline, before.baseline);
     let decision = after.decision.observation.start_time;
     assert_eq!(decision, Duration::from_secs(12), "it decides by it");
+}
+
+#[tokio::test]
+async fn a_leader_that_watched_the_shards_asks_for_none_of_them() {
+    let api = FakeApi::default();
+    let scenario = leader(&api);
+    let shown = scenario.context.stores.checkpoints.clone();
+    let (other, shard) = ("other-uid".to_owned(), shard_of(UID));
+    let map_of = |shard, uid: &str| {
+        let entries = Entries::from([(uid.to_owned(), experienced())]);
+        config_map("springtide-system", shard, &entries)
+    };
+    shown.take(Event::Init);
+    shown.take(Event::InitApply(map_of(shard_of(&other), &other)));
+    assert_eq!(shown.of(shard), None, "not all are listed");
+    shown.take(Event::InitDone);
+    assert_eq!(shown.of(shard), Some(Entries::new()), "there is none");
+    shown.take(Event::Delete(map_of(shard_of(&other), &other)));
+    shown.take(Event::Apply(map_of(shard, UID)));
+
+    api.set_unreachable(true);
+    let read = tokio::time::timeout(Duration::from_millis(100), read_all(&scenario.context));
+    read.await.expect("nobody is asked");
+    api.set_unreachable(false);
+    assert!(matches!(earlier(&scenario.context, &other), Earlier::Nothing));
+    keep_all(&scenario).await;
+    assert_eq!(writes(&api).len(), 0, "what waits is there already");
+    assert_eq!(decided(&scenario).await.peak, 150);
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::autoscale::{Checkpoint, History, Learned, Moment, Observation};
 use crate::controllers::apply::WriteError;
@@ -18,6 +17,7 @@ use super::changes::Changing;
 use super::dereference::Seen;
 use super::look::Look;
 use super::moving::MovingMemory;
+use super::update_status::Telling;
 use super::validate::ValidPool;
 
 /// A Pod that was created and is not seen for this long may not be coming.
@@ -62,8 +62,8 @@ pub struct PoolMemory {
     pub(super) service: Option<i64>,
     /// When the status was written last.
     pub(super) status_written: Option<Moment>,
-    /// A status that is being written; it ends without a result where the term ends.
-    pub(super) telling: Option<AbortOnDropHandle<Option<Result<(), WriteError>>>>,
+    /// A status that waits to be written or is being written.
+    pub(super) telling: Option<Telling>,
     /// Other changes that are being made.
     pub(super) changing: Option<Changing>,
     /// Why the last ones could not be made, until it is told.

@@ -41,17 +41,20 @@ pub(crate) struct Rise {
     pub(crate) at: Timestamp,
 }
 
+/// The caller hung up before it was answered.
+const HUNG_UP: i64 = 504;
+
 /// Pods that were created or deleted in tenants' namespaces, in order.
+///
+/// What a caller did not wait for, because its term ended, is done all the same unless it was done once more later.
 pub fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
     let lines: Vec<Value> = read_lines(file)?;
     let mut pods: Vec<_> = lines
         .iter()
         .filter_map(|line| {
             let text = |path: &str| line.pointer(path).and_then(Value::as_str);
-            let done = line
-                .pointer("/responseStatus/code")
-                .and_then(Value::as_i64)
-                .is_some_and(|code| code < 300);
+            let code = line.pointer("/responseStatus/code").and_then(Value::as_i64)?;
+            let done = code < 300 || code == HUNG_UP;
             let by_operator = text("/user/username")?.contains("springtide-system:springtide-operator");
             let whole = text("/objectRef/subresource").is_none();
             let verb = text("/verb").filter(|verb| matches!(*verb, "create" | "delete"))?;
@@ -60,7 +63,7 @@ pub fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
             let at = text("/requestReceivedTimestamp")?.parse().ok()?;
             let name = text("/objectRef/name").or_else(|| text("/requestObject/metadata/name"));
             let is_pod = text("/objectRef/resource") == Some("pods");
-            (done && whole && is_pod).then(|| PodEvent {
+            let pod = || PodEvent {
                 verb: verb.to_owned(),
                 by_operator,
                 namespace: namespace.to_owned(),
@@ -71,11 +74,30 @@ pub fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
                     .and_then(|text| text.parse().ok())
                     .unwrap_or(at),
                 at,
-            })
+            };
+            (done && whole && is_pod).then(|| (pod(), code == HUNG_UP))
         })
         .collect();
-    pods.sort_by_key(|pod| pod.at);
-    Ok(pods)
+    pods.sort_by_key(|(pod, _)| pod.at);
+    Ok(without_repeated(pods))
+}
+
+/// Of what the operator hung up on and did once more, the last.
+fn without_repeated(pods: Vec<(PodEvent, bool)>) -> Vec<PodEvent> {
+    let mut next: BTreeMap<(String, String), String> = BTreeMap::new();
+    let mut kept = Vec::with_capacity(pods.len());
+    for (pod, hung_up) in pods.into_iter().rev() {
+        let of = (pod.namespace.clone(), pod.name.clone());
+        let repeated = hung_up && next.get(&of) == Some(&pod.verb);
+        if pod.by_operator {
+            next.insert(of, pod.verb.clone());
+        }
+        if !repeated {
+            kept.push(pod);
+        }
+    }
+    kept.reverse();
+    kept
 }
 
 fn rise(line: &Value, tenant: &str) -> Option<Rise> {
@@ -116,6 +138,47 @@ mod tests {
         assert_eq!(
             of(serde_json::json!({"springtide.dev/created-for": "Minimum"})),
             None
+        );
+    }
+
+    #[test]
+    fn what_was_hung_up_on_is_done_unless_it_was_done_once_more() {
+        let line = |second: u32, verb: &str, name: &str, code: u16, user: &str| {
+            serde_json::json!({
+                "verb": verb, "user": {"username": user}, "responseStatus": {"code": code},
+                "objectRef": {"resource": "pods", "namespace": "tenant-t", "name": name},
+                "requestReceivedTimestamp": format!("2026-11-10T10:00:{second:02}Z"),
+            })
+        };
+        let (operator, other) = (
+            "system:serviceaccount:springtide-system:springtide-operator",
+            "kwok",
+        );
+        let lines = [
+            line(1, "create", "p-0", 504, operator),
+            line(2, "create", "p-0", 201, operator),
+            line(3, "delete", "p-0", 504, operator),
+            line(4, "delete", "p-0", 200, other),
+            line(5, "create", "p-1", 504, operator),
+            line(6, "create", "p-1", 409, operator),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("audit.log");
+        let lines: Vec<_> = lines.iter().map(Value::to_string).collect();
+        std::fs::write(&file, lines.join("\n")).unwrap();
+        let events = read_pod_events(&file).unwrap();
+        let seen: Vec<_> = events
+            .iter()
+            .map(|pod| (pod.at.as_second() % 60, pod.verb.as_str(), pod.name.as_str()))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (2, "create", "p-0"),
+                (3, "delete", "p-0"),
+                (4, "delete", "p-0"),
+                (5, "create", "p-1")
+            ]
         );
     }
 }

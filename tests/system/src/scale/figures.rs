@@ -320,9 +320,11 @@ fn failover(
         seen.insert(decision.pool.as_str());
         seen.len() == usize::try_from(pools).unwrap_or(usize::MAX)
     });
-    let created = pods
-        .iter()
-        .find(|pod| pod.verb == "create" && pod.at > killed && pod.rise.is_some());
+    // What the API server got before is the killed leader's.
+    let created = later.first().and_then(|first| {
+        let mut after = pods.iter().filter(|pod| pod.at > first.at);
+        after.find(|pod| pod.verb == "create" && pod.rise.is_some())
+    });
     Failover {
         decides_again_s: later.first().map(|decision| seconds(decision.at)),
         creates_again_s: created.map(|pod| seconds(pod.at)),

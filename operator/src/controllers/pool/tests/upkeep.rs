@@ -1,5 +1,7 @@
 //! What only keeps things fresh, and what waits: neither holds up a decision.
 
+use futures::FutureExt as _;
+
 use super::*;
 
 /// The pool as it is after an earlier leader decided it.
@@ -130,25 +132,24 @@ async fn a_worker_that_the_api_server_refuses_is_said_and_said_no_more_when_it_i
 }
 
 #[tokio::test]
-async fn a_worker_is_created_though_no_more_statuses_may_be_under_way_and_its_own_is_put_off() {
+async fn a_worker_is_created_though_its_status_waits_and_of_what_waits_the_latest_is_written_once() {
     let scenario = scenario();
-    let pool = web(at_once(1));
-    let others: Vec<_> = std::iter::from_fn(|| scenario.context.calls.to_tell()).collect();
+    let (calls, statuses) = (&scenario.context.calls, "/botpools/web/status");
+    let others: Vec<_> = std::iter::from_fn(|| calls.to_tell().now_or_never().flatten()).collect();
     assert!(!others.is_empty());
-    assert_eq!(reconciled(&scenario, &pool).await, Some(SAFETY));
-    assert_eq!(created(&scenario), ["web-0"]);
-    assert!(
-        scenario
-            .api
-            .calls(&Method::PATCH, "/botpools/web/status")
-            .is_empty()
-    );
+    for workers in [1, 2] {
+        let pool = web(at_once(workers));
+        scenario.know(&pool);
+        reconcile(Arc::new(pool), scenario.context.clone()).await.unwrap();
+        scenario.context.fleet.skip(Duration::from_secs(5));
+    }
+    assert_eq!(created(&scenario), ["web-0", "web-1"]);
+    assert!(scenario.api.calls(&Method::PATCH, statuses).is_empty());
     drop(others);
-    reconciled(&scenario, &pool).await;
-    assert_eq!(
-        scenario.api.calls(&Method::PATCH, "/botpools/web/status").len(),
-        1
-    );
+    scenario.until_quiet().await;
+    let written = scenario.api.calls(&Method::PATCH, statuses);
+    assert_eq!(written.len(), 1);
+    assert_eq!(written[0].body["status"]["desired"], 2);
 }
 
 #[tokio::test]
