@@ -9,6 +9,11 @@ use springtide_billing::command::Cli;
 /// Threads at least: a large message is decoded in one go, and small ones should not wait for two of those.
 const LEAST_THREADS: usize = 4;
 
+/// A month of minutes, a PDF or a batch takes megabytes for a moment; this allocator keeps them at hand for the next, and gives back
+/// what stays free.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     springtide_runtime::install_crypto_provider();
     let threads = available_parallelism().map_or(LEAST_THREADS, |cores| cores.get().max(LEAST_THREADS));

@@ -1,13 +1,17 @@
 //! Closing a period: every due tenant's bill is put into review, or issued.
 //!
 //! A run may be killed at any moment and started again: what was issued is found, and the rest is done. Tenants are taken
-//! some at a time, several transactions at once; one tenant that has no bill holds up no other.
+//! some at a time, several transactions at once, each in a task of its own: on some cores bills are made while for others the
+//! database reads. One tenant that has no bill holds up no other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::sync::Arc;
 
 use futures::{FutureExt as _, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 use super::document::Document;
 use super::issue::{Issuer, Order, drifted, issue_all, issue_one};
@@ -126,15 +130,27 @@ impl CloseReport {
 }
 
 /// An account with its plans.
-struct Due<'a> {
-    account: &'a Account,
-    plans: &'a PlansInPeriod,
+#[derive(Clone)]
+struct Due {
+    account: Arc<Account>,
+    plans: Arc<PlansInPeriod>,
+}
+
+/// What is done in one transaction, and for whom.
+struct Batch {
+    store: Store,
+    period: Period,
+    issue: bool,
+    actor: String,
+    note: String,
+    now: Timestamp,
+    due: Vec<Due>,
 }
 
 /// The plans of a period of each account; accounts with the same ones share them, and are read together.
 #[derive(Default)]
 struct SharedPlans {
-    all: BTreeMap<SharedBy, PlansInPeriod>,
+    all: BTreeMap<SharedBy, Arc<PlansInPeriod>>,
     of: BTreeMap<LedgerId, Result<SharedBy, BillError>>,
 }
 
@@ -142,7 +158,7 @@ struct SharedPlans {
 type SharedBy = Vec<(String, Timestamp, Timestamp)>;
 
 impl SharedPlans {
-    fn of(&self, account: &Account) -> Option<Result<&PlansInPeriod, &BillError>> {
+    fn of(&self, account: &Account) -> Option<Result<&Arc<PlansInPeriod>, &BillError>> {
         match self.of.get(&account.ledger)? {
             Ok(shared_by) => self.all.get(shared_by).map(Ok),
             Err(error) => Some(Err(error)),
@@ -176,21 +192,24 @@ async fn close_alone(
         .collect();
     let plans = plans_of(store, &accounts, order.period).await?;
     let (mut due, mut too_early) = (Vec::new(), Vec::new());
-    for account in &accounts {
+    for account in accounts.into_iter().map(Arc::new) {
         if billed.contains(&account.ledger) {
             report.issued_before += 1;
             continue;
         }
-        match plans.of(account) {
-            Some(Ok(plans)) if is_due(store, account, &plans.bounds).await? => {
+        match plans.of(&account) {
+            Some(Ok(plans)) if is_due(store, &account, &plans.bounds).await? => {
                 // Months end at another time in each zone: who is due does not wait for who is not yet.
                 let grace = order.grace.check(order.period, &plans.bounds, order.issuer.now);
                 match grace.err().filter(|_| order.issue) {
                     Some(reason) => too_early.push((account, reason)),
-                    None => due.push(Due { account, plans }),
+                    None => due.push(Due {
+                        account,
+                        plans: plans.clone(),
+                    }),
                 }
             }
-            Some(Err(reason)) => report.refuse(account, reason),
+            Some(Err(reason)) => report.refuse(&account, reason),
             Some(Ok(_)) | None => {}
         }
     }
@@ -198,24 +217,27 @@ async fn close_alone(
         return Err(too_early.swap_remove(0).1);
     }
     for (account, reason) in too_early {
-        report.refuse(account, &reason);
+        report.refuse(&account, &reason);
     }
     // In the order of their ids: neighbours' buckets lie together.
     due.sort_by_key(|due| due.account.ledger);
     progress.due(due.len());
-    let batches: Vec<_> = due
-        .chunks(BATCH)
-        .map(|batch| {
-            let counted = |report| (report, batch.len());
-            one_batch(store, order, batch).map(counted).boxed()
-        })
-        .collect();
-    let mut batches = futures::stream::iter(batches).buffer_unordered(LANES);
-    while let Some((done, tenants)) = batches.next().await {
+    let (mut waiting, mut running) = (due.chunks(BATCH), JoinSet::new());
+    loop {
+        while running.len() < LANES
+            && let Some(due) = waiting.next()
+        {
+            let batch = Batch::of(store, order, due);
+            running.spawn(async move { (batch.done().await, batch.due.len()) });
+        }
+        let Some(ended) = running.join_next().await else {
+            return Ok(report);
+        };
+        // Nothing but the end of the process aborts a batch.
+        let (done, tenants) = ended.unwrap_or_else(|error| resume_unwind(error.into_panic()));
         report.add(done);
         progress.done(tenants);
     }
-    Ok(report)
 }
 
 async fn plans_of(store: &Store, accounts: &[Account], period: Period) -> Result<SharedPlans, BillError> {
@@ -231,7 +253,7 @@ async fn plans_of(store: &Store, accounts: &[Account], period: Period) -> Result
             if !shared.all.contains_key(&shared_by)
                 && let Some(plans) = PlansInPeriod::of(parts)
             {
-                shared.all.insert(shared_by.clone(), plans);
+                shared.all.insert(shared_by.clone(), Arc::new(plans));
             }
             shared_by
         });
@@ -247,108 +269,117 @@ pub async fn is_due(store: &Store, account: &Account, bounds: &Bounds) -> Result
     Ok(was_open || store.has_usage(account.ledger, bounds).await?)
 }
 
-async fn one_batch(store: &Store, order: CloseOrder<'_>, batch: &[Due<'_>]) -> CloseReport {
-    let mut report = CloseReport::default();
-    let done = if order.issue {
-        issue_batch(store, order, batch, &mut report).await
-    } else {
-        review_batch(store, order, batch, &mut report).await
-    };
-    if let Err(error) = done {
-        for due in batch {
-            report.refuse(due.account, &error);
+impl Batch {
+    fn of(store: &Store, order: CloseOrder<'_>, due: &[Due]) -> Self {
+        Self {
+            store: store.clone(),
+            period: order.period,
+            issue: order.issue,
+            actor: order.issuer.actor.to_owned(),
+            note: order.issuer.note.to_owned(),
+            now: order.issuer.now,
+            due: due.to_vec(),
         }
     }
-    report
-}
 
-async fn issue_batch(
-    store: &Store,
-    order: CloseOrder<'_>,
-    batch: &[Due<'_>],
-    report: &mut CloseReport,
-) -> Result<(), BillError> {
-    let orders: Vec<_> = batch
-        .iter()
-        .map(|due| Order {
-            account: due.account,
-            plans: due.plans,
-            review: None,
-        })
-        .collect();
-    let outcomes = issue_all(store, order.period, &orders, order.issuer).await?;
-    for (due, outcome) in batch.iter().zip(outcomes) {
-        match outcome {
-            IssueOutcome::Issued(_) => report.issued += 1,
-            IssueOutcome::Present(_) => report.issued_before += 1,
-            IssueOutcome::Failed(error) => report.refuse(due.account, &error),
-            IssueOutcome::Drifted(findings) => report.refuse(due.account, &drifted(due.account, findings)),
-            IssueOutcome::PlanMoved | IssueOutcome::Nothing => {
-                match issue_one(store, due.account, order.period, order.issuer, None).await {
-                    Ok((_, true)) => report.issued += 1,
-                    Ok((_, false)) => report.issued_before += 1,
-                    Err(error) => report.refuse(due.account, &error),
+    fn issuer(&self) -> Issuer<'_> {
+        Issuer {
+            actor: &self.actor,
+            note: &self.note,
+            now: self.now,
+        }
+    }
+
+    async fn done(&self) -> CloseReport {
+        let mut report = CloseReport::default();
+        let done = if self.issue {
+            self.issued(&mut report).await
+        } else {
+            self.reviewed(&mut report).await
+        };
+        if let Err(error) = done {
+            for due in &self.due {
+                report.refuse(&due.account, &error);
+            }
+        }
+        report
+    }
+
+    async fn issued(&self, report: &mut CloseReport) -> Result<(), BillError> {
+        let orders: Vec<_> = self
+            .due
+            .iter()
+            .map(|due| Order {
+                account: &due.account,
+                plans: &due.plans,
+                review: None,
+            })
+            .collect();
+        let outcomes = issue_all(&self.store, self.period, &orders, self.issuer()).await?;
+        for (due, outcome) in self.due.iter().zip(outcomes) {
+            let account = &due.account;
+            match outcome {
+                IssueOutcome::Issued(_) => report.issued += 1,
+                IssueOutcome::Present(_) => report.issued_before += 1,
+                IssueOutcome::Failed(error) => report.refuse(account, &error),
+                IssueOutcome::Drifted(findings) => report.refuse(account, &drifted(account, findings)),
+                IssueOutcome::PlanMoved | IssueOutcome::Nothing => {
+                    match issue_one(&self.store, account, self.period, self.issuer(), None).await {
+                        Ok((_, true)) => report.issued += 1,
+                        Ok((_, false)) => report.issued_before += 1,
+                        Err(error) => report.refuse(account, &error),
+                    }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-async fn review_batch(
-    store: &Store,
-    order: CloseOrder<'_>,
-    batch: &[Due<'_>],
-    report: &mut CloseReport,
-) -> Result<(), BillError> {
-    let mut reviews = Vec::new();
-    let period = order.period.to_string();
-    for due in batch {
-        let (review, document, findings) = match review_of(store, order, due).await {
-            Ok(made) => made,
-            Err(BillError::Store(error)) => return Err(error.into()),
-            Err(error) => {
-                report.refuse(due.account, &error);
-                continue;
+    async fn reviewed(&self, report: &mut CloseReport) -> Result<(), BillError> {
+        let mut reviews = Vec::new();
+        let period = self.period.to_string();
+        for due in &self.due {
+            let (review, document, findings) = match self.review_of(due).await {
+                Ok(made) => made,
+                Err(BillError::Store(error)) => return Err(error.into()),
+                Err(error) => {
+                    report.refuse(&due.account, &error);
+                    continue;
+                }
+            };
+            let latest = self.store.latest_review(due.account.ledger, &period).await?;
+            if latest.is_none_or(|latest| latest.digest != review.digest) {
+                reviews.push(review);
             }
-        };
-        let latest = store.latest_review(due.account.ledger, &period).await?;
-        if latest.is_none_or(|latest| latest.digest != review.digest) {
-            reviews.push(review);
+            report.in_review.push(Waiting {
+                tenant: document.tenant,
+                total: document.total,
+                currency: document.currency,
+                findings,
+            });
         }
-        report.in_review.push(Waiting {
-            tenant: document.tenant,
-            total: document.total,
-            currency: document.currency,
-            findings,
-        });
+        Ok(self.store.add_reviews(&period, &reviews).await?)
     }
-    Ok(store.add_reviews(&period, &reviews).await?)
-}
 
-async fn review_of(
-    store: &Store,
-    order: CloseOrder<'_>,
-    due: &Due<'_>,
-) -> Result<(Review, Document, Vec<Finding>), BillError> {
-    let CloseOrder { period, issuer, .. } = order;
-    let ledger = due.account.ledger;
-    let document = draft_by(store, due.account, due.plans, period, issuer.now).await?;
-    let month_before = store
-        .invoice_of_period(ledger, &period.previous()?.to_string())
-        .await?;
-    let month_before = month_before.as_ref().map(read).transpose()?;
-    let findings = findings(&document, month_before.as_ref())?;
-    let (text, digest) = digest_of(&document);
-    let review = Review {
-        ledger,
-        digest,
-        document: text,
-        findings: serde_json::to_string(&findings).unwrap_or_default(),
-        actor: issuer.actor.to_owned(),
-        at: issuer.now,
-    };
-    Ok((review, document, findings))
+    async fn review_of(&self, due: &Due) -> Result<(Review, Document, Vec<Finding>), BillError> {
+        let (store, period, ledger) = (&self.store, self.period, due.account.ledger);
+        let document = draft_by(store, &due.account, &due.plans, period, self.now).await?;
+        let month_before = store
+            .invoice_of_period(ledger, &period.previous()?.to_string())
+            .await?;
+        let month_before = month_before.as_ref().map(read).transpose()?;
+        let findings = findings(&document, month_before.as_ref())?;
+        let (text, digest) = digest_of(&document);
+        let review = Review {
+            ledger,
+            digest,
+            document: text,
+            findings: serde_json::to_string(&findings).unwrap_or_default(),
+            actor: self.actor.clone(),
+            at: self.now,
+        };
+        Ok((review, document, findings))
+    }
 }
 
 /// Issues what was reviewed, if it is still that. `seen`: the digest of the draft that was looked at, where another may have

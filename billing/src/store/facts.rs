@@ -68,7 +68,9 @@ macro_rules! facts_over {
             with_modules: bool,
             Landed { after, up_to }: Landed,
         ) -> Result<BTreeMap<LedgerId, Facts>, StoreError> {
+            // Planned by what is bound, as usage is.
             let hours: Vec<HourRow> = sqlx::query_as(SELECT_HOURS.$in_list)
+                .persistent(false)
                 .bind($ids(ledgers))
                 .bind(first_hour_of(&bounds))
                 .bind(bounds.end.as_second())

@@ -5,6 +5,7 @@
 //! minute was reported is bad; so is one of whose minutes a greater share than may be bad was unreachable, for then few
 //! requests come, or none. *Availability* is the share of good slices of those that count.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
@@ -151,12 +152,14 @@ pub(super) fn outcome(
     let ended = |minute: Timestamp| {
         owed.contain(minute) && minute.as_second().saturating_add(MINUTE) <= as_of.as_second()
     };
-    let minutes: Vec<_> = service
-        .minutes
-        .iter()
-        .filter(|(minute, _)| period.contain(*minute) && ended(*minute) && !excluded(*minute))
-        .copied()
-        .collect();
+    let counts = |minute: Timestamp| period.contain(minute) && ended(minute) && !excluded(minute);
+    // A month has tens of thousands of minutes, and mostly all of them count: then they are not copied.
+    let minutes = if service.minutes.iter().all(|(minute, _)| counts(*minute)) {
+        Cow::Borrowed(&service.minutes)
+    } else {
+        let counted = service.minutes.iter().filter(|(minute, _)| counts(*minute));
+        Cow::Owned(counted.copied().collect())
+    };
     let sum = |of: fn(&MinuteCounts) -> u64| {
         let mut each = minutes.iter().map(|(_, counts)| of(counts));
         each.try_fold(0_u64, u64::checked_add).ok_or(Overflow)
