@@ -284,7 +284,7 @@ async fn watch_pods(client: Client, index: PodIndex, triggers: Triggers, names: 
     }
 }
 
-/// Where it is behind or interrupted, what is missing is read when a term begins.
+/// Until it has listed all, they are read when a term begins; after that what it shows is taken, as old as an interruption makes it.
 async fn watch_checkpoints(
     events: impl Stream<Item = Result<watcher::Event<ConfigMap>, watcher::Error>>,
     shown: ShownCheckpoints,
