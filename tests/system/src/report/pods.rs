@@ -46,7 +46,7 @@ const HUNG_UP: i64 = 504;
 
 /// Pods that were created or deleted in tenants' namespaces, in order.
 ///
-/// What a caller did not wait for, because its term ended, is done all the same unless it was done once more later.
+/// What a caller did not wait for, because its term ended, may be done all the same: see [`without_unproven`].
 pub fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
     let lines: Vec<Value> = read_lines(file)?;
     let mut pods: Vec<_> = lines
@@ -79,20 +79,26 @@ pub fn read_pod_events(file: &Path) -> anyhow::Result<Vec<PodEvent>> {
         })
         .collect();
     pods.sort_by_key(|(pod, _)| pod.at);
-    Ok(without_repeated(pods))
+    Ok(without_unproven(pods))
 }
 
-/// Of what the operator hung up on and did once more, the last.
-fn without_repeated(pods: Vec<(PodEvent, bool)>) -> Vec<PodEvent> {
-    let mut next: BTreeMap<(String, String), String> = BTreeMap::new();
+/// Without deletes of which nothing shows that they were done: that another finished them, or that the name was free again. And of
+/// what was done once more, only the last.
+fn without_unproven(pods: Vec<(PodEvent, bool)>) -> Vec<PodEvent> {
+    let mut next: BTreeMap<(String, String), (String, bool)> = BTreeMap::new();
     let mut kept = Vec::with_capacity(pods.len());
     for (pod, hung_up) in pods.into_iter().rev() {
         let of = (pod.namespace.clone(), pod.name.clone());
-        let repeated = hung_up && next.get(&of) == Some(&pod.verb);
-        if pod.by_operator {
-            next.insert(of, pod.verb.clone());
-        }
-        if !repeated {
+        let later = next
+            .get(&of)
+            .map(|(verb, by_operator)| (verb.as_str(), *by_operator));
+        let counts = match (hung_up, pod.verb.as_str()) {
+            (true, "delete") => matches!(later, Some(("delete", false) | ("create", true))),
+            (true, _) => later != Some(("create", true)),
+            (false, _) => true,
+        };
+        if counts {
+            next.insert(of, (pod.verb.clone(), pod.by_operator));
             kept.push(pod);
         }
     }
@@ -142,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_hung_up_on_is_done_unless_it_was_done_once_more() {
+    fn what_was_hung_up_on_counts_once_and_a_delete_only_if_something_shows_that_it_was_done() {
         let line = |second: u32, verb: &str, name: &str, code: u16, user: &str| {
             serde_json::json!({
                 "verb": verb, "user": {"username": user}, "responseStatus": {"code": code},
@@ -161,6 +167,7 @@ mod tests {
             line(4, "delete", "p-0", 200, other),
             line(5, "create", "p-1", 504, operator),
             line(6, "create", "p-1", 409, operator),
+            line(7, "delete", "p-1", 504, operator),
         ];
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("audit.log");
